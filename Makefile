@@ -1,0 +1,63 @@
+# Everything a newcomer and CI run. `make` alone lists the targets.
+
+PYTHON ?= python3
+OUT ?= runs/quickstart
+BIN := .venv/bin
+PIP := $(BIN)/pip --disable-pip-version-check install --quiet
+TORCH := $(shell grep '^torch==' constraints.txt)
+
+.DEFAULT_GOAL := help
+.PHONY: help quickstart check test format docs clean
+
+help:
+	@echo "make quickstart   install, run the main job on a tiny model, say where the report is"
+	@echo "make check        everything that CI checks"
+	@echo "make test         the fast tests"
+	@echo "make format       format, and fix what ruff can fix"
+	@echo "make docs         write docs/config.md anew from the schema"
+	@echo "make clean        remove caches and build output; .venv and runs/ stay"
+
+quickstart: .venv/.installed
+	$(BIN)/coordexp quickstart --out $(OUT)
+	@echo "Open $(abspath $(OUT))/report.html"
+
+# pytest comes last, so that the last line is its verdict.
+check: .venv/.installed-dev
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
+	@if sh scripts/ensure_chromium.sh; then \
+		set -x; $(BIN)/pytest -m "not gpu"; \
+	else \
+		set -x; $(BIN)/pytest -m "not gpu and not browser"; \
+	fi
+
+test: .venv/.installed-dev
+	$(BIN)/pytest -m "not slow and not browser and not gpu"
+
+format: .venv/.installed-dev
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+docs: .venv/.installed-dev
+	$(BIN)/python -m coordexp.config.document > docs/config.md
+
+clean:
+	rm -rf build dist src/*.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .import_linter_cache
+	find src tests -type d -name __pycache__ -prune -exec rm -rf {} +
+
+# The stamps remember what is installed: nothing is installed again until the pins or ranges change.
+$(BIN)/python:
+	$(PYTHON) -m venv .venv
+
+.venv/.installed: pyproject.toml constraints.txt | $(BIN)/python
+	@echo "Installing $(TORCH), then everything else; this takes a few minutes the first time."
+	$(PIP) $(TORCH)
+	$(PIP) --constraint constraints.txt --editable .
+	@touch $@
+
+.venv/.installed-dev: .venv/.installed
+	$(PIP) --constraint constraints.txt --editable '.[dev]'
+	@touch $@

@@ -1,0 +1,42 @@
+"""CoordExp teaches a vision-language model to point.
+
+Detection and grounding are written as JSON whose numbers are single vocabulary tokens. Read on in
+this order: `coord_tokens.codec`, `objective.distribution`, `model.coord_offset`, `training.run`.
+
+The packages, lowest layer first:
+
+- `coord_tokens`: pixels, bins and tokens
+- `data`: the record contract
+- `rendering`: records to token ids
+- `model`: loading, and the coord-offset adapter
+- `objective`: the loss
+- `viewing`: pictures and pages
+- `config`: the YAML
+- `export`: merging
+- `inference`: answers to boxes
+- `evaluation`: boxes to figures
+- `training`: the run
+- `quickstart`: all of it on digits
+"""
+
+from importlib import import_module
+
+__version__ = "0.1.0"
+
+_PUBLIC = {
+    "CoordAlphabet": "coordexp.coord_tokens.codec",
+    "annotate_coord_tokens": "coordexp.data.record",
+    "install_coord_offset_adapter": "coordexp.model.coord_offset",
+    "reattach_coord_offset_hooks": "coordexp.model.coord_offset",
+    "load_checkpoint": "coordexp.model.load",
+    "stage1_loss": "coordexp.objective",
+}
+
+__all__ = ["__version__", *sorted(_PUBLIC)]  # noqa: PLE0604 - names of strings, resolved lazily
+
+
+def __getattr__(name: str) -> object:
+    """Import a public name when it is first asked for, so that `import coordexp` costs nothing."""
+    if name not in _PUBLIC:
+        raise AttributeError(f"module 'coordexp' has no attribute {name!r}")
+    return getattr(import_module(_PUBLIC[name]), name)

@@ -1,0 +1,64 @@
+"""Files and directories that appear whole or not at all."""
+
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from coordexp.errors import InputError
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file under a temporary name and rename it when it is complete."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(path.name + ".partial")
+    try:
+        partial.write_text(text, encoding="utf-8")
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def copy_missing_files(src: Path, dst: Path, *, wanted: Callable[[Path], bool]) -> None:
+    """Copy the wanted files of one directory into another; what is there already stays.
+
+    Args:
+        src: Its subdirectories are not looked at.
+        dst: An existing directory.
+        wanted: Says of a path in `src` whether it is copied.
+    """
+    for path in sorted(src.iterdir()):
+        if path.is_file() and wanted(path) and not (dst / path.name).exists():
+            shutil.copyfile(path, dst / path.name)
+
+
+@contextmanager
+def whole_directory(path: Path, *, overwrite: bool) -> Iterator[Path]:
+    """Give a temporary directory that becomes `path` when the block ends.
+
+    When the block fails the temporary directory vanishes, and what was at `path` is untouched.
+
+    Raises:
+        InputError: If `path` is a file, or exists with something in it and `overwrite` is false.
+    """
+    if path.exists() and not path.is_dir():
+        raise InputError(f"{path}: expected a directory to write, there is a file")
+    if not overwrite and path.is_dir() and any(path.iterdir()):
+        raise InputError(
+            f"{path}: exists already; choose another place, remove it or pass --overwrite"
+        )
+    partial = path.with_name(path.name + ".partial")
+    old = path.with_name(f"{path.name}.{os.getpid()}.old")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    try:
+        yield partial
+        if path.exists():
+            path.replace(old)
+        partial.replace(path)
+    finally:
+        if old.exists() and not path.exists():
+            old.replace(path)
+        shutil.rmtree(partial, ignore_errors=True)
+        shutil.rmtree(old, ignore_errors=True)
