@@ -1,0 +1,6 @@
+"""Coordinates as single vocabulary tokens.
+
+`codec` turns pixels into bins and bins into tokens; `vocab` finds the tokens' ids in a tokenizer.
+Both are plain Python. `codec.CoordAlphabet` is the only home of the number of bins and of the
+token's spelling.
+"""

@@ -1,0 +1,196 @@
+"""Pixels, bins and coord tokens.
+
+A *bin* is an integer 0..bins-1 on one axis, a *coord token* its spelling. Pixel edges are
+continuous in `[0, size]`, so that both borders of an image have a bin of their own::
+
+    pixel   0 ----------------------- size
+    bin     0 ---------------------- bins-1        bin = round(x / size * (bins - 1)), half up
+
+The error of one round trip is at most `size / (2 * (bins - 1))` pixels. Qwen's own convention, text
+numbers 0..1000, is another one; the two never mix.
+"""
+
+import math
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cache
+from types import MappingProxyType
+
+from coordexp.errors import RecordError
+
+
+@dataclass(frozen=True, slots=True)
+class CoordAlphabet:
+    """How many bins an axis has, and how a bin is spelled.
+
+    Args:
+        pattern: A format string with one field for the bin; `<loc{:04d}>` is PaliGemma's.
+        bins: Number of bins on one axis.
+        wildcard: The token that stands for any coordinate; it gets the id before bin 0. None for
+            vocabularies without one.
+
+    Raises:
+        ValueError: If there are fewer than two bins, or the pattern spells two of them alike
+            or needs escapes in JSON.
+
+    Example:
+        >>> CoordAlphabet(pattern="<loc{:04d}>", bins=1024, wildcard=None).token(7)
+        '<loc0007>'
+    """
+
+    pattern: str = "<|coord_{}|>"
+    bins: int = 1000
+    wildcard: str | None = "<|coord_*|>"
+
+    def __post_init__(self) -> None:
+        if self.bins < 2:  # noqa: PLR2004 - an axis needs both its borders
+            raise ValueError(f"an axis needs at least 2 bins, got {self.bins}")
+        try:
+            spellings = set(map(self.pattern.format, range(self.bins)))
+        except (LookupError, ValueError) as error:
+            message = f"the pattern {self.pattern!r} needs one field for the bin: {error}"
+            raise ValueError(message) from None
+        if len(spellings) != self.bins or "" in spellings:
+            raise ValueError(f"the pattern {self.pattern!r} does not spell each bin differently")
+        if any(char in '"\\' or char < " " for char in self.pattern):
+            raise ValueError(f"the pattern {self.pattern!r} holds characters that JSON escapes")
+
+    def token(self, k: int) -> str:
+        """Return the spelling of bin `k`, unchecked."""
+        return self.pattern.format(k)
+
+    def tokens(self) -> tuple[str, ...]:
+        """Return every coord token in bin order."""
+        return tuple(_bins_by_token(self))
+
+
+SPEC_ALPHABET = CoordAlphabet()
+
+
+@cache
+def _bins_by_token(alphabet: CoordAlphabet) -> Mapping[str, int]:
+    return MappingProxyType({alphabet.token(k): k for k in range(alphabet.bins)})
+
+
+@cache
+def _any_token(alphabet: CoordAlphabet) -> re.Pattern[str]:
+    spellings = list(alphabet.tokens())
+    if alphabet.wildcard:
+        spellings.append(alphabet.wildcard)
+    return re.compile("|".join(map(re.escape, spellings)))
+
+
+def is_coord_token(text: str, alphabet: CoordAlphabet = SPEC_ALPHABET) -> bool:
+    """Return whether `text` is exactly one coord token.
+
+    Example:
+        >>> is_coord_token("<|coord_999|>")
+        True
+        >>> is_coord_token("<|coord_1000|>"), is_coord_token("<|coord_*|>")
+        (False, False)
+    """
+    return text in _bins_by_token(alphabet)
+
+
+def contains_coord_token(text: str, alphabet: CoordAlphabet = SPEC_ALPHABET) -> bool:
+    """Return whether a coord token, or the wildcard, stands anywhere in `text`.
+
+    A tokenizer turns such a piece of text into the coord id, whatever surrounds it.
+
+    Example:
+        >>> contains_coord_token("a cat"), contains_coord_token("left of <|coord_5|>")
+        (False, True)
+    """
+    return _any_token(alphabet).search(text) is not None
+
+
+def token_to_int(token: str, alphabet: CoordAlphabet = SPEC_ALPHABET) -> int:
+    """Return the bin that a coord token spells.
+
+    Raises:
+        RecordError: If it is no coord token of the alphabet.
+
+    Example:
+        >>> token_to_int("<|coord_12|>")
+        12
+    """
+    try:
+        return _bins_by_token(alphabet)[token]
+    except KeyError:
+        last = alphabet.bins - 1
+        message = (
+            f"expected a coord token {alphabet.token(0)} .. {alphabet.token(last)}, got {token!r}"
+        )
+        raise RecordError(message) from None
+
+
+def tokens_to_ints(
+    tokens: Iterable[str], alphabet: CoordAlphabet = SPEC_ALPHABET
+) -> tuple[int, ...]:
+    """Return the bins of several coord tokens."""
+    return tuple(token_to_int(token, alphabet) for token in tokens)
+
+
+def ints_to_tokens(bins: Iterable[int], alphabet: CoordAlphabet = SPEC_ALPHABET) -> tuple[str, ...]:
+    """Return the coord tokens of several bins.
+
+    Raises:
+        RecordError: If a bin is out of range.
+
+    Example:
+        >>> ints_to_tokens([0, 999])
+        ('<|coord_0|>', '<|coord_999|>')
+    """
+    return tuple(alphabet.token(checked_bin(k, alphabet)) for k in bins)
+
+
+def checked_bin(k: int, alphabet: CoordAlphabet = SPEC_ALPHABET) -> int:
+    """Return `k` if it is a bin.
+
+    Raises:
+        RecordError: If it is not.
+    """
+    if not 0 <= k < alphabet.bins:
+        raise RecordError(f"expected a bin 0..{alphabet.bins - 1}, got {k}")
+    return k
+
+
+def pixel_to_bin(x_px: float, size_px: float, alphabet: CoordAlphabet = SPEC_ALPHABET) -> int:
+    """Return the bin of a pixel edge.
+
+    Args:
+        x_px: A position in `[0, size_px]`.
+        size_px: The image's width for x, its height for y.
+        alphabet: Gives the number of bins.
+
+    Raises:
+        RecordError: If the position lies outside the image or is not finite. Nothing is clipped.
+
+    Example:
+        >>> pixel_to_bin(0, 640), pixel_to_bin(320, 640), pixel_to_bin(640, 640)
+        (0, 500, 999)
+    """
+    if not 0 <= x_px <= size_px or size_px <= 0:  # the first is true for NaN as well
+        raise RecordError(f"expected a coordinate in 0..{size_px} pixels, got {x_px}")
+    # Multiplied before divided: whole pixels that lie halfway between two bins then do so exactly.
+    # Not floor(position + 0.5): that sum rounds the float just below one half up to 1.
+    position = x_px * (alphabet.bins - 1) / size_px
+    below = math.floor(position)
+    return below + 1 if position - below >= 0.5 else below  # noqa: PLR2004 - half up
+
+
+def bin_to_pixel(k: float, size_px: float, alphabet: CoordAlphabet = SPEC_ALPHABET) -> float:
+    """Return the pixel edge that a bin stands for; `k` may lie between two bins.
+
+    Raises:
+        RecordError: If `k` is outside 0..bins-1.
+
+    Example:
+        >>> bin_to_pixel(0, 640), bin_to_pixel(999, 640)
+        (0.0, 640.0)
+    """
+    last = alphabet.bins - 1
+    if not 0 <= k <= last:
+        raise RecordError(f"expected a bin 0..{last}, got {k}")
+    return k / last * size_px  # divided first, so that the last bin is `size_px` to the last digit

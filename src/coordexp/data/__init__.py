@@ -1,0 +1,6 @@
+"""The data contract: records as JSONL, one image and its objects a line.
+
+`record` is the contract as types, `geometry` its boxes, polygons and lines, `jsonl` the files,
+`ordering` the order in which objects are written, `image` the pictures, `prepare` the way from
+pixels to tokens. Nothing here imports torch.
+"""
