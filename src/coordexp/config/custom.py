@@ -1,0 +1,166 @@
+"""The block `custom`: everything that is CoordExp's own, under the names of its specification."""
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Discriminator, Field, Tag, model_validator
+
+from coordexp.config.block import (
+    Block,
+    NonNegativeFloat,
+    PositiveFloat,
+    PositiveInt,
+    kind_of_value,
+)
+from coordexp.coord_tokens.codec import SPEC_ALPHABET, CoordAlphabet
+from coordexp.data.ordering import ObjectOrdering
+
+JsonFormat = Literal["standard", "compact"]
+OffsetDtype = Literal["auto", "model", "float32", "bfloat16"]
+W1Unit = Literal["fraction", "bins"]
+W1Target = Literal["soft", "one_hot"]
+TokenId = Annotated[int, Field(ge=0)]
+
+CLASSES_FIELD = "{classes}"
+DEFAULT_USER_PROMPT = (
+    "Detect every object in the image. Answer with one JSON object that maps object_1, object_2, "
+    '... to {"desc": what it is, "bbox_2d": [x1, y1, x2, y2]}.'
+)
+
+
+class Alphabet(Block):
+    """How many bins an axis has, and how a bin is spelled."""
+
+    pattern: str = SPEC_ALPHABET.pattern
+    """The coord token of a bin, with one field for its number; PaliGemma's is `<loc{:04d}>`."""
+    bins: Annotated[int, Field(ge=2)] = SPEC_ALPHABET.bins
+    """Bins on one axis."""
+    wildcard: str | None = SPEC_ALPHABET.wildcard
+    """The token for any coordinate, whose id comes before bin 0; null where the vocabulary has
+    none."""
+
+    @model_validator(mode="after")
+    def _pattern_spells_bins(self) -> Self:
+        self.to_alphabet()
+        return self
+
+    def to_alphabet(self) -> CoordAlphabet:
+        """Return the value that the rest of the code takes."""
+        return CoordAlphabet(pattern=self.pattern, bins=self.bins, wildcard=self.wildcard)
+
+
+class CoordTokens(Block):
+    """Coordinates as single tokens of the vocabulary."""
+
+    enabled: bool = False
+    """Write coord tokens; false writes plain integers, which is the text baseline."""
+    skip_bbox_norm: bool = True
+    """On the ms-swift host, keep its template from scaling boxes a second time. The plain host
+    never scales."""
+    alphabet: Alphabet = Alphabet()
+
+
+class CoordSoftCEW1(Block):
+    """The coord objective: a weighted sum of CE, softCE, W1 and gate at coord positions."""
+
+    enabled: bool = False
+    """Supervise coord tokens as distributions over the bins and leave them out of the text's
+    cross-entropy."""
+    ce_weight: NonNegativeFloat = 0.0
+    """Of plain cross-entropy inside the coord vocabulary."""
+    soft_ce_weight: NonNegativeFloat = 1.0
+    """Of cross-entropy against the Gaussian target."""
+    w1_weight: NonNegativeFloat = 1.0
+    """Of the Wasserstein-1 distance to the target."""
+    gate_weight: NonNegativeFloat = 1.0
+    """Of the penalty on probability outside the coord vocabulary."""
+    temperature: PositiveFloat = 1.0
+    """Of the softmax over the bins."""
+    target_sigma: PositiveFloat = 2.0
+    """Width of the Gaussian target, in bins."""
+    target_truncate: PositiveInt | None = 16
+    """Bins from the centre at which the target is cut to zero; null does not cut."""
+    w1_unit: W1Unit = "fraction"
+    """W1 as a fraction of the axis or in bins; at weight 1 the fraction hardly moves the model."""
+    w1_target: W1Target = "soft"
+    """W1 to the Gaussian target or to the true bin alone."""
+
+
+class IdRange(Block):
+    """A run of vocabulary ids."""
+
+    start: TokenId
+    """The first id."""
+    end: TokenId
+    """The last id, which belongs to the run."""
+
+    @model_validator(mode="after")
+    def _start_comes_first(self) -> Self:
+        if self.end < self.start:
+            raise ValueError(
+                f"end is the last id and not before start; got {self.start} .. {self.end}"
+            )
+        return self
+
+
+CoordIds = Annotated[
+    Annotated[IdRange, Tag("mapping")] | Annotated[tuple[TokenId, ...], Tag("list")],
+    Discriminator(kind_of_value),
+]
+
+
+class CoordOffset(Block):
+    """The adapter that learns the coord tokens' rows and nothing else of the vocabulary."""
+
+    enabled: bool = False
+    """Learn an additive row for every coord token; the vocabulary itself stays frozen."""
+    tie_head: bool = True
+    """One table for embedding and head; false learns two."""
+    ids: CoordIds | None = None
+    """The coord ids in bin order, `{start: 151670, end: 152669}` or a list; null asks the
+    tokenizer. Given ids are compared with the tokenizer's."""
+    embed_lr: PositiveFloat | None = None
+    """Rate of the (shared) table; null is `training.learning_rate`."""
+    head_lr: PositiveFloat | None = None
+    """Rate of the head's own table; unused while `tie_head` is true."""
+    weight_decay: NonNegativeFloat = 0.0
+    """Of the tables."""
+    dtype: OffsetDtype = "auto"
+    """Of the tables: `auto` is float32, which AdamW needs for small steps; `model` is the
+    model's."""
+
+    def given_ids(self) -> tuple[int, ...] | None:
+        """Return the ids in bin order, or None where the tokenizer decides."""
+        if isinstance(self.ids, IdRange):
+            return tuple(range(self.ids.start, self.ids.end + 1))
+        return self.ids
+
+
+class Custom(Block):
+    """How records are written, and what is learned from coordinates."""
+
+    coord_tokens: CoordTokens = CoordTokens()
+    coord_soft_ce_w1: CoordSoftCEW1 = CoordSoftCEW1()
+    coord_offset: CoordOffset = CoordOffset()
+    object_ordering: ObjectOrdering = "sorted"
+    """`sorted` is top to bottom, then left to right; `random` is new for each sample and epoch."""
+    json_format: JsonFormat = "standard"
+    """Separators `", "` and `": "`, or none of their spaces."""
+    system_prompt: str | None = None
+    """The system turn; null has none."""
+    user_prompt: Annotated[str, Field(min_length=1)] = DEFAULT_USER_PROMPT
+    """The question, after the image; `{classes}` in it becomes the list below. A record's own
+    `prompt` wins."""
+    classes: Annotated[tuple[str, ...], Field(min_length=1)] | None = None
+    """What to look for, written into the question joined by commas."""
+
+    @model_validator(mode="after")
+    def _classes_and_their_place_in_the_prompt(self) -> Self:
+        if self.classes is None and CLASSES_FIELD in self.user_prompt:
+            raise ValueError("user_prompt asks for {classes}, and classes is not given")
+        if self.classes is not None and CLASSES_FIELD not in self.user_prompt:
+            raise ValueError("classes is given, and user_prompt has no {classes} to put them in")
+        return self
+
+    def question(self) -> str:
+        """Return the user prompt with its classes filled in."""
+        return self.user_prompt.replace(CLASSES_FIELD, ", ".join(self.classes or ()))

@@ -1,0 +1,37 @@
+"""From a YAML file to a checked configuration, and back."""
+
+import json
+from pathlib import Path
+
+import yaml
+from pydantic import ValidationError
+
+from coordexp.config.problems import find_problems
+from coordexp.config.schema import Config
+from coordexp.config.yaml_file import load_extended_yaml
+from coordexp.errors import ConfigError
+
+_WIDTH = 100
+
+
+def load_config(path: Path) -> Config:
+    """Return the configuration that a file and what it extends describe.
+
+    Raises:
+        ConfigError: If a file cannot be read, or with every problem of the result, by dotted path.
+    """
+    raw = load_extended_yaml(path)
+    # Through JSON: there strict validation still turns lists into tuples and text into paths.
+    try:
+        return Config.model_validate_json(json.dumps(raw))
+    except ValidationError as error:
+        problems = find_problems(error, raw)
+    lines = "".join(f"\n  {problem}" for problem in problems)
+    raise ConfigError(f"{path}: {len(problems)} problem(s){lines}")
+
+
+def dump_config(config: Config) -> str:
+    """Return the configuration as YAML, every default written out; loading it gives it again."""
+    return yaml.safe_dump(
+        config.model_dump(mode="json"), sort_keys=False, allow_unicode=True, width=_WIDTH
+    )

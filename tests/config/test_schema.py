@@ -1,0 +1,165 @@
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from coordexp.config.load import load_config
+from coordexp.config.training import Training
+from coordexp.errors import ConfigError
+
+WriteYaml = Callable[..., Path]
+
+COORD = "coord_tokens: {enabled: true}, coord_soft_ce_w1: {enabled: true}"
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("host: ms_swift", "host: ms_swift is not available yet; use plain"),
+        (
+            "custom: {coord_tokens: {enabled: true}}",
+            "custom.coord_tokens.enabled: coord tokens need custom.coord_soft_ce_w1.enabled: true",
+        ),
+        (
+            "custom: {coord_soft_ce_w1: {enabled: true}}",
+            "custom.coord_soft_ce_w1.enabled: .* without custom.coord_tokens.enabled: true",
+        ),
+        (
+            "custom: {coord_offset: {enabled: true}}\n"
+            "training: {optimizer: multimodal_coord_offset}",
+            "custom.coord_offset.enabled: .* without custom.coord_tokens.enabled: true",
+        ),
+        (
+            f"custom: {{{COORD}, coord_offset: {{enabled: true}}}}",
+            "custom.coord_offset.enabled: .* training.optimizer: multimodal_coord_offset",
+        ),
+        (
+            "training: {optimizer: multimodal_coord_offset}",
+            "training.optimizer: .* needs custom.coord_offset.enabled: true",
+        ),
+        (
+            f"custom: {{{COORD}, coord_offset: {{enabled: true}}}}\n"
+            "training: {optimizer: multimodal_coord_offset}\ntuner: {train_type: full}",
+            "custom.coord_offset.enabled: .* use tuner.train_type: lora",
+        ),
+        (
+            "custom: {coord_offset: {ids: {start: 151670, end: 152670}}}",
+            r"custom.coord_offset.ids: .* 1000 bins \(end included\), got 1001",
+        ),
+        ("custom: {coord_offset: {ids: [1, 2]}}", "custom.coord_offset.ids: .* got 2"),
+        (
+            "custom: {coord_offset: {ids: {start: 2, end: 1}}}",
+            r"custom.coord_offset.ids: end is the last id and not before start; got 2 \.\. 1",
+        ),
+        ("training: {eval_strategy: steps}", "training.eval_strategy: steps needs data.eval"),
+        (
+            "tuner: {train_type: full, resume_adapter: a}",
+            "tuner.resume_adapter: an adapter needs tuner.train_type: lora",
+        ),
+        (
+            "tuner: {freeze_vit: true, freeze_aligner: true, freeze_llm: true}",
+            "tuner: every tower is frozen .* nothing learns",
+        ),
+        ("training: {bf16: true, fp16: true}", "training: bf16 and fp16 exclude each other"),
+        ("training: {warmup_steps: 1.5}", "training: warmup_steps is a whole number .* got 1.5"),
+        ("training: {max_steps: 0}", "training: max_steps .* got 0"),
+        (
+            "training: {effective_batch_size: 4, gradient_accumulation_steps: 2}",
+            "training: effective_batch_size sets the accumulation",
+        ),
+        (
+            "training: {effective_batch_size: 5, per_device_train_batch_size: 2}",
+            "training: effective_batch_size 5 is no multiple of per_device_train_batch_size 2",
+        ),
+        ("data: {min_pixels: 9, max_pixels: 4}", "data: min_pixels 9 is more than max_pixels 4"),
+        (
+            "custom: {coord_tokens: {alphabet: {pattern: '<loc>'}}}",
+            "custom.coord_tokens.alphabet: the pattern '<loc>' does not spell",
+        ),
+        (
+            "custom: {coord_tokens: {alphabet: {pattern: '{a}'}}}",
+            "custom.coord_tokens.alphabet: the pattern .* needs one field",
+        ),
+        ("custom: {user_prompt: 'Find {classes}.'}", "custom: user_prompt asks for {classes}"),
+        ("custom: {classes: [cat]}", "custom: classes is given, and user_prompt has no {classes}"),
+    ],
+)
+def test_what_does_not_go_together_is_refused(
+    write_yaml: WriteYaml, text: str, expected: str
+) -> None:
+    with pytest.raises(ConfigError, match=expected) as caught:
+        load_config(write_yaml(text))
+    assert "1 problem(s)" in str(caught.value)
+
+
+def test_every_broken_rule_is_reported_at_once(write_yaml: WriteYaml) -> None:
+    text = (
+        "host: ms_swift\ncustom: {coord_tokens: {enabled: true}}\ntraining: {eval_strategy: epoch}"
+    )
+    with pytest.raises(ConfigError, match=r"3 problem\(s\)"):
+        load_config(write_yaml(text))
+
+
+def test_skip_bbox_norm_parses_on_the_plain_host(write_yaml: WriteYaml) -> None:
+    config = load_config(write_yaml("custom: {coord_tokens: {skip_bbox_norm: false}}"))
+    assert config.host == "plain"
+    assert not config.custom.coord_tokens.skip_bbox_norm
+
+
+def test_head_lr_is_accepted_beside_a_tied_head(write_yaml: WriteYaml) -> None:
+    text = f"""\
+custom: {{{COORD}, coord_offset: {{enabled: true, head_lr: 1.0e-4}}}}
+training: {{optimizer: multimodal_coord_offset}}
+"""
+    assert load_config(write_yaml(text)).custom.coord_offset.head_lr == 1e-4
+
+
+def test_another_alphabet_is_configuration(write_yaml: WriteYaml) -> None:
+    text = """\
+custom:
+  coord_tokens: {alphabet: {pattern: '<loc{:04d}>', bins: 1024, wildcard: null}}
+  coord_offset: {ids: {start: 256000, end: 257023}}
+"""
+    custom = load_config(write_yaml(text)).custom
+    assert custom.coord_tokens.alphabet.to_alphabet().token(7) == "<loc0007>"
+    ids = custom.coord_offset.given_ids()
+    assert ids is not None
+    assert len(ids) == 1024
+
+
+def test_truncation_can_be_switched_off(write_yaml: WriteYaml) -> None:
+    config = load_config(write_yaml("custom: {coord_soft_ce_w1: {target_truncate: null}}"))
+    assert config.custom.coord_soft_ce_w1.target_truncate is None
+
+
+def test_classes_are_written_into_the_question(write_yaml: WriteYaml) -> None:
+    text = "custom: {user_prompt: 'Find {classes} as {\"desc\"}.', classes: [cat, dog]}"
+    assert load_config(write_yaml(text)).custom.question() == 'Find cat, dog as {"desc"}.'
+
+
+def test_accumulation_is_derived_from_the_effective_batch(write_yaml: WriteYaml) -> None:
+    text = "training: {effective_batch_size: 32, per_device_train_batch_size: 2}"
+    training = load_config(write_yaml(text)).training
+    assert training.accumulation_steps(world_size=1) == 16
+    assert training.accumulation_steps(world_size=8) == 2
+    with pytest.raises(ConfigError, match=r"32 is no multiple of .* 2 on 3 device\(s\)"):
+        training.accumulation_steps(world_size=3)
+
+
+def test_accumulation_defaults_to_one_pass(write_yaml: WriteYaml) -> None:
+    assert load_config(write_yaml("")).training.accumulation_steps(world_size=4) == 1
+
+
+@pytest.mark.slow
+def test_training_keys_are_transformers_own_names() -> None:
+    transformers = pytest.importorskip("transformers")
+    ours = {
+        "effective_batch_size",
+        "vit_lr",
+        "aligner_lr",
+        "optimizer",
+        "objective_backend",
+        "global_max_length",
+    }
+    theirs = set(transformers.TrainingArguments.__dataclass_fields__)
+    assert set(Training.model_fields) - theirs == ours
