@@ -1,0 +1,234 @@
+"""The report of one predictions file, and the blocks that other reports borrow from it."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from coordexp.data.image import load_image
+from coordexp.errors import RecordError
+from coordexp.evaluation.figures import ClassRow, Evaluation
+from coordexp.evaluation.matching import Match
+from coordexp.evaluation.predictions import Prediction, ScoredObject
+from coordexp.viewing.charts import bar_chart
+from coordexp.viewing.draw import DrawnObject, draw_objects
+from coordexp.viewing.report import (
+    Html,
+    Page,
+    Shot,
+    Tile,
+    Tone,
+    box_legend,
+    cards,
+    note,
+    paragraph,
+    picture_grid,
+    stat_tiles,
+    table,
+)
+
+PICTURES, HARDEST = 9, 6
+CLASSES_SHOWN = 40
+
+
+def evaluation_page(evaluation: Evaluation, predictions: Path, metrics: Mapping[str, Any]) -> Page:
+    """Return the report of one predictions file."""
+    page = Page(
+        title="Evaluation",
+        subtitle=f"{predictions.name}: {len(evaluation.predictions):,} images, "
+        f"{len(evaluation.instances.truth):,} true objects, "
+        f"{len(evaluation.instances.predicted):,} predictions.",
+    )
+    page.add("Figures", *_headline(evaluation, metrics))
+    page.add("Pictures", *_pictures(evaluation, predictions.parent))
+    page.add("Classes", *_classes(evaluation.classes))
+    page.add("Answers", *_answers(metrics))
+    return page
+
+
+def shown(value: float | None, digits: int = 3) -> str:
+    """Return a figure for a reader; a dash where it cannot be measured."""
+    return "\N{EN DASH}" if value is None else f"{value:.{digits}f}"
+
+
+def shown_share(value: float | None) -> str:
+    """Return a share in percent."""
+    return "\N{EN DASH}" if value is None else f"{value:.1%}"
+
+
+def shot(row: Prediction, folder: Path, caption: str) -> Shot | None:
+    """Return a picture with its true and predicted objects, or None where it cannot be opened.
+
+    Args:
+        row: The prediction.
+        folder: Of the predictions file.
+        caption: Below the picture.
+    """
+    picture = open_picture(row, folder)
+    if picture is None:
+        return None
+    drawn = draw_objects(
+        picture, true=_drawn(row.truth), predicted=_drawn(row.predicted, scored=True)
+    )
+    alt = f"{row.image}: {len(row.truth)} true and {len(row.predicted)} predicted objects"
+    return Shot(drawn, caption, alt)
+
+
+def open_picture(row: Prediction, folder: Path) -> Image.Image | None:
+    """Return the picture, or None where it cannot be opened: figures need no pictures."""
+    try:
+        return load_image(folder / row.root, row.record())
+    except RecordError:
+        return None
+
+
+def class_bars(classes: Sequence[tuple[str, float | None, int]]) -> Html:
+    """Return AP per class as bars, most frequent classes first.
+
+    Args:
+        classes: Name, AP and number of true objects.
+    """
+    ranked = sorted(classes, key=lambda item: -item[2])[:CLASSES_SHOWN]
+    bars = [(name, ap, f"{shown(ap)} · {count}") for name, ap, count in ranked]
+    return bar_chart("AP · number of true objects", bars, most=1.0)
+
+
+def _drawn(objects: Sequence[ScoredObject], *, scored: bool = False) -> list[DrawnObject]:
+    return [
+        DrawnObject(item.desc, item.geometry, item.score if scored else None) for item in objects
+    ]
+
+
+def _headline(evaluation: Evaluation, metrics: Mapping[str, Any]) -> list[Html]:
+    f1, parse = metrics["f1"], metrics["parse"]
+    sd = evaluation.bbox.sd
+    boxes = evaluation.bbox.figures.overall
+    tone: Tone = "plain" if evaluation.health.ranks else "warn"
+    spread = f"± {shown(sd.AP)} over image orders" if sd else "box AP at IoU 0.50 to 0.95"
+    blocks = [
+        stat_tiles(
+            [
+                Tile("AP", shown(boxes.AP), spread, tone),
+                Tile("AP50", shown(boxes.AP50), "loose boxes count"),
+                Tile("AP75", shown(boxes.AP75), "tight boxes count"),
+                Tile("F1@0.5", shown(f1["F1@0.5"]), "needs no scores"),
+                Tile("Mean best IoU", shown(f1["mean_best_iou"]), "of each true object"),
+                Tile("Parsed whole", shown_share(parse["ok_share"]), "of all answers"),
+            ]
+        )
+    ]
+    if (warning := evaluation.health.warning()) is not None:
+        blocks.insert(0, note(warning, tone="warn"))
+    blocks += [_coco_table(evaluation), _f1_table(f1)]
+    left_out = evaluation.instances.left_out
+    if left_out:
+        counted = ", ".join(f"{count:,} {reason}" for reason, count in left_out.items())
+        blocks.append(note(f"Left out of these figures: {counted}."))
+    return blocks
+
+
+def _coco_table(evaluation: Evaluation) -> Html:
+    head, rows = ["COCO"], []
+    for name, result in (("Boxes", evaluation.bbox), ("Masks", evaluation.segm)):
+        if result is None:
+            continue
+        figures = result.figures.overall.to_json()
+        head = ["COCO", *figures]
+        rows.append([name, *map(shown, figures.values())])
+        if result.sd:
+            rows.append(["± sd", *map(shown, result.sd.to_json().values())])
+    return table(
+        head, rows, caption="Average precision and recall. A dash: no true object of that size."
+    )
+
+
+def _f1_table(f1: Mapping[str, float | None]) -> Html:
+    names = {
+        "F1@0.5": "F1@0.5",
+        "F1@0.95": "F1@0.95",
+        "F1": "F1, 0.50 to 0.95",
+        "precision@0.5": "Precision@0.5",
+        "recall@0.5": "Recall@0.5",
+        "mean_best_iou": "Mean best IoU",
+        "mean_best_iou_any_class": "… of any class",
+    }
+    return table(
+        ["Matching", *names.values()],
+        [["All classes", *(shown(f1[key]) for key in names)]],
+        caption="Greedy matching, one to one within a class; no ranking between images.",
+    )
+
+
+def _pictures(evaluation: Evaluation, folder: Path) -> list[Html]:
+    count = len(evaluation.predictions)
+    even = sorted({k * count // PICTURES for k in range(PICTURES)})
+    hardest = sorted(
+        (k for k in range(count) if k not in even), key=lambda k: _f1_or_one(evaluation.images[k])
+    )[:HARDEST]
+    blocks = [box_legend()]
+    for title, chosen in (
+        ("Evenly spaced through the file, not chosen by result.", even),
+        ("The lowest F1@0.5 among the others.", sorted(hardest)),
+    ):
+        shots = [_captioned_shot(evaluation, index, folder) for index in chosen]
+        found = [item for item in shots if item is not None]
+        if found:
+            blocks += [paragraph(title), picture_grid([[item] for item in found])]
+        if len(found) < len(shots):
+            missing = len(shots) - len(found)
+            blocks.append(note(f"{missing} of {len(shots)} pictures could not be opened."))
+    return blocks
+
+
+def _f1_or_one(match: Match) -> float:
+    f1 = match.f1()
+    return 1.0 if f1 is None else f1
+
+
+def _captioned_shot(evaluation: Evaluation, index: int, folder: Path) -> Shot | None:
+    row, match = evaluation.predictions[index], evaluation.images[index]
+    caption = f"{row.image} · {match.found[0]} of {match.true} found, {match.predicted} predicted"
+    if row.status != "ok":
+        caption += f" · answer {row.status}"
+    return shot(row, folder, caption)
+
+
+def _classes(classes: Sequence[ClassRow]) -> list[Html]:
+    if not classes:
+        return [note("The truth holds no objects, so there are no classes.")]
+    rows = [row.to_json() for row in classes]
+    blocks = [class_bars([(row["class"], row["AP"], row["true"]) for row in rows])]
+    if len(rows) > CLASSES_SHOWN:
+        blocks.append(
+            note(f"The {CLASSES_SHOWN} most frequent of {len(rows)}; all are in per_class.csv.")
+        )
+    return blocks
+
+
+def _answers(metrics: Mapping[str, Any]) -> list[Html]:
+    parse, categories = metrics["parse"], metrics["categories"]
+    blocks = [
+        cards(
+            [
+                _counts("Answer", parse["status"]),
+                _counts("Generation ended by", parse["finish_reason"]),
+                _counts("Dropped from answers", parse["dropped"]),
+            ]
+        )
+    ]
+    if categories["unknown_objects"]:
+        kept = "false positives" if categories["unknown"] == "bucket" else "left out"
+        most = ", ".join(f"{d} ({n})" for d, n in categories["most_frequent_unknown"].items())
+        blocks.append(
+            note(
+                f"{categories['unknown_objects']:,} predictions name a desc that the truth "
+                f"never uses; they are {kept}. Most frequent: {most}."
+            )
+        )
+    return blocks
+
+
+def _counts(name: str, counts: Mapping[str, int]) -> Html:
+    rows = [[key, f"{count:,}"] for key, count in counts.items()] or [["nothing", "0"]]
+    return table([name, "Number"], rows)

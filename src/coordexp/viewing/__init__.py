@@ -1,0 +1,8 @@
+"""Pictures and pages for people.
+
+- `draw`: true and predicted objects on a picture, through supervision.
+- `report`: a self-contained HTML page out of blocks: tables, tiles, pictures, commands.
+- `charts`: line charts and bars, as inline SVG.
+- `distributions`: what the model believed about each edge of a box, drawn along the picture.
+- `page.css`, `page.js`: how a page looks, and the little it does beyond being read.
+"""

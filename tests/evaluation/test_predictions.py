@@ -1,0 +1,75 @@
+import json
+from pathlib import Path
+
+import pytest
+
+from coordexp.errors import InputError, RecordError
+from coordexp.evaluation.predictions import parse_prediction, read_predictions
+from tests.evaluation.conftest import make_row, write_predictions
+
+
+def test_a_line_becomes_checked_values(tmp_path: Path) -> None:
+    data = make_row(
+        [("cat", (1, 2, 30, 40))], [("Katze 猫", (1, 2, 30, 41.5), 0.25)], status="salvaged"
+    )
+    data["pred"][0]["score_parts"] = {"coord": 0.5}
+    (prediction,) = read_predictions(write_predictions(tmp_path / "p.jsonl", [data]))
+    assert prediction.truth[0].geometry.values == (1, 2, 30, 40)
+    assert prediction.predicted[0].desc == "Katze 猫"
+    assert prediction.predicted[0].score_parts == {"coord": 0.5}
+    assert prediction.status == "salvaged"
+    assert prediction.record().image == "images/1.png"
+
+
+def test_polygons_and_lines_are_read() -> None:
+    data = make_row()
+    data["gt"] = [{"desc": "a", "poly": [0, 0, 9, 0, 9, 9]}, {"desc": "b", "line": [0, 0, 0, 9]}]
+    kinds = [item.geometry.kind for item in parse_prediction(data).truth]
+    assert kinds == ["poly", "line"]
+
+
+@pytest.mark.parametrize("box", [[5, 5, 5, 9], [5, 5, 9, 5], [5, 5, 5, 5]])
+def test_a_box_without_area_is_an_answer_not_an_error(box: list[int]) -> None:
+    data = make_row(pred=[("cat", box, 0.5)])
+    assert parse_prediction(data).predicted[0].geometry.values == tuple(box)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"width": 0}, "width: expected a positive whole number"),
+        ({"image": "../x.png"}, "climbs out"),
+        ({"gt": None}, "gt: expected a list"),
+        ({"parse": {"status": "fine", "dropped": []}}, "ok | salvaged | failed"),
+        ({"pred": [{"desc": "a", "bbox_2d": [1, 2, 3, 4]}]}, r"pred[0]: score: expected a finite"),
+        ({"pred": [{"desc": "a", "score": 1}]}, "exactly one of bbox_2d, poly, line"),
+        ({"pred": [{"desc": " ", "bbox_2d": [1, 2, 3, 4], "score": 1}]}, "desc: expected text"),
+        ({"pred": [{"desc": "a", "bbox_2d": [9, 2, 3, 4], "score": 1}]}, "x1 <= x2"),
+        ({"pred": [{"desc": "a", "bbox_2d": [1, 2, 1, 900], "score": 1}]}, "outside the image"),
+        ({"gt": [{"desc": "a", "bbox_2d": ["<|coord_1|>"] * 4}]}, "expected pixels"),
+        ({"gt": [7]}, "gt[0]: an object: expected a JSON object, got int"),
+        ({"raw_text": None}, "raw_text: expected text"),
+    ],
+)
+def test_a_broken_line_is_named(tmp_path: Path, change: dict[str, object], message: str) -> None:
+    path = tmp_path / "p.jsonl"
+    path.write_text(json.dumps(make_row()) + "\n" + json.dumps(make_row() | change) + "\n")
+    with pytest.raises(RecordError) as caught:
+        read_predictions(path)
+    assert str(caught.value).startswith(f"{path}:2: ")
+    assert message in str(caught.value)
+
+
+def test_text_that_is_no_json_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "p.jsonl"
+    path.write_text('{"root": \n')
+    with pytest.raises(RecordError, match=r"p\.jsonl:1: not JSON"):
+        read_predictions(path)
+
+
+def test_missing_and_empty_files_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="cannot be read"):
+        read_predictions(tmp_path / "none.jsonl")
+    (tmp_path / "empty.jsonl").touch()
+    with pytest.raises(InputError, match="the file is empty"):
+        read_predictions(tmp_path / "empty.jsonl")

@@ -1,0 +1,91 @@
+import csv
+import json
+import logging
+from pathlib import Path
+
+import pytest
+
+from coordexp.errors import InputError, RecordError
+from coordexp.evaluation.run import evaluate_predictions
+from tests.evaluation.conftest import make_random_rows, make_row, write_predictions
+from tests.viewing.chromium import check_page, external_urls
+
+BOX = (10, 10, 50, 50)
+FILES = ["metrics.json", "per_class.csv", "per_image.jsonl", "report.html"]
+
+
+def test_four_files_tell_the_same_story(tmp_path: Path) -> None:
+    rows = make_random_rows(1)
+    metrics = evaluate_predictions(
+        write_predictions(tmp_path / "p.jsonl", rows), tmp_path / "deep" / "out"
+    )
+    out = tmp_path / "deep" / "out"
+    assert sorted(path.name for path in out.iterdir()) == FILES
+    assert json.loads((out / "metrics.json").read_text()) == metrics
+    classes = list(csv.DictReader((out / "per_class.csv").read_text().splitlines()))
+    assert [row["class"] for row in classes] == ["class 0", "class 1", "class 2"]
+    assert sum(int(row["true"]) for row in classes) == metrics["objects"]["true"]
+    images = [json.loads(line) for line in (out / "per_image.jsonl").read_text().splitlines()]
+    assert [row["image"] for row in images] == [row["image"] for row in rows]
+    assert sum(row["true"] for row in images) == metrics["objects"]["true"]
+    html = (out / "report.html").read_text(encoding="utf-8")
+    assert f"{metrics['bbox']['AP']:.3f}" in html
+    assert external_urls(html) == []
+
+
+def test_the_folder_of_the_predictions_can_be_the_output(tmp_path: Path) -> None:
+    path = write_predictions(tmp_path / "predictions.jsonl", make_random_rows(1))
+    before = path.read_bytes()
+    assert evaluate_predictions(path, tmp_path) == evaluate_predictions(path, tmp_path)
+    assert path.read_bytes() == before
+    assert not list(tmp_path.glob("*.partial"))
+
+
+def test_constant_scores_are_told_everywhere(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = write_predictions(tmp_path / "p.jsonl", make_random_rows(1, tied=True))
+    with caplog.at_level(logging.WARNING):
+        metrics = evaluate_predictions(path, tmp_path)
+    assert "same score" in caplog.text
+    assert metrics["scores"]["warning"] in (tmp_path / "report.html").read_text(encoding="utf-8")
+
+
+def test_missing_pictures_cost_a_note_not_the_figures(tmp_path: Path) -> None:
+    path = write_predictions(tmp_path / "p.jsonl", [make_row([("a", BOX)], [("a", BOX, 0.5)])])
+    (tmp_path / "images/1.png").unlink()
+    assert evaluate_predictions(path, tmp_path)["bbox"]["AP"] == pytest.approx(1.0)
+    html = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "1 of 1 pictures could not be opened" in html
+
+
+def test_hostile_names_stay_text(tmp_path: Path) -> None:
+    evil = "<img src=https://example.org/x>"
+    rows = [make_row([(evil, BOX)], [(evil, BOX, 0.5), (evil + "!", BOX, 0.4)])]
+    evaluate_predictions(write_predictions(tmp_path / "p.jsonl", rows), tmp_path)
+    html = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert evil not in html
+    assert "&lt;img src=https://example.org/x&gt;" in html
+
+
+def test_empty_truth_and_empty_predictions_make_a_page(tmp_path: Path) -> None:
+    metrics = evaluate_predictions(write_predictions(tmp_path / "p.jsonl", [make_row()]), tmp_path)
+    assert metrics["bbox"]["AP"] is None
+    assert "there are no classes" in (tmp_path / "report.html").read_text(encoding="utf-8")
+
+
+def test_bad_input_writes_nothing(tmp_path: Path) -> None:
+    path = write_predictions(tmp_path / "p.jsonl", [make_row(), {**make_row(), "raw_text": 7}])
+    with pytest.raises(RecordError, match=r"p\.jsonl:2: raw_text"):
+        evaluate_predictions(path, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+    with pytest.raises(InputError, match="is a file"):
+        evaluate_predictions(path, path)
+
+
+@pytest.mark.browser
+@pytest.mark.slow
+def test_the_report_renders_without_a_word_on_the_console(tmp_path: Path) -> None:
+    path = write_predictions(tmp_path / "p.jsonl", make_random_rows(1, tied=True))
+    evaluate_predictions(path, tmp_path / "out")
+    check_page(tmp_path / "out" / "report.html", tmp_path)

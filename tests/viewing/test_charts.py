@@ -1,0 +1,80 @@
+import re
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from coordexp.viewing.charts import (
+    MOST_POINTS,
+    Series,
+    bar_chart,
+    line_chart,
+    nice_ticks,
+    running_mean,
+    thinned,
+)
+
+FINITE = st.floats(-1e6, 1e6, allow_nan=False).map(lambda value: round(value, 6))
+
+
+@given(FINITE, FINITE)
+def test_ticks_enclose_their_range_in_equal_steps(a: float, b: float) -> None:
+    low, high = min(a, b), max(a, b)
+    ticks = nice_ticks(low, high)
+    slack = (high - low) * 1e-6 + 1e-9
+    assert ticks[0] <= low + slack
+    assert ticks[-1] >= high - slack
+    assert 2 <= len(ticks) <= 9
+    steps = [y - x for x, y in pairwise(ticks)]
+    assert steps == pytest.approx([steps[0]] * len(steps))
+
+
+def test_ticks_of_steps_are_whole() -> None:
+    assert nice_ticks(1, 3, whole=True) == (1, 2, 3)
+    assert nice_ticks(1, 300, whole=True) == (0, 100, 200, 300)
+
+
+def test_the_running_mean_keeps_lines_straight_and_ends_in_place() -> None:
+    line = [(float(x), 2.0 * x) for x in range(100)]
+    assert [y for _, y in running_mean(line)] == pytest.approx([y for _, y in line])
+    assert running_mean([(1.0, 5.0)]) == [(1.0, 5.0)]
+
+
+def test_thinning_keeps_the_last_point() -> None:
+    points = [(float(x), 0.0) for x in range(1234)]
+    kept = thinned(points)
+    assert len(kept) <= MOST_POINTS + 1
+    assert kept[-1] == points[-1]
+    assert thinned(points[:7]) == points[:7]
+
+
+def test_points_lie_inside_the_frame() -> None:
+    chart = line_chart("loss", [Series("loss", [(1, 9.0), (2, 0.5), (3, 4.0)])], x_name="step")
+    places = [float(value) for value in re.findall(r"[ML](-?[\d.]+) ", chart)]
+    assert min(places) >= 44
+    assert max(places) <= 350
+    assert 'aria-label="loss: from 9 to 4 over 3 steps"' in chart
+
+
+def test_a_quiet_series_has_one_line_and_a_legend_needs_two_series() -> None:
+    quiet = Series("a <b>", [(1, 1.0), (2, 2.0)], noisy=False)
+    chart = line_chart("t", [quiet, Series("c", [(1, 0.0)]), Series("none", [])], x_name="step")
+    assert chart.count("<path") == 3
+    assert "a &lt;b&gt;" in chart
+    assert "none" not in chart
+
+
+def test_a_chart_of_nothing_says_so() -> None:
+    assert "nothing was logged" in line_chart("t", [Series("a", [])], x_name="step")
+
+
+def test_small_numbers_are_written_short() -> None:
+    chart = line_chart("lr", [Series("lr", [(0, 0.0), (9, 2e-4)])], x_name="step")
+    assert ">1e-4<" in chart
+
+
+def test_bars_are_as_long_as_their_share() -> None:
+    chart = bar_chart("AP", [("cat", 0.25, "0.25"), ("dog", None, "none")], most=1.0)
+    assert "width:25.0%" in chart
+    assert "width:0.0%" in chart

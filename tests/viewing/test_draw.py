@@ -1,0 +1,70 @@
+import numpy as np
+from PIL import Image
+
+from coordexp.data.record import Geometry
+from coordexp.viewing.draw import (
+    PREDICTED_COLOUR,
+    TRUE_COLOUR,
+    DrawnObject,
+    draw_objects,
+    fitted,
+)
+
+
+def drawn(kind: str, *values: float, score: float | None = None) -> DrawnObject:
+    return DrawnObject("häuser", Geometry(kind, values, "px"), score)
+
+
+def has_colour(picture: Image.Image, colour: str) -> bool:
+    rgb = tuple(int(colour[k : k + 2], 16) for k in (1, 3, 5))
+    return bool((np.array(picture) == rgb).all(axis=2).any())
+
+
+def test_small_pictures_grow_by_a_whole_factor_and_large_ones_shrink() -> None:
+    small, factor = fitted(Image.new("L", (100, 60)))
+    assert (small.size, small.mode, factor) == ((600, 360), "RGB", 6.0)
+    large, factor = fitted(Image.new("RGB", (1920, 1080)))
+    assert (large.size, factor) == ((960, 540), 0.5)
+    same, factor = fitted(Image.new("RGB", (700, 500)))
+    assert (same.size, factor) == ((700, 500), 1.0)
+
+
+def test_true_and_predicted_objects_have_their_colours() -> None:
+    blank = Image.new("RGB", (100, 100), "#808080")
+    box = drawn("bbox_2d", 20, 30, 60, 80)
+    assert has_colour(draw_objects(blank, true=[box]), TRUE_COLOUR)
+    assert not has_colour(draw_objects(blank, true=[box]), PREDICTED_COLOUR)
+    assert has_colour(draw_objects(blank, predicted=[box]), PREDICTED_COLOUR)
+
+
+def test_an_edge_is_drawn_where_it_is() -> None:
+    blank = Image.new("RGB", (640, 640), "#808080")
+    picture = np.array(draw_objects(blank, true=[drawn("bbox_2d", 200, 300, 400, 500)]))
+    changed = (picture != 128).any(axis=2)
+    assert changed[400, 198:203].any()
+    assert changed[498:503, 300].any()
+    assert not changed[400, 220:380].any()
+
+
+def test_polygons_and_lines_are_drawn_open_inside() -> None:
+    blank = Image.new("RGB", (100, 100), "#808080")
+    for item in (drawn("poly", 10, 40, 90, 40, 50, 90), drawn("line", 5, 50, 50, 60, 95, 99)):
+        assert has_colour(draw_objects(blank, predicted=[item]), PREDICTED_COLOUR)
+
+
+def test_the_label_holds_the_score() -> None:
+    assert drawn("bbox_2d", 0, 0, 1, 1).label == "häuser"
+    assert drawn("bbox_2d", 0, 0, 1, 1, score=0.456).label == "häuser 0.46"
+
+
+def test_the_given_picture_stays_as_it_is() -> None:
+    blank = Image.new("RGB", (640, 640), "#808080")
+    draw_objects(blank, true=[drawn("bbox_2d", 0, 0, 640, 640)])
+    assert blank.getcolors() == [(640 * 640, (128, 128, 128))]
+    assert draw_objects(blank).getcolors() == blank.getcolors()
+
+
+def test_boxes_at_the_border_and_without_area_are_drawn() -> None:
+    blank = Image.new("RGB", (64, 64))
+    flat = [drawn("bbox_2d", 0, 0, 64, 64), drawn("bbox_2d", 64, 64, 64, 64)]
+    assert has_colour(draw_objects(blank, true=flat, predicted=flat), PREDICTED_COLOUR)
