@@ -1,0 +1,75 @@
+"""LoRA and DoRA through PEFT, beside the coord-offset adapter."""
+
+from collections.abc import Collection
+
+from peft import LoraConfig, PeftModel, get_peft_model
+from transformers import PreTrainedModel
+
+from coordexp.errors import InputError
+from coordexp.model.coord_offset import (
+    ADAPTER_NAME,
+    find_offset_head,
+    reattach_coord_offset_hooks,
+)
+from coordexp.model.towers import LINEAR_LAYERS, Tower
+
+
+def lora_target_pattern(towers: Collection[Tower], leaves: Collection[str] | None) -> str:
+    """Return the regular expression of the modules that get LoRA.
+
+    PEFT's own `all-linear` would take the wrapped head too, and non-coord logits would move.
+
+    Args:
+        towers: The parts of the model that are adapted.
+        leaves: Last names to keep, such as `q_proj`; None for every linear layer.
+
+    Raises:
+        InputError: If a leaf name occurs in none of the towers, or no tower is left.
+    """
+    if not towers:
+        raise InputError(
+            "tuner: every part is frozen; leave at least one of vision, aligner, language"
+        )
+    wanted = None if leaves is None else set(leaves)
+    known = {leaf for tower in towers for leaf in LINEAR_LAYERS[tower][1]}
+    if unknown := sorted((wanted or set()) - known):
+        raise InputError(
+            f"tuner.target_modules: {', '.join(unknown)} name no linear layer of the unfrozen "
+            f"parts; known: {', '.join(sorted(known))}"
+        )
+    patterns = []
+    for tower, (place, names) in LINEAR_LAYERS.items():
+        kept = [name for name in names if wanted is None or name in wanted]
+        if tower in towers and kept:
+            patterns.append(f"{place}(?:{'|'.join(kept)})")
+    return "|".join(patterns)
+
+
+def install_lora(
+    model: PreTrainedModel,
+    *,
+    towers: Collection[Tower],
+    leaves: Collection[str] | None,
+    rank: int,
+    alpha: int,
+    dropout: float,
+    use_dora: bool,
+) -> PeftModel:
+    """Return the model wrapped by PEFT, its coord offsets registered for saving.
+
+    Raises:
+        InputError: See `lora_target_pattern`.
+    """
+    has_offsets = find_offset_head(model) is not None
+    config = LoraConfig(
+        r=rank,
+        lora_alpha=alpha,
+        lora_dropout=dropout,
+        use_dora=use_dora,
+        target_modules=lora_target_pattern(towers, leaves),
+        modules_to_save=[ADAPTER_NAME] if has_offsets else None,
+    )
+    adapted: PeftModel = get_peft_model(model, config)
+    if has_offsets:
+        reattach_coord_offset_hooks(adapted)
+    return adapted

@@ -1,0 +1,213 @@
+"""Opening checkpoints, without torchvision and without a network."""
+
+from pathlib import Path
+from typing import Literal, cast
+
+import torch
+from peft import PeftModel, get_peft_model_state_dict
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+from transformers import (
+    AutoImageProcessor,
+    AutoModelForImageTextToText,
+    AutoTokenizer,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+    Qwen2VLImageProcessorPil,
+)
+
+from coordexp.coord_tokens.codec import CoordAlphabet
+from coordexp.coord_tokens.vocab import CoordVocab
+from coordexp.errors import CheckpointError
+from coordexp.model.card import WeightsCard, load_weights_card
+from coordexp.model.coord_offset import (
+    ADAPTER_NAME,
+    install_coord_offset_adapter,
+    reattach_coord_offset_hooks,
+)
+from coordexp.model.fingerprint import rows_fingerprint, tokenizer_fingerprint
+
+DTypeName = Literal["auto", "float32", "bfloat16", "float16"]
+Attention = Literal["sdpa", "eager", "flash_attention_2"]
+
+ADAPTER_CONFIG = "adapter_config.json"
+ADAPTER_WEIGHTS = "adapter_model.safetensors"
+
+
+def load_tokenizer(path: Path) -> PreTrainedTokenizerBase:
+    """Return a checkpoint's tokenizer.
+
+    Raises:
+        CheckpointError: If the directory or its tokenizer cannot be read.
+    """
+    _check_directory(path, "tokenizer_config.json")
+    try:
+        return cast(
+            PreTrainedTokenizerBase, AutoTokenizer.from_pretrained(path, local_files_only=True)
+        )
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{path}: the tokenizer cannot be loaded: {error}") from None
+
+
+def load_image_processor(
+    path: Path, *, min_pixels: int | None, max_pixels: int | None
+) -> Qwen2VLImageProcessorPil:
+    """Return a checkpoint's image processor on Pillow, the one backend that needs no torchvision.
+
+    Args:
+        path: The checkpoint.
+        min_pixels: Replaces the checkpoint's smallest picture area.
+        max_pixels: Replaces its largest.
+
+    Raises:
+        CheckpointError: If the directory or its image processor cannot be read, or is not Qwen's.
+    """
+    _check_directory(path, "preprocessor_config.json")
+    try:
+        processor = AutoImageProcessor.from_pretrained(path, backend="pil", local_files_only=True)
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{path}: the image processor cannot be loaded: {error}") from None
+    if not isinstance(processor, Qwen2VLImageProcessorPil):
+        raise CheckpointError(
+            f"{path}: expected a Qwen-VL image processor, got {type(processor).__name__}"
+        )
+    if min_pixels is not None:
+        processor.size["shortest_edge"] = min_pixels
+    if max_pixels is not None:
+        processor.size["longest_edge"] = max_pixels
+    return processor
+
+
+def load_base(path: Path, *, dtype: DTypeName, attn_implementation: Attention) -> PreTrainedModel:
+    """Return a base or merged model.
+
+    Raises:
+        CheckpointError: If the directory holds no model that transformers can load, or lacks some
+            of its weights, which would be random.
+    """
+    _check_directory(path, "config.json")
+    kind: str | torch.dtype = "auto" if dtype == "auto" else getattr(torch, dtype)
+    try:
+        loaded = AutoModelForImageTextToText.from_pretrained(
+            path,
+            dtype=kind,
+            attn_implementation=attn_implementation,
+            local_files_only=True,
+            output_loading_info=True,
+        )
+    except (OSError, ValueError, ImportError, RuntimeError, SafetensorError) as error:
+        raise CheckpointError(f"{path}: the model cannot be loaded: {error}") from None
+    model, found = cast(tuple[PreTrainedModel, dict[str, set[str]]], loaded)
+    if missing := sorted(found["missing_keys"]):
+        raise CheckpointError(f"{path}: {len(missing)} weights are missing, {missing[0]} first")
+    return model
+
+
+def load_checkpoint(
+    base: Path,
+    path: Path,
+    *,
+    dtype: DTypeName = "auto",
+    attn_implementation: Attention = "sdpa",
+    trainable: bool = False,
+) -> PeftModel:
+    """Return a base with an adapter checkpoint on it: LoRA or DoRA and coord offsets.
+
+    Args:
+        base: The expanded base that the adapter was trained on.
+        path: The checkpoint directory, with `coordexp.json`.
+        dtype: Of the base's weights.
+        attn_implementation: As in transformers.
+        trainable: Whether to go on training it.
+
+    Raises:
+        CheckpointError: If the base has another tokenizer or other coord rows than the one trained
+            on, or the checkpoint's tables and weights are not exactly the ones that have a place.
+    """
+    for needed in (ADAPTER_CONFIG, ADAPTER_WEIGHTS):
+        _check_directory(path, needed)
+    card = load_weights_card(path)
+    saved = _saved_tensors(path, card)
+    if card.tokenizer != tokenizer_fingerprint(load_tokenizer(base)):
+        raise CheckpointError(f"{base}: another tokenizer than {path} was trained with")
+    model = load_base(base, dtype=dtype, attn_implementation=attn_implementation)
+    _check_rows(model, card, base, path)
+    if card.tie_head is not None and card.coord_ids is not None:
+        first, last = card.coord_ids
+        install_coord_offset_adapter(
+            model,
+            coord_ids=range(first, last + 1),
+            tie_head=card.tie_head,
+            dtype=next(tensor.dtype for name, tensor in saved.items() if ADAPTER_NAME in name),
+        )
+    try:
+        restored = PeftModel.from_pretrained(model, path, is_trainable=trainable)
+    except (OSError, ValueError, RuntimeError) as error:
+        raise CheckpointError(f"{path}: the adapter does not fit {base}: {error}") from None
+    _check_restored(restored, saved, path)
+    return restored
+
+
+def coord_rows(model: PreTrainedModel, first_id: int, last_id: int) -> Tensor:
+    """Return the embedding rows of the coord ids, without offsets."""
+    embedding = cast(nn.Embedding, model.get_input_embeddings())
+    return embedding.weight[first_id : last_id + 1]
+
+
+def load_coord_vocab(path: Path, alphabet: CoordAlphabet) -> CoordVocab:
+    """Return the coord vocabulary of a checkpoint.
+
+    Raises:
+        CheckpointError: If its tokenizer has no coord tokens; the message names the directory and
+            the way out.
+    """
+    try:
+        return CoordVocab.from_tokenizer(load_tokenizer(path), alphabet)
+    except CheckpointError as error:
+        raise CheckpointError(f"{path}: {error}") from None
+
+
+def _check_directory(path: Path, needed: str) -> None:
+    if not path.is_dir():
+        raise CheckpointError(f"{path}: there is no such directory")
+    if not (path / needed).is_file():
+        raise CheckpointError(f"{path}: {needed} is missing; expected a checkpoint directory")
+
+
+def _check_rows(model: PreTrainedModel, card: WeightsCard, base: Path, path: Path) -> None:
+    if card.coord_ids is None:
+        return
+    if rows_fingerprint(coord_rows(model, *card.coord_ids)) != card.coord_rows:
+        raise CheckpointError(
+            f"{base}: its coord rows are not the ones that {path} was trained on; offsets added to "
+            f"other rows mean nothing. The run's base was {card.base}"
+        )
+
+
+def _saved_tensors(path: Path, card: WeightsCard) -> dict[str, Tensor]:
+    """Return an adapter's tensors after checking that the promised offset tables are there."""
+    try:
+        saved: dict[str, Tensor] = load_file(path / ADAPTER_WEIGHTS)
+    except (OSError, SafetensorError) as error:
+        raise CheckpointError(f"{path / ADAPTER_WEIGHTS}: cannot be read: {error}") from None
+    promised = {None: 0, True: 1, False: 2}[card.tie_head]
+    tables = [name for name in saved if ADAPTER_NAME in name]
+    if len(tables) != promised:
+        raise CheckpointError(
+            f"{path / ADAPTER_WEIGHTS}: expected {promised} coord-offset tables, got {len(tables)}"
+        )
+    return saved
+
+
+def _check_restored(model: PeftModel, saved: dict[str, Tensor], path: Path) -> None:
+    """Check that every saved tensor has arrived where it belongs, and that nothing else is new."""
+    loaded = get_peft_model_state_dict(model, save_embedding_layers=False)
+    if lost := sorted(saved.keys() ^ loaded.keys()):
+        side = "finds no place in the model" if lost[0] in saved else "is missing in the checkpoint"
+        raise CheckpointError(f"{path}: {lost[0]} {side}; {len(lost)} such tensors")
+    for name, tensor in saved.items():
+        if not torch.equal(tensor.to(loaded[name].dtype), loaded[name].cpu()):
+            raise CheckpointError(f"{path}: {name} was not loaded as it was saved")
+    if any(ADAPTER_NAME in name for name in saved):
+        reattach_coord_offset_hooks(model)

@@ -1,0 +1,60 @@
+"""Examples as one padded batch.
+
+Shapes: `B` examples, `T` tokens of the longest one, `P` patches of all images, `C` values of a
+patch, `I` images.
+"""
+
+from collections.abc import Sequence
+from typing import Literal
+
+import torch
+from jaxtyping import Int
+from torch import Tensor
+
+from coordexp.rendering.encode import IGNORE_INDEX, Example
+
+Batch = dict[str, Tensor]
+
+
+class Collator:
+    """Pads examples to the longest one.
+
+    Args:
+        pad_id: Fills `input_ids`; masked out everywhere.
+        image_token_id: Marks the image placeholders in `mm_token_type_ids`.
+        side: `right` for training; `left` for generation, which goes on from the last column.
+    """
+
+    def __init__(self, *, pad_id: int, image_token_id: int, side: Literal["left", "right"]) -> None:
+        self.pad_id = pad_id
+        self.image_token_id = image_token_id
+        self.side = side
+
+    def __call__(self, examples: Sequence[Example]) -> Batch:
+        """Return `input_ids`, `labels`, `attention_mask`, `position_ids` and the patches.
+
+        `position_ids` are left out on the left side: generation needs the model to work out its
+        own, and to remember them for the steps that follow.
+        """
+        input_ids = self._padded([example.input_ids for example in examples], self.pad_id)
+        ones = [torch.ones_like(example.input_ids) for example in examples]
+        batch = {
+            "input_ids": input_ids,
+            "attention_mask": self._padded(ones, 0),
+            "mm_token_type_ids": (input_ids == self.image_token_id).int(),
+            "pixel_values": torch.cat([example.pixel_values for example in examples]),
+            "image_grid_thw": torch.cat([example.image_grid_thw for example in examples]),
+        }
+        if self.side == "right":
+            batch["labels"] = self._padded([example.labels for example in examples], IGNORE_INDEX)
+            rows = [
+                self._padded([example.position_ids[axis] for example in examples], 0)
+                for axis in range(3)
+            ]
+            batch["position_ids"] = torch.stack(rows)
+        return batch
+
+    def _padded(self, rows: Sequence[Int[Tensor, " _"]], value: int) -> Int[Tensor, "B T"]:
+        return torch.nn.utils.rnn.pad_sequence(
+            list(rows), batch_first=True, padding_value=value, padding_side=self.side
+        )

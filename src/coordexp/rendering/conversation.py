@@ -1,0 +1,72 @@
+"""The chat template around a prompt and an answer.
+
+The template is the base's own; nothing of its text is written here. What is needed of it is found
+once, by rendering a probe: where the answer goes and which token ends the turn.
+"""
+
+from transformers import PreTrainedTokenizerBase
+
+from coordexp.errors import CheckpointError
+
+Turn = dict[str, object]
+
+_PROBE = "An answer that no template holds."
+
+
+class Conversation:
+    """Renders one user turn with a picture, and knows how the assistant's turn ends.
+
+    Args:
+        tokenizer: With the base's chat template.
+        system_prompt: None leaves the system turn out.
+
+    Raises:
+        CheckpointError: If there is no template, or it does not put the answer right after the
+            generation prompt.
+    """
+
+    def __init__(self, tokenizer: PreTrainedTokenizerBase, *, system_prompt: str | None) -> None:
+        if tokenizer.chat_template is None:
+            raise CheckpointError("the base has no chat template (chat_template.jinja)")
+        self._tokenizer = tokenizer
+        self._system_prompt = system_prompt
+        self.end_of_turn = self._find_end_of_turn()
+
+    def prompt(self, user_prompt: str) -> str:
+        """Return the text before the answer, with one placeholder for the picture."""
+        return self._render(self._turns(user_prompt), add_generation_prompt=True)
+
+    def _turns(self, user_prompt: str) -> list[Turn]:
+        user: Turn = {
+            "role": "user",
+            "content": [{"type": "image"}, {"type": "text", "text": user_prompt}],
+        }
+        if self._system_prompt is None:
+            return [user]
+        return [{"role": "system", "content": self._system_prompt}, user]
+
+    def _render(self, turns: list[Turn], *, add_generation_prompt: bool) -> str:
+        text = self._tokenizer.apply_chat_template(
+            turns,  # type: ignore[arg-type] # their type knows text alone
+            tokenize=False,
+            add_generation_prompt=add_generation_prompt,
+        )
+        if not isinstance(text, str):
+            raise TypeError(f"expected the template to give text, got {type(text).__name__}")
+        return text
+
+    def _find_end_of_turn(self) -> str:
+        turns = self._turns("?")
+        prompt = self._render(turns, add_generation_prompt=True)
+        answered = self._render(
+            [*turns, {"role": "assistant", "content": _PROBE}], add_generation_prompt=False
+        )
+        if not answered.startswith(prompt + _PROBE):
+            raise CheckpointError(
+                "the chat template does not put the answer right after the generation prompt "
+                "(a thinking template?); use the base's instruct template"
+            )
+        end = answered.removeprefix(prompt + _PROBE).strip()
+        if len(self._tokenizer.encode(end, add_special_tokens=False)) != 1:
+            raise CheckpointError(f"expected one token to end the assistant's turn, got {end!r}")
+        return end

@@ -1,0 +1,52 @@
+"""Fixtures for every package: a tiny base, the same with coord tokens, and a few scenes."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import settings
+
+# huggingface_hub reads these once, when it is imported.
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+from coordexp.coord_tokens.codec import SPEC_ALPHABET
+from coordexp.model.vocab_expansion import expand_vocabulary
+from coordexp.quickstart.scenes import write_scenes
+from coordexp.quickstart.tiny_model import write_tiny_base
+
+settings.register_profile("dev", deadline=None, max_examples=50)
+settings.register_profile("ci", deadline=None, max_examples=100, derandomize=True)
+settings.load_profile("ci" if os.environ.get("CI") else "dev")
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _two_threads() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="session")
+def tiny_base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A random tiny Qwen3-VL without coord tokens."""
+    path = tmp_path_factory.mktemp("models") / "base"
+    write_tiny_base(path, seed=0)
+    return path
+
+
+@pytest.fixture(scope="session")
+def tiny_expanded(tiny_base: Path) -> Path:
+    """The tiny base with the spec's coord tokens."""
+    path = tiny_base.parent / "expanded"
+    expand_vocabulary(tiny_base, path, alphabet=SPEC_ALPHABET, init="digits")
+    return path
+
+
+@pytest.fixture(scope="session")
+def scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """JSONL of six digit scenes with their pictures."""
+    return write_scenes(tmp_path_factory.mktemp("scenes"), split="train", count=6, seed=0)

@@ -1,0 +1,75 @@
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+from transformers import PreTrainedModel, PreTrainedTokenizerBase, Qwen2VLImageProcessorPil
+
+from coordexp.coord_tokens.codec import SPEC_ALPHABET
+from coordexp.data.image import load_image
+from coordexp.data.jsonl import RecordFile
+from coordexp.data.record import Record
+from coordexp.model.load import load_base, load_image_processor, load_tokenizer
+from coordexp.rendering.encode import Encoder, Example
+from coordexp.rendering.style import RenderingStyle
+
+STYLE = RenderingStyle(
+    system_prompt=None,
+    user_prompt="Find every digit.",
+    json_format="standard",
+    object_ordering="sorted",
+    coord_tokens=True,
+    alphabet=SPEC_ALPHABET,
+    min_pixels=None,
+    max_pixels=None,
+)
+
+Sample = tuple[Record, Image.Image]
+
+
+@pytest.fixture(scope="session")
+def tokenizer(tiny_expanded: Path) -> PreTrainedTokenizerBase:
+    return load_tokenizer(tiny_expanded)
+
+
+@pytest.fixture(scope="session")
+def processor(tiny_expanded: Path) -> Qwen2VLImageProcessorPil:
+    return load_image_processor(tiny_expanded, min_pixels=None, max_pixels=None)
+
+
+@pytest.fixture(scope="session")
+def samples(scenes: Path) -> list[Sample]:
+    records = RecordFile(scenes)
+    return [(record, load_image(records.root, record)) for record in records]
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tiny_expanded: Path) -> PreTrainedModel:
+    model = load_base(tiny_expanded, dtype="float32", attn_implementation="sdpa")
+    return model.eval()
+
+
+class EncoderMaker:
+    """Makes encoders of the tiny base that differ in a few fields of the style."""
+
+    def __init__(
+        self, tokenizer: PreTrainedTokenizerBase, processor: Qwen2VLImageProcessorPil
+    ) -> None:
+        self.tokenizer = tokenizer
+        self.processor = processor
+
+    def __call__(self, **changes: Any) -> Encoder:  # noqa: ANN401 - fields of a dataclass
+        return Encoder(self.tokenizer, self.processor, replace(STYLE, **changes))
+
+
+@pytest.fixture(scope="session")
+def make_encoder(
+    tokenizer: PreTrainedTokenizerBase, processor: Qwen2VLImageProcessorPil
+) -> EncoderMaker:
+    return EncoderMaker(tokenizer, processor)
+
+
+def encode(encoder: Encoder, sample: Sample) -> Example:
+    record, picture = sample
+    return encoder.encode(record, picture, seed=0, epoch=0, index=0)

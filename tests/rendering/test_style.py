@@ -1,0 +1,48 @@
+from dataclasses import replace
+
+import pytest
+
+from coordexp.coord_tokens.codec import CoordAlphabet
+from coordexp.errors import CheckpointError
+from coordexp.rendering.style import RenderingStyle, style_from_json, style_to_json
+from tests.rendering.conftest import STYLE
+
+
+@pytest.mark.parametrize(
+    "style",
+    [
+        STYLE,
+        replace(
+            STYLE,
+            system_prompt="Be exact. Größe ✓",
+            json_format="compact",
+            object_ordering="random",
+            coord_tokens=False,
+            alphabet=CoordAlphabet(pattern="<loc{:04d}>", bins=1024, wildcard=None),
+            min_pixels=1,
+            max_pixels=10**7,
+        ),
+    ],
+)
+def test_a_style_survives_json(style: RenderingStyle) -> None:
+    assert style_from_json(style_to_json(style)) == style
+
+
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [
+        ({"json_format": "pretty"}, "json_format"),
+        ({"alphabet": {"bins": "many"}}, "alphabet"),
+        ({"user_prompt": None}, "user_prompt"),
+    ],
+)
+def test_a_broken_style_is_named(changes: dict[str, object], named: str) -> None:
+    with pytest.raises(CheckpointError, match=named):
+        style_from_json(style_to_json(STYLE) | changes)
+
+
+def test_a_missing_field_is_named() -> None:
+    section = style_to_json(STYLE)
+    del section["coord_tokens"]
+    with pytest.raises(CheckpointError, match="coord_tokens"):
+        style_from_json(section)
