@@ -32,6 +32,12 @@ def load_config(path: Path) -> Config:
 
 def dump_config(config: Config) -> str:
     """Return the configuration as YAML, every default written out; loading it gives it again."""
+    values = config.model_dump(mode="json")
     return yaml.safe_dump(
-        config.model_dump(mode="json"), sort_keys=False, allow_unicode=True, width=_WIDTH
+        values, sort_keys=False, allow_unicode=_reads_back(json.dumps(values)), width=_WIDTH
     )
+
+
+def _reads_back(escaped: str) -> bool:
+    """Return whether PyYAML reads back what it writes unescaped: it loses these line separators."""
+    return not any(separator in escaped for separator in ("\\u0085", "\\u2028", "\\u2029"))

@@ -1,0 +1,5 @@
+"""`python -m coordexp` is the command line."""
+
+from coordexp.cli import main
+
+main()

@@ -1,0 +1,269 @@
+"""From a configuration to the objects of a run."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from peft import LoraConfig, PeftModel
+from transformers import PreTrainedModel, PreTrainedTokenizerBase, TrainingArguments
+
+from coordexp.config.schema import Config
+from coordexp.coord_tokens.vocab import CoordVocab, check_ids
+from coordexp.errors import CheckpointError, InputError
+from coordexp.model.adapters import install_lora, lora_target_pattern
+from coordexp.model.card import WeightsCard, load_weights_card
+from coordexp.model.coord_offset import install_coord_offset_adapter
+from coordexp.model.fingerprint import rows_fingerprint, tokenizer_fingerprint
+from coordexp.model.load import (
+    coord_rows,
+    load_base,
+    load_checkpoint,
+    load_coord_vocab,
+    load_image_processor,
+    load_tokenizer,
+)
+from coordexp.model.towers import TOWERS, Tower, tower_of
+from coordexp.objective import CoordTarget, CoordWeights
+from coordexp.rendering.encode import Encoder
+from coordexp.rendering.style import RenderingStyle
+from coordexp.training.loss_function import Objective
+from coordexp.training.trainer import base_model
+
+TrainedModel = PreTrainedModel | PeftModel
+
+
+@dataclass(frozen=True, slots=True)
+class Learner:
+    """A model that is ready to be trained.
+
+    Args:
+        model: With its adapters.
+        card: What its checkpoints must carry about the base.
+    """
+
+    model: TrainedModel
+    card: WeightsCard
+
+
+def build_style(config: Config) -> RenderingStyle:
+    """Return how records are asked for and answered."""
+    custom = config.custom
+    return RenderingStyle(
+        system_prompt=custom.system_prompt,
+        user_prompt=custom.question(),
+        json_format=custom.json_format,
+        object_ordering=custom.object_ordering,
+        coord_tokens=custom.coord_tokens.enabled,
+        alphabet=custom.coord_tokens.alphabet.to_alphabet(),
+        min_pixels=config.data.min_pixels,
+        max_pixels=config.data.max_pixels,
+    )
+
+
+def build_encoder(path: Path, style: RenderingStyle) -> Encoder:
+    """Return the encoder of a checkpoint's tokenizer and image processor."""
+    processor = load_image_processor(path, min_pixels=style.min_pixels, max_pixels=style.max_pixels)
+    return Encoder(load_tokenizer(path), processor, style)
+
+
+def build_vocab(config: Config) -> CoordVocab | None:
+    """Return the base's coord vocabulary, None for the text baseline.
+
+    Raises:
+        CheckpointError: If the base has no coord tokens, or other ids than the configuration names.
+    """
+    if not config.custom.coord_tokens.enabled:
+        return None
+    vocab = load_coord_vocab(config.model.path, config.custom.coord_tokens.alphabet.to_alphabet())
+    given = config.custom.coord_offset.given_ids()
+    if given is not None:
+        check_ids(given, vocab)
+    return vocab
+
+
+def build_objective(config: Config, vocab: CoordVocab | None) -> Objective:
+    """Return the stage-1 objective."""
+    block = config.custom.coord_soft_ce_w1
+    return Objective(
+        coord_ids=range(0) if vocab is None else vocab.ids,
+        weights=CoordWeights(
+            ce=block.ce_weight,
+            soft_ce=block.soft_ce_weight,
+            w1=block.w1_weight,
+            gate=block.gate_weight,
+        ),
+        target=CoordTarget(
+            sigma=block.target_sigma,
+            truncate=block.target_truncate,
+            temperature=block.temperature,
+            w1_unit=block.w1_unit,
+            w1_target=block.w1_target,
+        ),
+        backend=config.training.objective_backend,
+    )
+
+
+def build_learner(
+    config: Config, vocab: CoordVocab | None, tokenizer: PreTrainedTokenizerBase
+) -> Learner:
+    """Return the model to train, frozen and adapted as the configuration says.
+
+    Raises:
+        CheckpointError: If the base has fewer rows than coord ids, or an adapter to go on from does
+            not belong to it.
+        InputError: If that adapter is of another make than the configuration says.
+    """
+    model = _resumed(config) if config.tuner.resume_adapter else _fresh(config, vocab)
+    base = base_model(model)
+    # Generation's cache would make packed and padded attention differ, and costs memory.
+    base.config.text_config.use_cache = False
+    return Learner(model=model, card=_card(config, base, vocab, tokenizer))
+
+
+def build_arguments(config: Config, *, world_size: int) -> TrainingArguments:
+    """Return transformers' arguments of the run."""
+    training = config.training
+    passed_on = training.model_dump(
+        exclude={
+            "effective_batch_size",
+            "gradient_accumulation_steps",
+            "vit_lr",
+            "aligner_lr",
+            "optimizer",
+            "objective_backend",
+            "global_max_length",
+        }
+    )
+    passed_on["report_to"] = (
+        list(training.report_to) if isinstance(training.report_to, tuple) else training.report_to
+    )
+    return TrainingArguments(
+        **passed_on,
+        gradient_accumulation_steps=training.accumulation_steps(world_size=world_size),
+        gradient_checkpointing_kwargs={"use_reentrant": False},
+        deepspeed=None if config.deepspeed is None else str(config.deepspeed),
+        # Every example has a picture and an answer: each step uses every parameter that learns.
+        ddp_find_unused_parameters=False,
+        remove_unused_columns=False,
+        label_names=["labels"],
+        prediction_loss_only=True,
+        # A NaN is shown and stops the run; transformers would hide it.
+        logging_nan_inf_filter=False,
+        dataloader_pin_memory=torch.cuda.is_available() and not training.use_cpu,
+        disable_tqdm=True,
+    )
+
+
+def _resumed(config: Config) -> PeftModel:
+    block, path = config.model, config.tuner.resume_adapter
+    if path is None:
+        raise TypeError("nothing to resume")
+    _check_make(config, path)
+    return load_checkpoint(
+        block.path,
+        path,
+        dtype=block.dtype,
+        attn_implementation=block.attn_implementation,
+        trainable=True,
+    )
+
+
+def _check_make(config: Config, path: Path) -> None:
+    """Compare what the configuration says of the adapter with what the checkpoint holds."""
+    tuner, offset = config.tuner, config.custom.coord_offset
+    if not (path / "adapter_config.json").is_file():
+        raise CheckpointError(f"{path}: adapter_config.json is missing; expected an adapter")
+    saved = LoraConfig.from_pretrained(str(path))
+    towers, leaves = _lora_places(config)
+    pairs = {
+        "tuner.lora_rank": (tuner.lora_rank, saved.r),
+        "tuner.lora_alpha": (tuner.lora_alpha, saved.lora_alpha),
+        "tuner.use_dora": (tuner.use_dora, saved.use_dora),
+        "tuner.target_modules and tuner.freeze_*": (
+            lora_target_pattern(towers, leaves),
+            saved.target_modules,
+        ),
+        "custom.coord_offset.tie_head": (
+            offset.tie_head if offset.enabled else None,
+            load_weights_card(path).tie_head,
+        ),
+    }
+    others = [
+        f"{key} {ours!r}, there {theirs!r}"
+        for key, (ours, theirs) in pairs.items()
+        if ours != theirs
+    ]
+    if others:
+        raise InputError(f"tuner.resume_adapter: {path} is of another make: {'; '.join(others)}")
+
+
+def _fresh(config: Config, vocab: CoordVocab | None) -> TrainedModel:
+    block, offset = config.model, config.custom.coord_offset
+    base = load_base(block.path, dtype=block.dtype, attn_implementation=block.attn_implementation)
+    if vocab is not None:
+        _check_size(config, base, vocab)
+    if offset.enabled and vocab is not None:
+        dtypes = {"auto": torch.float32, "model": base.dtype}
+        install_coord_offset_adapter(
+            base,
+            coord_ids=vocab.ids,
+            tie_head=offset.tie_head,
+            dtype=dtypes.get(offset.dtype) or getattr(torch, offset.dtype),
+        )
+    return _tuned(config, base)
+
+
+def _check_size(config: Config, base: PreTrainedModel, vocab: CoordVocab) -> None:
+    rows = len(coord_rows(base, 0, vocab.ids.stop))
+    if vocab.ids.stop > rows:
+        raise CheckpointError(
+            f"{config.model.path}: the model has {rows} rows, coord ids reach {vocab.ids.stop - 1}"
+        )
+
+
+def _tuned(config: Config, base: PreTrainedModel) -> TrainedModel:
+    tuner = config.tuner
+    towers, leaves = _lora_places(config)
+    if tuner.train_type == "full":
+        for name, parameter in base.named_parameters():
+            parameter.requires_grad_(tower_of(name) in towers)
+        return base
+    return install_lora(
+        base,
+        towers=towers,
+        leaves=leaves,
+        rank=tuner.lora_rank,
+        alpha=tuner.lora_alpha,
+        dropout=tuner.lora_dropout,
+        use_dora=tuner.use_dora,
+    )
+
+
+def _lora_places(config: Config) -> tuple[list[Tower], tuple[str, ...] | None]:
+    tuner = config.tuner
+    frozen = {
+        "vision": tuner.freeze_vit,
+        "aligner": tuner.freeze_aligner,
+        "language": tuner.freeze_llm,
+    }
+    leaves = None if tuner.target_modules == "all-linear" else tuner.target_modules
+    return [tower for tower, _ in TOWERS if not frozen[tower]], leaves
+
+
+def _card(
+    config: Config,
+    base: PreTrainedModel,
+    vocab: CoordVocab | None,
+    tokenizer: PreTrainedTokenizerBase,
+) -> WeightsCard:
+    offset = config.custom.coord_offset
+    ids = None if vocab is None else (vocab.ids[0], vocab.ids[-1])
+    whole = config.tuner.train_type == "full"
+    return WeightsCard(
+        # A model trained as a whole needs no base; `coord_rows` says what offsets were added to.
+        base=None if whole else str(config.model.path.resolve()),
+        tokenizer=tokenizer_fingerprint(tokenizer),
+        coord_ids=ids,
+        coord_rows=None if whole or ids is None else rows_fingerprint(coord_rows(base, *ids)),
+        tie_head=offset.tie_head if offset.enabled else None,
+    )

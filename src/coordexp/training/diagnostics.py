@@ -1,0 +1,83 @@
+"""The logged figures: sums gathered over micro-batches and ranks, divided once.
+
+| key | meaning |
+|---|---|
+| `base_ce/loss`, `base_ce/tokens` | mean cross-entropy of text targets, and their number |
+| `token_acc` | share of text targets with the highest logit |
+| `coord_diag/{ce, soft_ce, w1, gate}` | unweighted means over coord targets |
+| `coord_diag/loss` | their weighted sum |
+| `coord_diag/coord_vocab_mass` | mean probability inside the coord vocabulary |
+| `coord_diag/p_gt` | mean probability of the true bin among the bins |
+| `coord_diag/coord_tokens` | number of coord targets |
+| `coord_diag/enabled` | 1 where there are any, else 0, and then no other `coord_diag/*` |
+"""
+
+from collections.abc import Callable
+from dataclasses import asdict
+
+import torch
+from torch import Tensor
+
+from coordexp.objective import CoordWeights, Stage1Output
+
+COORD_MEANS = {
+    "ce": "ce",
+    "soft_ce": "soft_ce",
+    "w1": "w1",
+    "gate": "gate",
+    "coord_mass": "coord_vocab_mass",
+    "p_gt": "p_gt",
+}
+
+
+class LossWindow:
+    """Sums of the loss terms since they were last read."""
+
+    def __init__(self, weights: CoordWeights) -> None:
+        self._weights = weights
+        self._sums: dict[str, Tensor] = {}
+
+    def add(self, output: Stage1Output) -> None:
+        """Take in the terms of one micro-batch."""
+        counts = {"n_text": output.counts.text, "n_coord": output.counts.coord}
+        values = {**output.sums, **output.diagnostics, **counts}
+        for name, value in values.items():
+            number = torch.as_tensor(value, dtype=torch.float64, device=output.loss.device)
+            self._sums[name] = self._sums.get(name, torch.zeros_like(number)) + number
+
+    def read(self, reduce: Callable[[Tensor], Tensor]) -> dict[str, float]:
+        """Return the figures of the window and start a new one.
+
+        Args:
+            reduce: Sums a tensor over all ranks.
+        """
+        if not self._sums:
+            return {}
+        names = sorted(self._sums)
+        values = reduce(torch.stack([self._sums[name] for name in names])).tolist()
+        self._sums = {}
+        return self._figures(dict(zip(names, values, strict=True)))
+
+    def _figures(self, sums: dict[str, float]) -> dict[str, float]:
+        n_text, n_coord = sums["n_text"], sums["n_coord"]
+        figures = {
+            "base_ce/loss": sums["text"] / max(n_text, 1),
+            "base_ce/tokens": n_text,
+            "token_acc": sums["text_correct"] / max(n_text, 1),
+            "coord_diag/coord_tokens": n_coord,
+            "coord_diag/enabled": float(n_coord > 0),
+        }
+        if n_coord:
+            means = {name: sums[name] / n_coord for name in COORD_MEANS if name in sums}
+            figures |= {f"coord_diag/{COORD_MEANS[name]}": mean for name, mean in means.items()}
+            # The gate is not computed at weight 0.
+            weights = asdict(self._weights)
+            figures["coord_diag/loss"] = sum(
+                weight * means[term] for term, weight in weights.items() if term in means
+            )
+        return figures
+
+
+def total_loss(figures: dict[str, float]) -> float:
+    """Return the loss that the figures add up to."""
+    return figures["base_ce/loss"] + figures.get("coord_diag/loss", 0.0)

@@ -1,0 +1,237 @@
+"""The thin layer over transformers' Trainer: the loss, the optimizer groups and the log are ours.
+
+Everything else, distribution, accumulation, checkpoints, trackers, is transformers' and
+accelerate's. Not covered yet: where the last batches of an epoch do not divide among the ranks,
+accelerate gives some records twice.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from peft import PeftModel
+from safetensors import SafetensorError
+from torch import Tensor, nn
+from transformers import PretrainedConfig, PreTrainedModel, Trainer, TrainingArguments
+from transformers.trainer_utils import EvalLoopOutput
+from typing_extensions import override
+
+from coordexp.errors import CoordExpError, InputError
+from coordexp.model.hidden_head import emitting_hidden_states, install_loss_head
+from coordexp.objective import Stage1Output, StepCounts
+from coordexp.objective.masks import count_targets
+from coordexp.training.diagnostics import LossWindow, total_loss
+from coordexp.training.loss_function import Objective, Stage1LossFunction
+from coordexp.training.optimizer import ParameterGroup, group_parameters
+
+
+class CoordSoftCEW1LossMixin(Trainer):
+    """Gives any `transformers.Trainer` the stage-1 loss.
+
+    Write `class MyTrainer(CoordSoftCEW1LossMixin, Trainer)`; `examples/plain_trainer.py` shows it
+    at work. Text and coord terms are divided by the targets of the whole optimizer step, over
+    micro-batches and ranks, so that the gradient does not depend on how the records are split. An
+    evaluation gives losses and no logits: the head does not compute any.
+
+    Args:
+        objective: The stage-1 objective; all other arguments are the Trainer's.
+
+    Raises:
+        InputError: If the Trainer's arguments would change what the loss means.
+    """
+
+    def __init__(self, *args: Any, objective: Objective, **kwargs: Any) -> None:  # noqa: ANN401 - the Trainer's own
+        super().__init__(*args, **kwargs)
+        check_arguments(self.args)
+        model = base_model(self.model)
+        self._head = install_loss_head(model)
+        self._objective = objective
+        self._loss_function = Stage1LossFunction(self._head, objective)
+        model.loss_function = self._loss_function
+        # transformers marks Qwen3-VL as not taking loss arguments, and would divide by the
+        # accumulation once more.
+        self.model_accepts_loss_kwargs = True
+        self._train_window = LossWindow(objective.weights)
+        self._eval_window = LossWindow(objective.weights)
+
+    @override
+    def _get_num_items_in_batch(  # type: ignore[override] # our two counts in place of its one
+        self, batch_samples: Sequence[dict[str, Tensor]], device: torch.device
+    ) -> StepCounts:
+        """Return the targets of the step; transformers calls this with all its micro-batches."""
+        coord_ids = self._objective.coord_ids
+        counts = [count_targets(batch["labels"], coord_ids) for batch in batch_samples]
+        local = torch.tensor(
+            [sum(count.text for count in counts), sum(count.coord for count in counts)],
+            device=device,
+        )
+        text, coord = self._sum_over_ranks(local).tolist()
+        return StepCounts(text=text, coord=coord)
+
+    @override
+    def compute_loss(  # type: ignore[override] # our two counts in place of its one
+        self,
+        model: nn.Module,
+        inputs: dict[str, Tensor],
+        return_outputs: bool = False,
+        num_items_in_batch: StepCounts | None = None,
+    ) -> Tensor | tuple[Tensor, Any]:
+        """Return the share of the step's loss that these inputs carry.
+
+        Raises:
+            CoordExpError: If a term is not finite.
+        """
+        with emitting_hidden_states(self._head):
+            # transformers hands the counts through to the loss function unread, and multiplies the
+            # loss by the number of ranks, over which the gradient is averaged afterwards.
+            result = super().compute_loss(
+                model,
+                inputs,
+                return_outputs=return_outputs,
+                num_items_in_batch=num_items_in_batch,  # type: ignore[arg-type]
+            )
+        output = self._loss_function.last
+        if output is None:
+            raise TypeError("the model did not call its loss function; were labels passed?")
+        check_finite(output)
+        (self._train_window if model.training else self._eval_window).add(output)
+        return result
+
+    @override
+    def prediction_step(
+        self,
+        model: nn.Module,
+        inputs: dict[str, Any],
+        prediction_loss_only: bool,
+        ignore_keys: list[str] | None = None,
+    ) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
+        """Return the loss alone: what stands in for the logits here are hidden states."""
+        return super().prediction_step(
+            model, inputs, prediction_loss_only=True, ignore_keys=ignore_keys
+        )
+
+    @override
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        """Add the loss terms to the rows that transformers logs while training."""
+        if "loss" in logs:
+            logs |= self._train_window.read(self._sum_over_ranks)
+        super().log(logs, start_time)
+
+    @override
+    def evaluation_loop(self, *args: Any, **kwargs: Any) -> EvalLoopOutput:
+        """Evaluate, with the same figures on the same scale as in training."""
+        self._eval_window = LossWindow(self._objective.weights)
+        output = super().evaluation_loop(*args, **kwargs)
+        figures = self._eval_window.read(self._sum_over_ranks)
+        prefix = kwargs.get("metric_key_prefix", "eval")
+        ours = {f"{prefix}_{name}": value for name, value in figures.items()}
+        # transformers' own is the mean over batches, whatever the number of their targets.
+        ours[f"{prefix}_loss"] = total_loss(figures)
+        return output._replace(metrics={**(output.metrics or {}), **ours})
+
+    def _sum_over_ranks(self, values: Tensor) -> Tensor:
+        summed: Tensor = self.accelerator.reduce(values, reduction="sum")
+        return summed
+
+
+class CoordTrainer(CoordSoftCEW1LossMixin):
+    """Our own run: the mixin with optimizer groups, and what belongs beside every checkpoint.
+
+    Args:
+        groups: Of the optimizer.
+        write_extras: Writes what belongs beside the weights into a checkpoint directory.
+    """
+
+    def __init__(
+        self,
+        *args: Any,  # noqa: ANN401 - the Trainer's own
+        groups: Sequence[ParameterGroup],
+        write_extras: Callable[[Path], None],
+        **kwargs: Any,  # noqa: ANN401
+    ) -> None:
+        super().__init__(*args, **kwargs)
+        self._groups = groups
+        self._write_extras = write_extras
+
+    @override
+    def create_optimizer(self, model: nn.Module | None = None) -> torch.optim.Optimizer:
+        """Return AdamW over the groups."""
+        if self.optimizer is None:
+            kind, arguments = Trainer.get_optimizer_cls_and_kwargs(self.args)
+            learner = model or self.model
+            if learner is None:
+                raise TypeError("there is no model to optimize")
+            self.optimizer = kind(group_parameters(learner, self._groups), **arguments)
+        return self.optimizer
+
+    @override
+    def _save(
+        self, output_dir: str | None = None, state_dict: dict[str, Any] | None = None
+    ) -> None:
+        directory = Path(output_dir or self.args.output_dir or ".")
+        with _as_loaded(base_model(self.accelerator.unwrap_model(self.model)).config):
+            try:
+                super()._save(str(directory), state_dict)
+            except SafetensorError as error:  # a full disk is not an OSError there
+                raise CoordExpError(
+                    f"{directory}: the weights cannot be written: {error}"
+                ) from None
+        if self.args.should_save:
+            self._write_extras(directory)
+
+
+def check_arguments(args: TrainingArguments) -> None:
+    """Refuse arguments that would change what the loss means.
+
+    Raises:
+        InputError: For label smoothing, several GPUs in one process, or a loss averaged over ranks.
+    """
+    if args.n_gpu > 1:
+        raise InputError(
+            f"{args.n_gpu} GPUs are visible to one process; start one process for each "
+            f"(torchrun --nproc_per_node {args.n_gpu} -m coordexp train ...), or show it one with "
+            "CUDA_VISIBLE_DEVICES"
+        )
+    if args.world_size > 1 and not args.average_tokens_across_devices:
+        raise InputError("average_tokens_across_devices: false would divide the loss by the ranks")
+    if args.label_smoothing_factor:
+        raise InputError("label_smoothing_factor does not go with the stage-1 loss")
+
+
+def base_model(model: nn.Module | None) -> PreTrainedModel:
+    """Return the transformers model inside PEFT's wrapper, or the model itself.
+
+    Raises:
+        TypeError: If there is none.
+    """
+    base = model.get_base_model() if isinstance(model, PeftModel) else model
+    if not isinstance(base, PreTrainedModel):
+        raise TypeError(f"expected a transformers model, got {type(base).__name__}")
+    return base
+
+
+@contextmanager
+def _as_loaded(config: PretrainedConfig) -> Iterator[None]:
+    """Save a model that generates with a cache, whatever training needs."""
+    before = config.use_cache, config.text_config.use_cache
+    config.use_cache = config.text_config.use_cache = True
+    try:
+        yield
+    finally:
+        config.use_cache, config.text_config.use_cache = before
+
+
+def check_finite(output: Stage1Output) -> None:
+    """Stop a run whose loss is lost.
+
+    Raises:
+        CoordExpError: If the loss is not finite; it names the broken terms.
+    """
+    if torch.isfinite(output.loss):
+        return
+    broken = [name for name, value in output.sums.items() if not torch.isfinite(value)]
+    raise CoordExpError(
+        f"the loss is not finite; broken terms: {', '.join(broken) or 'only their weighted sum'}"
+    )

@@ -1,0 +1,214 @@
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from coordexp.coord_tokens.codec import SPEC_ALPHABET
+from coordexp.data.jsonl import RecordFile
+from coordexp.data.record import Record, parse_record
+from coordexp.errors import CheckpointError, RecordError
+from coordexp.evaluation.predictions import read_predictions
+from coordexp.export.merge import merge_checkpoint
+from coordexp.inference.generate import Answer
+from coordexp.inference.predict import Predictor, load_predictor, predict_file, prediction_row
+from coordexp.model.adapters import install_lora
+from coordexp.model.card import WeightsCard, write_card
+from coordexp.model.coord_offset import install_coord_offset_adapter
+from coordexp.model.fingerprint import rows_fingerprint, tokenizer_fingerprint
+from coordexp.model.load import coord_rows, load_base, load_coord_vocab, load_tokenizer
+from coordexp.rendering.style import RenderingStyle, style_to_json
+
+MakeStyle = Callable[..., RenderingStyle]
+LENGTH = 10
+
+
+@pytest.fixture(scope="module")
+def predictions(
+    predictor: Predictor, scenes: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    out = tmp_path_factory.mktemp("predictions") / "deep" / "p.jsonl"
+    assert predict_file(predictor, scenes, out, batch_size=4, max_new_tokens=LENGTH) == 6
+    return out
+
+
+def rows_of(path: Path) -> list[dict[str, object]]:
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def test_a_predictions_file_is_what_evaluation_reads(predictions: Path, scenes: Path) -> None:
+    read = read_predictions(predictions)
+    records = RecordFile(scenes)
+    assert [row.image for row in read] == [record.image for record in records]
+    for row, record in zip(read, records, strict=True):
+        assert (predictions.parent / row.root / row.image).is_file()
+        assert [item.desc for item in row.truth] == [item.desc for item in record.objects]
+        assert row.finish_reason in {"eos", "length"}
+
+
+def test_lines_have_the_fields_of_the_contract_in_order(predictions: Path) -> None:
+    for row in rows_of(predictions):
+        assert list(row) == [
+            *("root", "image", "width", "height", "gt", "pred"),
+            *("raw_text", "parse", "finish_reason"),
+        ]
+
+
+def test_the_batch_size_changes_no_answer(
+    predictor: Predictor, scenes: Path, predictions: Path, tmp_path: Path
+) -> None:
+    out = predictions.parent / "one.jsonl"
+    predict_file(predictor, scenes, out, batch_size=1, max_new_tokens=LENGTH)
+    assert [row["raw_text"] for row in rows_of(out)] == [
+        row["raw_text"] for row in rows_of(predictions)
+    ]
+    assert list(tmp_path.iterdir()) == []
+
+
+def said(text: str) -> Answer:
+    """An answer whose tokens are its characters, each with probability 1/2."""
+    return Answer(
+        text=text, pieces=tuple(text), probabilities=(0.5,) * len(text), finish_reason="length"
+    )
+
+
+def test_golden_line_of_a_salvaged_answer(make_style: MakeStyle) -> None:
+    record = parse_record(
+        {
+            "images": ["a/1.png"],
+            "width": 1998,
+            "height": 999,
+            "objects": [
+                {"desc": "cat", "bbox_2d": [10.5, 20, 30, 40]},
+                {"desc": "sky", "poly": ["<|coord_0|>", "<|coord_0|>"] * 2 + ["<|coord_999|>"] * 2},
+            ],
+        },
+        SPEC_ALPHABET,
+    )
+    text = (
+        '{"object_1": {"desc": "cat", "bbox_2d": [5, 20, 15, 40]}, '
+        '"object_2": {"desc": "dog", "bbox_2d": [1, 2]}, "object_3": {"desc": "bi'
+    )
+    row = prediction_row(record, said(text), make_style(coord_tokens=False), "../data")
+    # Width 1998 has two pixels a bin; digits: 5, 20, 15, 40 = 7 of them over 4 coordinates.
+    assert row == {
+        "root": "../data",
+        "image": "a/1.png",
+        "width": 1998,
+        "height": 999,
+        "gt": [
+            {"desc": "cat", "bbox_2d": [10.5, 20, 30, 40]},
+            {"desc": "sky", "poly": [0, 0, 0, 0, 1998, 999]},
+        ],
+        "pred": [
+            {
+                "desc": "cat",
+                "bbox_2d": [10, 20, 30, 40],
+                "score": pytest.approx(0.5**3 * 0.5 ** (7 / 4)),
+                "score_parts": {
+                    "coord": pytest.approx(0.5 ** (7 / 4)),
+                    "desc": pytest.approx(0.5**3),
+                },
+            }
+        ],
+        "raw_text": text,
+        "parse": row["parse"],
+        "finish_reason": "length",
+    }
+    parse = row["parse"]
+    assert isinstance(parse, dict)
+    assert parse["status"] == "salvaged"
+    assert len(parse["dropped"]) == 2
+
+
+def test_garbage_is_a_line_too(make_style: MakeStyle) -> None:
+    record = Record(images=("1.png",), width=10, height=10, objects=())
+    row = prediction_row(record, said("no idea"), make_style(), ".")
+    assert (row["gt"], row["pred"], row["raw_text"]) == ([], [], "no idea")
+    empty = Answer(text="", pieces=(), probabilities=(), finish_reason="eos")
+    assert prediction_row(record, empty, make_style(), ".")["pred"] == []
+
+
+def test_a_bad_record_at_the_end_writes_nothing(
+    predictor: Predictor, scenes: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(scenes.parent, tmp_path / "data")
+    data = tmp_path / "data" / scenes.name
+    (tmp_path / "data" / RecordFile(data)[5].image).write_bytes(b"no picture")
+    with pytest.raises(RecordError, match=r"train\.jsonl:6: .*cannot be read as a picture"):
+        predict_file(predictor, data, tmp_path / "out" / "p.jsonl", batch_size=2, max_new_tokens=2)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.slow
+def test_an_adapter_answers_as_its_merged_model(
+    tiny_expanded: Path, make_style: MakeStyle, scenes: Path, tmp_path: Path
+) -> None:
+    torch.manual_seed(0)
+    vocab = load_coord_vocab(tiny_expanded, SPEC_ALPHABET)
+    model = load_base(tiny_expanded, dtype="float32", attn_implementation="sdpa")
+    # Merging rounds to the base's dtype, and so the base is kept in float32 here.
+    base = tmp_path / "base"
+    shutil.copytree(tiny_expanded, base)
+    model.save_pretrained(base)
+    card = WeightsCard(
+        base=str(base),
+        tokenizer=tokenizer_fingerprint(load_tokenizer(base)),
+        coord_ids=(vocab.ids[0], vocab.ids[-1]),
+        coord_rows=rows_fingerprint(coord_rows(model, vocab.ids[0], vocab.ids[-1])),
+        tie_head=True,
+    )
+    install_coord_offset_adapter(model, coord_ids=vocab.ids, tie_head=True)
+    adapted = install_lora(
+        model, towers=["language"], leaves=None, rank=2, alpha=4, dropout=0.0, use_dora=True
+    )
+    with torch.no_grad():
+        for parameter in adapted.parameters():
+            if parameter.requires_grad:
+                parameter.add_(0.05 * torch.randn_like(parameter))
+    adapted.save_pretrained(tmp_path / "adapter")
+    write_card(tmp_path / "adapter", style=style_to_json(make_style()), weights=card)
+    merge_checkpoint(tmp_path / "adapter", tmp_path / "merged", overwrite=False)
+
+    texts = []
+    for name in ("adapter", "merged", "base"):
+        if name == "base":
+            shutil.copy(tmp_path / "merged" / "coordexp.json", base)
+        out = tmp_path / f"{name}.jsonl"
+        predict_file(
+            load_predictor(tmp_path / name), scenes, out, batch_size=6, max_new_tokens=LENGTH
+        )
+        texts.append([row["raw_text"] for row in rows_of(out)])
+    assert texts[0] == texts[1]
+    assert texts[0] != texts[2]  # the adapter does something
+
+
+def test_the_text_baseline_needs_no_coord_tokens(
+    as_merged: Callable[..., Path], tiny_base: Path, scenes: Path, tmp_path: Path
+) -> None:
+    predictor = load_predictor(as_merged(tiny_base, tmp_path / "model", coord_tokens=False))
+    assert predictor.vocab is None
+    assert predict_file(predictor, scenes, tmp_path / "p.jsonl", batch_size=6, max_new_tokens=2)
+
+
+def test_a_model_without_the_coord_tokens_it_needs_is_refused(
+    as_merged: Callable[..., Path], tiny_base: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(CheckpointError, match=r"model: .*coordexp vocab expand"):
+        load_predictor(as_merged(tiny_base, tmp_path / "model"))
+
+
+def test_a_directory_without_a_style_is_refused(tiny_expanded: Path) -> None:
+    with pytest.raises(CheckpointError, match=r"no coordexp\.json"):
+        load_predictor(tiny_expanded)
+
+
+def test_a_base_that_is_gone_is_named(make_style: MakeStyle, tmp_path: Path) -> None:
+    card = WeightsCard(
+        base="/nowhere/base", tokenizer="", coord_ids=None, coord_rows=None, tie_head=None
+    )
+    write_card(tmp_path, style=style_to_json(make_style()), weights=card)
+    with pytest.raises(CheckpointError, match=r"its base /nowhere/base is not there"):
+        load_predictor(tmp_path)

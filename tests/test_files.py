@@ -1,0 +1,111 @@
+from pathlib import Path
+
+import pytest
+
+from coordexp.errors import InputError
+from coordexp.files import copy_missing_files, whole_directory, write_text
+
+
+def test_text_is_written_whole_with_its_folders(tmp_path: Path) -> None:
+    write_text(tmp_path / "a" / "b.txt", "old")
+    write_text(tmp_path / "a" / "b.txt", "néw")
+    assert (tmp_path / "a" / "b.txt").read_text(encoding="utf-8") == "néw"
+    assert [path.name for path in (tmp_path / "a").iterdir()] == ["b.txt"]
+
+
+def test_text_that_cannot_be_written_leaves_the_old(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fill_the_disk(path: Path, *_: object, **__: object) -> None:
+        path.touch()
+        raise OSError(28, "No space left on device")
+
+    write_text(tmp_path / "b.txt", "old")
+    monkeypatch.setattr(Path, "write_text", fill_the_disk)
+    with pytest.raises(OSError, match="No space left"):
+        write_text(tmp_path / "b.txt", "new")
+    assert (tmp_path / "b.txt").read_text() == "old"
+    assert [path.name for path in tmp_path.iterdir()] == ["b.txt"]
+
+
+def test_a_directory_appears_when_it_is_complete(tmp_path: Path) -> None:
+    place = tmp_path / "deep" / "place"
+    with whole_directory(place, overwrite=False) as partial:
+        (partial / "file").touch()
+        assert not place.exists()
+    assert [path.name for path in place.iterdir()] == ["file"]
+    assert [path.name for path in place.parent.iterdir()] == ["place"]
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, ValueError])
+def test_a_directory_that_fails_vanishes(tmp_path: Path, error: type[BaseException]) -> None:
+    def fail_in(directory: Path) -> None:
+        (directory / "file").touch()
+        raise error
+
+    with pytest.raises(error), whole_directory(tmp_path / "place", overwrite=False) as partial:
+        fail_in(partial)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_a_killed_run_left_is_cleared_away(tmp_path: Path) -> None:
+    (tmp_path / "place.partial").mkdir()
+    (tmp_path / "place.partial" / "old").touch()
+    with whole_directory(tmp_path / "place", overwrite=False):
+        pass
+    assert [path.name for path in tmp_path.rglob("*")] == ["place"]
+
+
+def test_an_empty_directory_may_be_filled(tmp_path: Path) -> None:
+    (tmp_path / "place").mkdir()
+    with whole_directory(tmp_path / "place", overwrite=False) as partial:
+        (partial / "file").touch()
+    assert (tmp_path / "place" / "file").exists()
+
+
+def test_a_full_directory_is_replaced_only_when_told(tmp_path: Path) -> None:
+    place = tmp_path / "place"
+    place.mkdir()
+    (place / "old").touch()
+    with (
+        pytest.raises(InputError, match="exists already"),
+        whole_directory(place, overwrite=False),
+    ):
+        raise AssertionError("entered")
+    with whole_directory(place, overwrite=True) as partial:
+        (partial / "new").touch()
+    assert [path.name for path in tmp_path.rglob("*")] == ["place", "new"]
+
+
+def test_the_old_directory_survives_a_failing_overwrite(tmp_path: Path) -> None:
+    place = tmp_path / "place"
+    place.mkdir()
+    (place / "old").touch()
+    with pytest.raises(ValueError, match="no"), whole_directory(place, overwrite=True):
+        raise ValueError("no")
+    assert [path.name for path in tmp_path.rglob("*")] == ["place", "old"]
+
+
+@pytest.mark.parametrize("overwrite", [True, False])
+def test_a_file_is_never_replaced_by_a_directory(tmp_path: Path, *, overwrite: bool) -> None:
+    (tmp_path / "place").write_text("mine")
+    with (
+        pytest.raises(InputError, match="there is a file"),
+        whole_directory(tmp_path / "place", overwrite=overwrite),
+    ):
+        raise AssertionError("entered")
+    assert (tmp_path / "place").read_text() == "mine"
+
+
+def test_missing_files_are_copied_and_the_others_kept(tmp_path: Path) -> None:
+    src, dst = tmp_path / "src", tmp_path / "dst"
+    (src / "folder").mkdir(parents=True)
+    dst.mkdir()
+    for name in ("a.json", "b.json", "c.bin"):
+        (src / name).write_text("theirs")
+    (dst / "b.json").write_text("ours")
+    copy_missing_files(src, dst, wanted=lambda path: path.suffix == ".json")
+    assert {path.name: path.read_text() for path in dst.iterdir()} == {
+        "a.json": "theirs",
+        "b.json": "ours",
+    }

@@ -1,0 +1,97 @@
+"""Configurations of runs that take a second, and what a run's first step does."""
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from transformers import TrainerCallback
+
+from coordexp.config.schema import Config
+from coordexp.training.run import build_trainer
+
+MakeConfig = Callable[..., Config]
+
+BLOCKS: dict[str, dict[str, Any]] = {
+    "model": {"dtype": "float32"},
+    "tuner": {"lora_rank": 4, "lora_alpha": 8, "target_modules": ["q_proj", "qkv", "linear_fc1"]},
+    "training": {
+        "max_steps": 1,
+        "per_device_train_batch_size": 3,
+        "per_device_eval_batch_size": 3,
+        "learning_rate": 1.0e-3,
+        "max_grad_norm": 0.0,
+        "logging_steps": 1,
+        "save_strategy": "no",
+        "report_to": "none",
+        "use_cpu": True,
+        "optimizer": "multimodal_coord_offset",
+    },
+    "data": {},
+    "custom": {
+        "coord_tokens": {"enabled": True},
+        "coord_soft_ce_w1": {"enabled": True},
+        "coord_offset": {"enabled": True, "embed_lr": 5.0e-3},
+        "user_prompt": "Find every digit.",
+    },
+}
+
+
+@pytest.fixture(scope="session")
+def make_config(tiny_expanded: Path, scenes: Path) -> MakeConfig:
+    """Make a configuration; keyword arguments are blocks laid over the ones above."""
+
+    def make(output_dir: Path, **changes: dict[str, Any]) -> Config:
+        blocks = {name: {**block, **changes.get(name, {})} for name, block in BLOCKS.items()}
+        blocks["model"] = {"path": str(tiny_expanded), **blocks["model"]}
+        blocks["data"] = {"train": str(scenes), **blocks["data"]}
+        blocks["training"] = {"output_dir": str(output_dir), **blocks["training"]}
+        return Config.model_validate_json(json.dumps(blocks))
+
+    return make
+
+
+@dataclass(frozen=True)
+class FirstStep:
+    """What a run logged of its first step, and the gradients before any clipping."""
+
+    row: dict[str, float]
+    gradients: dict[str, Tensor]
+
+
+class GradientKeeper(TrainerCallback):
+    def __init__(self) -> None:
+        self.gradients: dict[str, Tensor] = {}
+
+    def on_pre_optimizer_step(self, *_: object, model: nn.Module, **__: object) -> None:
+        self.gradients = {
+            name: parameter.grad.clone()
+            for name, parameter in model.named_parameters()
+            if parameter.grad is not None
+        }
+
+
+@pytest.fixture(scope="session")
+def first_step() -> Callable[[Config], FirstStep]:
+    """Train one step and say what happened."""
+
+    def run(config: Config) -> FirstStep:
+        keeper = GradientKeeper()
+        trainer = build_trainer(config, callbacks=[keeper])
+        trainer.train()
+        return FirstStep(row=trainer.state.log_history[0], gradients=keeper.gradients)
+
+    return run
+
+
+@pytest.fixture(autouse=True, scope="package")
+def _one_thread() -> Iterator[None]:
+    """Two threads only wait for each other in a model this small."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
