@@ -7,11 +7,12 @@ PIP := $(BIN)/pip --disable-pip-version-check install --quiet
 TORCH := $(shell grep '^torch==' constraints.txt)
 
 .DEFAULT_GOAL := help
-.PHONY: help quickstart check test format docs clean
+.PHONY: help quickstart check check-gpu test format docs clean
 
 help:
 	@echo "make quickstart   install, run the main job on a tiny model, say where the report is"
 	@echo "make check        everything that CI checks"
+	@echo "make check-gpu    the tests and the benchmark that need a GPU"
 	@echo "make test         the fast tests"
 	@echo "make format       format, and fix what ruff can fix"
 	@echo "make docs         write docs/config.md anew from the schema"
@@ -28,13 +29,17 @@ check: .venv/.installed-dev
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
 	@if sh scripts/ensure_chromium.sh; then \
-		set -x; $(BIN)/pytest -m "not gpu"; \
+		set -x; $(BIN)/pytest -n auto -m "not gpu"; \
 	else \
-		set -x; $(BIN)/pytest -m "not gpu and not browser"; \
+		set -x; $(BIN)/pytest -n auto -m "not gpu and not browser"; \
 	fi
 
+check-gpu: .venv/.installed-dev
+	$(BIN)/python benchmarks/objective.py --device cuda
+	$(BIN)/pytest -m gpu
+
 test: .venv/.installed-dev
-	$(BIN)/pytest -m "not slow and not browser and not gpu"
+	$(BIN)/pytest -n auto -m "not slow and not browser and not gpu"
 
 format: .venv/.installed-dev
 	$(BIN)/ruff format .

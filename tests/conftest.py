@@ -1,7 +1,6 @@
 """Fixtures for every package: a tiny base, the same with coord tokens, and a few scenes."""
 
 import os
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,6 +10,8 @@ from hypothesis import settings
 # huggingface_hub reads these once, when it is imported.
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+# The models are tiny, and pytest-xdist has a worker on every core already.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 from coordexp.coord_tokens.codec import SPEC_ALPHABET
 from coordexp.model.vocab_expansion import expand_vocabulary
@@ -19,15 +20,8 @@ from coordexp.quickstart.tiny_model import write_tiny_base
 
 settings.register_profile("dev", deadline=None, max_examples=50)
 settings.register_profile("ci", deadline=None, max_examples=100, derandomize=True)
+torch.set_num_threads(1)
 settings.load_profile("ci" if os.environ.get("CI") else "dev")
-
-
-@pytest.fixture(autouse=True, scope="session")
-def _two_threads() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(2)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="session")

@@ -1,11 +1,10 @@
 """A model to ask: the tiny base with coord tokens, carrying a style."""
 
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-import torch
 
 from coordexp.coord_tokens.codec import SPEC_ALPHABET
 from coordexp.inference.predict import Predictor, load_predictor
@@ -62,12 +61,3 @@ def model_path(
 @pytest.fixture(scope="session")
 def predictor(model_path: Path) -> Predictor:
     return load_predictor(model_path)
-
-
-@pytest.fixture(autouse=True, scope="package")
-def _one_thread() -> Iterator[None]:
-    """Two threads only wait for each other in a model this small."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)

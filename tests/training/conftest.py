@@ -1,13 +1,12 @@
 """Configurations of runs that take a second, and what a run's first step does."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 from torch import Tensor, nn
 from transformers import TrainerCallback
 
@@ -86,12 +85,3 @@ def first_step() -> Callable[[Config], FirstStep]:
         return FirstStep(row=trainer.state.log_history[0], gradients=keeper.gradients)
 
     return run
-
-
-@pytest.fixture(autouse=True, scope="package")
-def _one_thread() -> Iterator[None]:
-    """Two threads only wait for each other in a model this small."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
