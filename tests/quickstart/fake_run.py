@@ -1,0 +1,140 @@
+"""A run of the quickstart that never happened, for looking at its page."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFilter
+
+from coordexp.coord_tokens.codec import SPEC_ALPHABET, pixel_to_bin
+from coordexp.data.jsonl import write_jsonl
+from coordexp.evaluation.run import evaluate_predictions
+from coordexp.quickstart.report import QuickstartReportInputs, Stage
+
+SIDE, SCENES = 128, 8
+
+
+def write_scene(path: Path, random: np.random.Generator) -> list[dict[str, object]]:
+    """Write a picture of digits on a soft ground and return its objects."""
+    ground = Image.fromarray(random.integers(40, 200, (8, 8, 3), dtype=np.uint8), "RGB")
+    picture = ground.resize((SIDE, SIDE), Image.Resampling.BICUBIC).filter(
+        ImageFilter.GaussianBlur(2)
+    )
+    pen = ImageDraw.Draw(picture)
+    objects = []
+    for cell in random.permutation(4)[: random.integers(1, 5)].tolist():
+        size = int(random.integers(22, 48))
+        x, y = (64 * k + int(random.integers(0, 64 - size)) for k in divmod(cell, 2))
+        desc = str(random.integers(10))
+        pen.rectangle((x, y, x + size, y + size), fill="#f4f1e6")
+        pen.text((x + size / 2, y + size / 2), desc, "#222", anchor="mm", font_size=size)
+        objects.append({"desc": desc, "bbox_2d": [x, y, x + size, y + size]})
+    path.parent.mkdir(parents=True, exist_ok=True)
+    picture.save(path)
+    return objects
+
+
+def shaken(
+    objects: list[dict[str, object]], random: np.random.Generator, *, noise: float, scored: bool
+) -> list[dict[str, object]]:
+    """Return predictions as a model of a given clumsiness would make them."""
+    found = []
+    for item in objects:
+        box = np.clip(np.array(item["bbox_2d"]) + random.normal(0, noise, 4), 0, SIDE)
+        corners = np.sort(box.reshape(2, 2), axis=0).reshape(4).round(2).tolist()
+        right = random.random() > noise / 30
+        score = float(random.uniform(0.5, 1) if right else random.uniform(0.2, 0.7))
+        desc = item["desc"] if right else str(random.integers(10))
+        found.append({"desc": desc, "bbox_2d": corners, "score": score if scored else 1.0})
+    return found if random.random() > noise / 60 else found[:-1]
+
+
+def write_side(folder: Path, truth: dict[str, list[dict[str, object]]], *, good: bool) -> Path:
+    """Write a folder with predictions and their figures, of a good model or a poor one."""
+    random = np.random.default_rng(int(good))
+    rows = []
+    for number, (image, objects) in enumerate(truth.items()):
+        broken = not good and number % 3 == 1
+        lost = [{"reason": "not a box", "text": '{"desc": "4", "bb'}] if broken else []
+        rows.append(
+            {
+                "root": "../data",
+                "image": image,
+                "width": SIDE,
+                "height": SIDE,
+                "gt": objects,
+                "pred": shaken(objects, random, noise=2.0 if good else 9.0, scored=good),
+                "raw_text": "{}",
+                "parse": {"status": "salvaged" if broken else "ok", "dropped": lost},
+                "finish_reason": "length" if broken else "eos",
+            }
+        )
+    write_jsonl(folder / "predictions.jsonl", rows)
+    evaluate_predictions(folder / "predictions.jsonl", folder)
+    return folder
+
+
+def write_train_log(path: Path, steps: int = 300) -> Path:
+    random = np.random.default_rng(7)
+    rows = []
+    for step in range(1, steps + 1):
+        fall = float(np.exp(-step / 80)) * (1 + 0.12 * random.normal())
+        row = {
+            "step": step,
+            "learning_rate": 2e-4 * min(1, step / 20) * (1 - step / steps / 1.1),
+            "base_ce/loss": 0.05 + 2.4 * fall,
+            "coord_diag/loss": 2.9 + 9 * fall,
+            "coord_diag/soft_ce": 2.4 + 4.2 * fall,
+            "coord_diag/w1": 0.02 + 0.2 * fall,
+            "coord_diag/gate": 0.003 + 4 * fall**2,
+            "coord_diag/coord_vocab_mass": float(np.exp(-0.003 - 4 * fall**2)),
+        }
+        rows.append(row | {"loss": row["base_ce/loss"] + row["coord_diag/loss"]})
+    write_jsonl(path, rows)
+    return path
+
+
+def write_distributions(path: Path, truth: dict[str, list[dict[str, object]]]) -> Path:
+    random = np.random.default_rng(3)
+    bins = np.arange(SPEC_ALPHABET.bins)
+    rows = []
+    for image, objects in list(truth.items())[:4]:
+        width = float(random.uniform(5, 40))
+        for axis, value in zip(("x1", "y1", "x2", "y2"), objects[0]["bbox_2d"], strict=True):
+            true_bin = pixel_to_bin(value, SIDE)
+            centre = true_bin + random.normal(0, width / 2)
+            probs = np.exp(-0.5 * ((bins - centre) / width) ** 2)
+            probs += 0.3 * np.exp(-0.5 * ((bins - 700) / 20) ** 2) * (axis == "x2")
+            rows.append(
+                {
+                    "image": image,
+                    "root": "data",
+                    "object": objects[0]["desc"],
+                    "axis": axis,
+                    "true_bin": true_bin,
+                    "probs": (probs / probs.sum()).tolist(),
+                    "size_px": SIDE,
+                }
+            )
+    path.write_text(json.dumps(rows))
+    return path
+
+
+def write_fake_run(folder: Path) -> QuickstartReportInputs:
+    """Write everything that a run leaves behind."""
+    random = np.random.default_rng(0)
+    names = [f"images/{number:06d}.png" for number in range(1, SCENES + 1)]
+    truth = {name: write_scene(folder / "data" / name, random) for name in names}
+    return QuickstartReportInputs(
+        title="A tiny model learns to point",
+        before=write_side(folder / "before", truth, good=False),
+        after=write_side(folder / "after", truth, good=True),
+        train_log=write_train_log(folder / "train_log.jsonl"),
+        distributions=write_distributions(folder / "distributions.json", truth),
+        stages=(
+            Stage("Data", 4.2, 310, "coordexp data convert coco instances.json --out data/"),
+            Stage("Train", 231.0, 1240.5, "coordexp train --config configs/quickstart.yaml"),
+            Stage("Predict", 41.9, None, "coordexp predict --model merged --data val.jsonl"),
+        ),
+        notes=("The base has 4 million parameters; these figures say little about a large one.",),
+    )
