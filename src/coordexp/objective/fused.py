@@ -1,0 +1,152 @@
+"""The stage-1 loss without logits: from hidden states to a scalar that knows its gradients.
+
+Shapes: `T` tokens, `D` width, `V` vocabulary, `K` bins. A *solver* computes the sums and the
+gradients together, in one pass over the vocabulary (`fused_blocks` in plain torch, `kernels` on a
+GPU). What is left for autograd is to hand the finished gradients out, so that the loss is an
+ordinary differentiable tensor for checkpointing, DDP, FSDP and PEFT. A second derivative is not
+available, and asking for one raises.
+"""
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+from torch.autograd.function import BackwardCFunction, FunctionCtx, once_differentiable
+from typing_extensions import override
+
+from coordexp.objective.fused_problem import Problem, Solution, Solver, Wanted, supervised_rows
+from coordexp.objective.terms import CoordTarget, CoordWeights, Stage1Output, StepCounts
+
+# Rows of hidden states whose gradient is scaled and put in place at once.
+_ROWS_AT_ONCE = 1024
+
+
+def solved_stage1_loss(
+    hidden: Float[Tensor, "T D"],
+    head_weight: Float[Tensor, "V D"],
+    labels: Int[Tensor, " T"],
+    *,
+    coord_ids: Int[Tensor, " K"],
+    head_offset: Float[Tensor, "K D"] | None,
+    weights: CoordWeights,
+    target: CoordTarget,
+    denominators: StepCounts | None,
+    solver: Solver,
+) -> Stage1Output:
+    """Return the loss as `solver` computes it; `coordexp.objective.stage1_loss` has the rest."""
+    rows = supervised_rows(labels, coord_ids, len(head_weight))
+    problem = Problem(
+        hidden=hidden.detach(),
+        head_weight=head_weight.detach(),
+        head_offset=None if head_offset is None else head_offset.detach(),
+        coord_ids=coord_ids,
+        rows=rows,
+        weights=weights,
+        target=target,
+        over=denominators or rows.counts,
+        wanted=Wanted(
+            hidden=_is_wanted(hidden), head=_is_wanted(head_weight), offset=_is_wanted(head_offset)
+        ),
+        gemm_dtype=_gemm_dtype(hidden),
+    )
+    with torch.no_grad(), torch.autocast(hidden.device.type, enabled=False):
+        solution = solver(problem)
+    loss = _weighted(problem, solution)
+    if torch.is_grad_enabled():
+        loss = _HandOut.apply(  # type: ignore[no-untyped-call]
+            hidden, head_weight, head_offset, loss, problem, solution
+        )
+    terms = problem.term_names()
+    return Stage1Output(
+        loss=loss,
+        sums={name: solution.sums[name] for name in terms},
+        counts=rows.counts,
+        diagnostics={name: solution.sums[name] for name in solution.sums if name not in terms},
+    )
+
+
+def _is_wanted(tensor: Tensor | None) -> bool:
+    return tensor is not None and tensor.requires_grad and torch.is_grad_enabled()
+
+
+def _gemm_dtype(hidden: Float[Tensor, "T D"]) -> torch.dtype:
+    device, dtype = hidden.device.type, hidden.dtype
+    if torch.is_autocast_enabled(device) and dtype != torch.float64:
+        dtype = torch.get_autocast_dtype(device)
+    # A processor without instructions for the type emulates it, five times slower than float32.
+    low = dtype in (torch.bfloat16, torch.float16)
+    return torch.float32 if low and device == "cpu" and not _cpu_multiplies(dtype) else dtype
+
+
+def _cpu_multiplies(dtype: torch.dtype) -> bool:
+    """Return whether this processor has instructions for products in bfloat16 or float16."""
+    suffix = "bf16" if dtype == torch.bfloat16 else "fp16"
+    if not hasattr(torch.cpu, "get_capabilities"):  # an older torch
+        return False
+    can = torch.cpu.get_capabilities()
+    return bool(can.get(f"amx_{suffix}") or can.get(f"avx512_{suffix}"))
+
+
+def _weighted(problem: Problem, solution: Solution) -> Float[Tensor, ""]:
+    sums, weights = solution.sums, problem.weights
+    coord = weights.ce * sums["ce"] + weights.soft_ce * sums["soft_ce"] + weights.w1 * sums["w1"]
+    if weights.gate:
+        coord = coord + weights.gate * sums["gate"]
+    return sums["text"] * problem.scale(coord=False) + coord * problem.scale(coord=True)
+
+
+class _HandOut(torch.autograd.Function):
+    """Passes the loss on, and hands out the gradients that were computed with it."""
+
+    @staticmethod
+    @override
+    def forward(
+        ctx: FunctionCtx,
+        hidden: Tensor,
+        _head_weight: Tensor,
+        _head_offset: Tensor | None,
+        loss: Tensor,
+        problem: Problem,
+        solution: Solution,
+    ) -> Tensor:
+        # Keeps shape and type, and none of the hidden states.
+        like = hidden.new_zeros(()).expand(hidden.shape)
+        nothing = hidden.new_empty(0)
+        gradients = (solution.hidden, solution.coord_rows, solution.head)
+        ctx.save_for_backward(
+            like,
+            problem.rows.index,
+            problem.row_scales(),
+            *(nothing if gradient is None else gradient for gradient in gradients),
+        )
+        return loss.clone()
+
+    @staticmethod
+    @override
+    @once_differentiable
+    def backward(ctx: BackwardCFunction, grad: Tensor) -> tuple[Tensor | None, ...]:
+        saved: tuple[Tensor, ...] = ctx.saved_tensors
+        like, index, scales, rows, coord_rows, head = saved
+        wanted: tuple[bool, ...] = ctx.needs_input_grad
+        hidden = None
+        if wanted[0]:
+            hidden = torch.zeros_like(like, memory_format=torch.contiguous_format)
+            _put_rows(rows, scales * grad, index, hidden)
+        return (
+            hidden,
+            head * grad.to(head.dtype) if wanted[1] else None,
+            coord_rows * grad if wanted[2] else None,
+            None,
+            None,
+            None,
+        )
+
+
+def _put_rows(
+    rows: Float[Tensor, "N D"],
+    scales: Float[Tensor, " N"],
+    index: Int[Tensor, " N"],
+    out: Float[Tensor, "T D"],
+) -> None:
+    for start in range(0, len(index), _ROWS_AT_ONCE):
+        here = slice(start, start + _ROWS_AT_ONCE)
+        out.index_copy_(0, index[here], (rows[here] * scales[here, None]).to(out.dtype))

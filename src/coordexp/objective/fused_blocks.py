@@ -1,0 +1,214 @@
+r"""The loss and its gradients from blocks of the vocabulary, in plain torch.
+
+Shapes: `n` rows of a tile, `D` width, `V` vocabulary, `K` bins. Text rows and coord rows take the
+walk outside the coord vocabulary together; then each kind adds its coord logits. With a and c the
+logsumexp of the outer and of the coord logits, the outer part's share is :math:`\sigma(a - c)`, and
+
+- text: :math:`-\log p_y = \log(e^a + e^c) - z_y`,
+- gate: :math:`\log(1 + e^{a - c})`, every digit of it, since the parts come separately.
+
+With weight 0 on the gate, coord rows do not take the walk.
+"""
+
+from collections import defaultdict
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from coordexp.objective.distribution import coord_gate
+from coordexp.objective.fused_coord import coord_terms
+from coordexp.objective.fused_problem import Problem, Solution
+from coordexp.objective.fused_walk import (
+    Head,
+    tiles,
+    vocabulary_blocks,
+    walk_head_gradient,
+    walk_vocabulary,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Sizes:
+    """How the work is cut.
+
+    Args:
+        chunk: Rows whose hidden states and gradients are held at once.
+        height: Rows of a tile of logits.
+        width: Columns of a tile of logits.
+        coord_height: Rows of a tile of coord logits, of which there are several at once.
+    """
+
+    chunk: int
+    height: int
+    width: int
+    coord_height: int
+
+
+# A CPU tile of float32 takes 4 MB, near enough to the processor that its exponentials cost 3 % of
+# its products (so compiling them into one loop would gain next to nothing); elsewhere fewer and
+# larger launches win.
+CPU_SIZES = Sizes(chunk=2048, height=1024, width=1024, coord_height=256)
+OTHER_SIZES = Sizes(chunk=2048, height=2048, width=8192, coord_height=2048)
+
+
+def solve_in_blocks(problem: Problem) -> Solution:
+    """Return the sums and the gradients."""
+    sizes = CPU_SIZES if problem.hidden.device.type == "cpu" else OTHER_SIZES
+    work = _Work(problem, sizes)
+    num_text, count = problem.rows.counts.text, len(problem.rows.index)
+    walked = count if problem.weights.gate else num_text
+    for rows in tiles(0, walked, sizes.chunk):
+        work.walk(rows)
+    for rows in tiles(walked, count, sizes.coord_height):
+        work.coord(rows, problem.gather(rows), None)
+    head = work.head_gradient(walked) if problem.wanted.head else None
+    return Solution(work.sums(), work.hidden, work.coord_rows_gradient, head)
+
+
+class _Work:
+    """The results as they come in, tile by tile.
+
+    Args:
+        problem: What is to be solved.
+        sizes: How it is cut.
+    """
+
+    def __init__(self, problem: Problem, sizes: Sizes) -> None:
+        self._problem = problem
+        self._sizes = sizes
+        blocks = vocabulary_blocks(len(problem.head_weight), problem.coord_ids, sizes.width)
+        self._head = Head(problem.head_weight, blocks, problem.gemm_dtype)
+        self._coord_rows = problem.coord_rows()
+        self._parts: defaultdict[str, list[Tensor]] = defaultdict(list)
+
+        count, width = len(problem.rows.index), problem.hidden.shape[1]
+        self._like = problem.hidden.new_empty(0, dtype=problem.sum_dtype)
+        # logsumexp outside the coord vocabulary, less the logarithm of what the row counts there
+        self._log_normaliser = self._like.new_empty(count)
+        wanted = problem.wanted
+        self.hidden = self._like.new_empty((count, width)) if wanted.hidden else None
+        self.coord_rows_gradient: Tensor | None = None
+        if wanted.offset or wanted.head:
+            self.coord_rows_gradient = torch.zeros_like(self._coord_rows, dtype=problem.sum_dtype)
+
+    def sums(self) -> dict[str, Float[Tensor, ""]]:
+        """Return the sums over all rows."""
+        return {
+            name: torch.cat([self._like, *self._parts[name]]).sum()
+            for name in self._problem.sum_names()
+        }
+
+    def walk(self, rows: slice) -> None:
+        """Take in a chunk of rows that look at the whole vocabulary, text before coord."""
+        problem = self._problem
+        targets = problem.rows.targets[rows]
+        x = problem.gather(rows)
+        walk = walk_vocabulary(
+            x,
+            targets,
+            self._head,
+            height=self._sizes.height,
+            mean=problem.wanted.hidden,
+            sum_dtype=problem.sum_dtype,
+        )
+        if self.hidden is not None and walk.mean is not None:
+            self.hidden[rows] = walk.mean
+        for tile in tiles(0, len(targets), self._sizes.coord_height):
+            top = walk.top[tile]
+            self._text(_shift(tile, rows.start), x[tile], walk.lse[tile], top, walk.target[tile])
+        for tile in tiles(len(targets), len(x), self._sizes.coord_height):
+            self.coord(_shift(tile, rows.start), x[tile], walk.lse[tile])
+
+    def _text(self, rows: slice, x: Tensor, outer: Tensor, top: Tensor, target: Tensor) -> None:
+        s = self._coord_logits(x)
+        lse = torch.logaddexp(outer, s.logsumexp(-1))
+        if len(self._coord_rows):
+            top = top.maximum(s.amax(-1))
+        self._parts["text"].append(lse - target)
+        self._parts["text_correct"].append((target >= top).to(s.dtype))
+        slope = (s - lse[:, None]).exp()
+        self._gradients(rows, x, slope, outer, (outer - lse).exp(), coord=False)
+
+    def coord(self, rows: slice, x: Tensor, outer: Tensor | None) -> None:
+        """Take in a tile of coord rows; `outer` is None where they did not take the walk."""
+        s = self._coord_logits(x)
+        weights = self._problem.weights
+        leak = None
+        if outer is not None:
+            inner = s.logsumexp(-1)
+            leak = (outer - inner).sigmoid()
+            gate = coord_gate(outer, inner)
+            self._parts["gate"].append(gate)
+            self._parts["coord_mass"].append((-gate).exp())
+        first = self._problem.rows.counts.text
+        bins = self._problem.rows.bins[_shift(rows, -first)]
+        terms = coord_terms(s, bins, leak, weights=weights, target=self._problem.target)
+        for name in ("ce", "soft_ce", "w1"):
+            self._parts[name].append(terms.values[name])
+        self._parts["p_gt"].append((-terms.values["ce"]).exp())
+        share = None if leak is None else leak * weights.gate
+        self._gradients(rows, x, terms.gradient, outer, share, coord=True)
+
+    def _coord_logits(self, x: Float[Tensor, "n D"]) -> Float[Tensor, "n K"]:
+        return (x @ self._coord_rows.T).to(self._problem.sum_dtype)
+
+    def _gradients(
+        self,
+        rows: slice,
+        x: Float[Tensor, "n D"],
+        slope: Float[Tensor, "n K"],
+        outer: Float[Tensor, " n"] | None,
+        share: Float[Tensor, " n"] | None,
+        *,
+        coord: bool,
+    ) -> None:
+        """Take in what a tile does to the gradients.
+
+        Args:
+            rows: Where the tile is.
+            x: Its hidden states.
+            slope: Gradient with respect to the coord logits of a row that counts 1.
+            outer: logsumexp outside the coord vocabulary; None without a walk.
+            share: How much the softmax out there takes part in the gradient.
+            coord: Which kind of rows they are.
+        """
+        problem = self._problem
+        scale = problem.scale(coord=coord)
+        low = slope.to(x.dtype)
+        if self.coord_rows_gradient is not None:
+            self.coord_rows_gradient.add_(low.T @ x, alpha=scale)
+        if outer is not None and share is not None:
+            self._log_normaliser[rows] = outer - (share * scale).log()
+        if self.hidden is None:
+            return
+        gradient = (low @ self._coord_rows).to(slope.dtype)
+        if share is not None:
+            gradient.addcmul_(self.hidden[rows], share[:, None])
+        if coord:
+            gradient /= problem.target.temperature
+        else:
+            gradient -= problem.head_weight.index_select(0, problem.rows.targets[rows])
+        self.hidden[rows] = gradient
+
+    def head_gradient(self, walked: int) -> Float[Tensor, "V D"]:
+        """Return the head's gradient, from a second walk."""
+        problem = self._problem
+        gradient = torch.zeros_like(problem.head_weight)
+        walk_head_gradient(
+            problem.gather(slice(0, walked)),
+            self._log_normaliser[:walked],
+            problem.rows.targets,
+            -problem.scale(coord=False),
+            self._head,
+            height=self._sizes.height,
+            out=gradient,
+        )
+        if self.coord_rows_gradient is not None:
+            gradient[problem.coord_ids] = self.coord_rows_gradient.to(gradient.dtype)
+        return gradient
+
+
+def _shift(rows: slice, by: int) -> slice:
+    return slice(rows.start + by, rows.stop + by)

@@ -1,0 +1,104 @@
+"""The one door to the stage-1 loss."""
+
+from importlib.util import find_spec
+from typing import Literal, get_args
+
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from coordexp.objective.fused import solved_stage1_loss
+from coordexp.objective.fused_blocks import solve_in_blocks
+from coordexp.objective.fused_problem import Solver
+from coordexp.objective.stage1 import reference_stage1_loss
+from coordexp.objective.terms import CoordTarget, CoordWeights, Stage1Output, StepCounts
+
+Backend = Literal["auto", "reference", "fused", "triton"]
+
+# Below this many vocabulary rows the logits are small and the reference is as fast as any.
+_FUSED_FROM = 8192
+
+
+def stage1_loss(
+    hidden: Float[Tensor, "T D"],
+    head_weight: Float[Tensor, "V D"],
+    labels: Int[Tensor, " T"],
+    *,
+    coord_ids: Int[Tensor, " K"],
+    head_offset: Float[Tensor, "K D"] | None,
+    weights: CoordWeights,
+    target: CoordTarget,
+    denominators: StepCounts | None,
+    backend: Backend,
+) -> Stage1Output:
+    r"""Return the stage-1 loss of a row of tokens.
+
+    .. math::
+        \frac{\sum_{text} CE}{n_{text}} + \frac{\sum_{coord} (\lambda_{ce} CE + \lambda_{soft}
+        softCE + \lambda_{w1} W_1 + \lambda_{gate} gate)}{n_{coord}}
+
+    Text targets are scored by full-vocabulary cross-entropy, offsets included; coord targets by the
+    distribution over the K coord logits at the temperature, and by the gate. With no target the
+    loss is 0 and its gradient too.
+
+    Args:
+        hidden: Final hidden states, aligned with `labels`.
+        head_weight: The output embedding; every stored row takes part in the softmax, padding rows
+            too.
+        labels: Already shifted: `labels[t]` is the token after the one that made `hidden[t]`; -100
+            is ignored.
+        coord_ids: The coord ids in bin order.
+        head_offset: Learned rows added to the head's coord rows.
+        weights: Of the coord terms.
+        target: Shape of the taught distribution.
+        denominators: Targets of the whole optimizer step; None means this call's own, for the loss
+            alone.
+        backend: `reference` on materialised logits; `fused` without them, in plain torch; `triton`
+            without them, on a GPU. `auto` takes what is best for the device and the size, and never
+            changes results beyond rounding.
+
+    Raises:
+        ValueError: On an unknown backend.
+        ImportError: When `triton` is asked for and not installed.
+    """
+    if backend not in get_args(Backend):
+        known = ", ".join(get_args(Backend))
+        raise ValueError(f"unknown objective backend {backend!r}; known: {known}")
+    if backend == "auto":
+        backend = _best_backend(hidden, head_weight)
+    if backend == "reference":
+        return reference_stage1_loss(
+            hidden,
+            head_weight,
+            labels,
+            coord_ids=coord_ids,
+            head_offset=head_offset,
+            weights=weights,
+            target=target,
+            denominators=denominators,
+        )
+    return solved_stage1_loss(
+        hidden,
+        head_weight,
+        labels,
+        coord_ids=coord_ids,
+        head_offset=head_offset,
+        weights=weights,
+        target=target,
+        denominators=denominators,
+        solver=_triton_solver() if backend == "triton" else solve_in_blocks,
+    )
+
+
+def _best_backend(
+    hidden: Float[Tensor, "T D"], head_weight: Float[Tensor, "V D"]
+) -> Literal["reference", "fused", "triton"]:
+    if hidden.device.type == "cuda" and find_spec("triton"):
+        return "triton"
+    return "fused" if len(head_weight) >= _FUSED_FROM else "reference"
+
+
+def _triton_solver() -> Solver:
+    # Imported on use: the package works where triton cannot be installed.
+    from coordexp.objective.kernels.solver import solve_with_kernels  # noqa: PLC0415
+
+    return solve_with_kernels
