@@ -23,7 +23,7 @@ Scheduler = Literal[
     "linear", "cosine", "constant", "constant_with_warmup", "polynomial", "inverse_sqrt"
 ]
 OptimizerName = Literal["multimodal", "multimodal_coord_offset"]
-ObjectiveBackend = Literal["auto", "reference"]
+ObjectiveBackend = Literal["auto", "reference", "fused"]
 Trackers = Annotated[
     Annotated[str, Tag("text")] | Annotated[tuple[str, ...], Tag("list")],
     Discriminator(kind_of_value),
@@ -101,7 +101,8 @@ class Training(Block):
     """Groups of parameters with their own rate: vision, aligner, language, and with
     `multimodal_coord_offset` the coord offsets."""
     objective_backend: ObjectiveBackend = "auto"
-    """What computes the loss; `auto` takes the best that the machine can run."""
+    """What computes the loss: `reference` on materialised logits, `fused` without them; `auto`
+    takes the second for large vocabularies and never changes results beyond rounding."""
     global_max_length: PositiveInt | None = None
     """Most tokens that one example may have, image and prompt included; null sets no limit."""
 

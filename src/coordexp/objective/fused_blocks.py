@@ -110,11 +110,9 @@ class _Work:
             targets,
             self._head,
             height=self._sizes.height,
-            mean=problem.wanted.hidden,
+            mean=None if self.hidden is None else self.hidden[rows],
             sum_dtype=problem.sum_dtype,
         )
-        if self.hidden is not None and walk.mean is not None:
-            self.hidden[rows] = walk.mean
         for tile in tiles(0, len(targets), self._sizes.coord_height):
             top = walk.top[tile]
             self._text(_shift(tile, rows.start), x[tile], walk.lse[tile], top, walk.target[tile])

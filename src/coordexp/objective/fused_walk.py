@@ -103,17 +103,18 @@ class Softmax:
     larger in types that have not.
 
     Args:
-        rows: How many.
-        like: Gives the width, the device, and the type of the sums.
-        mean: Whether the mean of the head rows is wanted, that is, gradients.
+        like: A vector with an element per row; gives the device and the type of the sums.
+        mean: Receives the mean of the head rows; None where it is not wanted.
         slack: See above.
     """
 
-    def __init__(self, rows: int, like: Float[Tensor, "V D"], *, mean: bool, slack: float) -> None:
-        self.top = like.new_full((rows,), -torch.inf)
+    def __init__(
+        self, like: Float[Tensor, " n"], mean: Float[Tensor, "n D"] | None, *, slack: float
+    ) -> None:
+        self.top = torch.full_like(like, -torch.inf)
         self._origin = self.top.clone()
-        self._total = like.new_zeros(rows)
-        self._weighted = like.new_zeros((rows, like.shape[1])) if mean else None
+        self._total = torch.zeros_like(like)
+        self._weighted = None if mean is None else mean.zero_()
         self._slack = slack
 
     def add(self, rows: slice, z: Float[Tensor, "n W"], head_rows: Float[Tensor, "W D"]) -> None:
@@ -144,9 +145,10 @@ class Softmax:
         """Return the logsumexp of all logits so far."""
         return self._origin + self._total.log()
 
-    def mean(self) -> Float[Tensor, "n D"] | None:
-        """Return the mean of the head rows under the softmax; call it once, at the end."""
-        return None if self._weighted is None else self._weighted.div_(self._total[:, None])
+    def finish_mean(self) -> None:
+        """Normalise the mean of the head rows; nothing may be added any more."""
+        if self._weighted is not None:
+            self._weighted /= self._total[:, None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,13 +159,11 @@ class Walk:
         lse: logsumexp of the logits.
         top: The largest logit.
         target: The target's logit, from the very product that `top` comes from; text rows only.
-        mean: The mean of the head rows under the softmax.
     """
 
     lse: Float[Tensor, " n"]
     top: Float[Tensor, " n"]
     target: Float[Tensor, " M"]
-    mean: Float[Tensor, "n D"] | None
 
 
 def walk_vocabulary(
@@ -172,7 +172,7 @@ def walk_vocabulary(
     head: Head,
     *,
     height: int,
-    mean: bool,
+    mean: Float[Tensor, "n D"] | None,
     sum_dtype: torch.dtype,
 ) -> Walk:
     """Return the softmax of each row outside the coord vocabulary.
@@ -182,13 +182,12 @@ def walk_vocabulary(
         targets: Of the text rows, ascending, none of them a coord id.
         head: What to walk.
         height: Rows of a tile.
-        mean: Whether gradients are wanted.
+        mean: Receives the mean of the head rows under the softmax; None without gradients.
         sum_dtype: Of sums and results.
     """
     slack = 16.0 if head.dtype == sum_dtype else 0.0
-    like = head.weight[:0].to(sum_dtype)
-    softmax = Softmax(len(x), like, mean=mean, slack=slack)
-    target = like.new_empty(len(targets))
+    softmax = Softmax(x.new_empty(len(x), dtype=sum_dtype), mean, slack=slack)
+    target = x.new_empty(len(targets), dtype=sum_dtype)
     buffer = x.new_empty(0)
     found = head.targets_of_blocks(targets)
     for (block, head_rows), (first, last) in zip(head, found, strict=True):
@@ -199,7 +198,8 @@ def walk_vocabulary(
                 column = (targets[here] - block.start)[:, None]
                 target[here] = _shift(z, here, rows).gather(1, column)[:, 0].to(sum_dtype)
             softmax.add(rows, z, head_rows)
-    return Walk(softmax.lse(), softmax.top, target, softmax.mean())
+    softmax.finish_mean()
+    return Walk(softmax.lse(), softmax.top, target)
 
 
 def walk_head_gradient(

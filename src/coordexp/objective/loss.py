@@ -1,6 +1,5 @@
 """The one door to the stage-1 loss."""
 
-from importlib.util import find_spec
 from typing import Literal, get_args
 
 from jaxtyping import Float, Int
@@ -53,8 +52,8 @@ def stage1_loss(
         denominators: Targets of the whole optimizer step; None means this call's own, for the loss
             alone.
         backend: `reference` on materialised logits; `fused` without them, in plain torch; `triton`
-            without them, on a GPU. `auto` takes what is best for the device and the size, and never
-            changes results beyond rounding.
+            without them, on a GPU. `auto` takes what is best for the size of the vocabulary, and
+            never changes results beyond rounding.
 
     Raises:
         ValueError: On an unknown backend.
@@ -64,7 +63,7 @@ def stage1_loss(
         known = ", ".join(get_args(Backend))
         raise ValueError(f"unknown objective backend {backend!r}; known: {known}")
     if backend == "auto":
-        backend = _best_backend(hidden, head_weight)
+        backend = _best_backend(head_weight)
     if backend == "reference":
         return reference_stage1_loss(
             hidden,
@@ -89,11 +88,8 @@ def stage1_loss(
     )
 
 
-def _best_backend(
-    hidden: Float[Tensor, "T D"], head_weight: Float[Tensor, "V D"]
-) -> Literal["reference", "fused", "triton"]:
-    if hidden.device.type == "cuda" and find_spec("triton"):
-        return "triton"
+def _best_backend(head_weight: Float[Tensor, "V D"]) -> Literal["reference", "fused"]:
+    # Not `triton`, on a GPU either, until its kernels have been measured on one.
     return "fused" if len(head_weight) >= _FUSED_FROM else "reference"
 
 
