@@ -35,7 +35,7 @@ from coordexp.quickstart.scenes import write_scenes
 from coordexp.quickstart.stages import StageRunner
 from coordexp.rendering.style import RenderingStyle, style_to_json
 
-TRAIN_SCENES, HELDOUT_SCENES = 2880, 200
+TRAIN_SCENES, HELDOUT_SCENES = 3600, 200
 TRAIN_SEED, HELDOUT_SEED = 1, 2
 LONGEST_ANSWER = 320
 BATCH_SIZE = 20
