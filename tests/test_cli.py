@@ -12,7 +12,7 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
-from coordexp.cli import app
+from coordexp.cli.app import app
 
 COMMANDS = (
     (),
@@ -336,7 +336,7 @@ def test_the_process_ends_as_documented(bench: Workbench) -> None:
 def test_help_imports_nothing_heavy() -> None:
     script = """
 import sys
-from coordexp.cli import app
+from coordexp.cli.app import app
 for command in ({commands}):
     try:
         app([*command, "--help"])

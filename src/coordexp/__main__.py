@@ -1,5 +1,5 @@
 """`python -m coordexp` is the command line."""
 
-from coordexp.cli import main
+from coordexp.cli.app import main
 
 main()

@@ -17,7 +17,7 @@ from coordexp.objective.fused_problem import Problem, Solution, Solver, Wanted, 
 from coordexp.objective.terms import CoordTarget, CoordWeights, Stage1Output, StepCounts
 
 # Rows of hidden states whose gradient is scaled and put in place at once.
-_ROWS_AT_ONCE = 1024
+_ROWS_AT_ONCE = 256
 
 
 def solved_stage1_loss(

@@ -49,7 +49,7 @@ class Sizes:
 # A CPU tile of float32 takes 4 MB, near enough to the processor that its exponentials cost 3 % of
 # its products (so compiling them into one loop would gain next to nothing); elsewhere fewer and
 # larger launches win.
-CPU_SIZES = Sizes(chunk=2048, height=1024, width=1024, coord_height=256)
+CPU_SIZES = Sizes(chunk=1024, height=1024, width=1024, coord_height=256)
 OTHER_SIZES = Sizes(chunk=2048, height=2048, width=8192, coord_height=2048)
 
 
@@ -176,7 +176,7 @@ class _Work:
         scale = problem.scale(coord=coord)
         low = slope.to(x.dtype)
         if self.coord_rows_gradient is not None:
-            self.coord_rows_gradient.add_(low.T @ x, alpha=scale)
+            _add_product(self.coord_rows_gradient, low.T, x, scale)
         if outer is not None and share is not None:
             self._log_normaliser[rows] = outer - (share * scale).log()
         if self.hidden is None:
@@ -206,6 +206,13 @@ class _Work:
         if self.coord_rows_gradient is not None:
             gradient[problem.coord_ids] = self.coord_rows_gradient.to(gradient.dtype)
         return gradient
+
+
+def _add_product(out: Tensor, a: Tensor, b: Tensor, scale: float) -> None:
+    if out.dtype == b.dtype:
+        out.addmm_(a, b, alpha=scale)
+    else:
+        out.add_(a @ b, alpha=scale)
 
 
 def _shift(rows: slice, by: int) -> slice:

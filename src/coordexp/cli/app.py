@@ -1,0 +1,93 @@
+"""The command line, assembled, with its errors turned into messages and exit codes.
+
+Heavy imports wait inside the commands, so that `--help` answers at once.
+
+Exit codes: 0 done, 1 failed, 2 bad usage or bad input, 130 interrupted. Bad input never shows a
+traceback, nor does a path that cannot be read or written; what still shows one is a bug of ours.
+"""
+
+import logging
+import os
+import sys
+import warnings
+
+import typer
+from typer.core import TyperGroup
+from typing_extensions import override
+
+from coordexp.cli.data_prepare import data_prepare
+from coordexp.cli.evaluate import evaluate
+from coordexp.cli.merge import merge
+from coordexp.cli.predict import predict
+from coordexp.cli.quickstart import quickstart
+from coordexp.cli.train import train
+from coordexp.cli.vocab import vocab_expand
+from coordexp.errors import CoordExpError
+
+INTERRUPTED = 130
+
+
+class Commands(TyperGroup):
+    """Turns errors that a user can act on into one message and an exit code."""
+
+    @override
+    def invoke(self, ctx: typer.Context) -> object:  # type: ignore[override] # a private base
+        try:
+            return super().invoke(ctx)
+        except CoordExpError as error:
+            typer.echo(f"error: {error}", err=True)
+            raise typer.Exit(error.exit_code) from None
+        except BrokenPipeError:
+            raise  # typer leaves in silence: whoever read our output has gone
+        except OSError as error:
+            if error.errno is None:
+                raise
+            place = "" if error.filename is None else f"{error.filename}: "
+            typer.echo(f"error: {place}{error.strerror}", err=True)
+            raise typer.Exit(1) from None
+        except KeyboardInterrupt:
+            typer.echo("interrupted", err=True)
+            raise typer.Exit(INTERRUPTED) from None
+
+
+app = typer.Typer(
+    name="coordexp",
+    cls=Commands,
+    help="Teach a vision-language model to point: detection and grounding as coordinate tokens.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+vocab_app = typer.Typer(help="The vocabulary of a base checkpoint.", no_args_is_help=True)
+data_app = typer.Typer(help="Records: the data contract.", no_args_is_help=True)
+
+# In the order of `--help`.
+app.command()(quickstart)
+app.add_typer(data_app, name="data")
+data_app.command("prepare")(data_prepare)
+app.add_typer(vocab_app, name="vocab")
+vocab_app.command("expand")(vocab_expand)
+app.command()(train)
+app.command()(merge)
+app.command()(predict)
+app.command()(evaluate)
+
+# What a user has set stays. Nothing is fetched at run time that nobody asked for, and the bars and
+# the advice of the libraries below do not come between ours.
+ENVIRONMENT = {
+    "HF_HUB_OFFLINE": "1",
+    "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+    "TOKENIZERS_PARALLELISM": "false",
+    "TRANSFORMERS_VERBOSITY": "error",
+}
+
+
+def main() -> None:
+    """Run the command line and leave with its exit code."""
+    for name, value in ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+    if not sys.warnoptions:  # python -W shows them all
+        warnings.simplefilter("ignore")
+    logging.basicConfig(level=logging.WARNING, format="%(message)s")
+    app()

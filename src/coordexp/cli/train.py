@@ -1,0 +1,24 @@
+"""`coordexp train`."""
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def train(
+    config: Annotated[Path, typer.Option("--config", help="The run's YAML file.")],
+) -> None:
+    """Train an adapter, or a whole model.
+
+    On several GPUs: torchrun --nproc_per_node N -m coordexp train --config X.yaml
+    """
+    from coordexp.config.load import load_config  # noqa: PLC0415
+
+    checked = load_config(config)
+    from coordexp.training.run import train as run  # noqa: PLC0415
+
+    done = run(checked)
+    if os.environ.get("RANK", "0") == "0":
+        typer.echo(f"checkpoint: {done}")
