@@ -14,6 +14,7 @@ from coordexp.coord_tokens.codec import (
     ints_to_tokens,
     is_coord_token,
     pixel_to_bin,
+    pixels_to_bins,
     token_to_int,
     tokens_to_ints,
 )
@@ -141,3 +142,16 @@ def test_a_pattern_that_cannot_spell_the_bins_is_refused(pattern: str) -> None:
 def test_an_axis_needs_both_its_borders() -> None:
     with pytest.raises(ValueError, match="at least 2 bins"):
         CoordAlphabet(bins=1)
+
+
+@given(st.lists(st.tuples(st.floats(0, 640), st.floats(0, 480))))
+def test_many_pixels_become_the_bins_of_each(points: list[tuple[float, float]]) -> None:
+    flat = [value for point in points for value in point]
+    each = [pixel_to_bin(value, (640, 480)[axis % 2]) for axis, value in enumerate(flat)]
+    assert list(pixels_to_bins(flat, 640, 480)) == each
+
+
+@pytest.mark.parametrize("values", [(641, 0), (0, 481), (float("nan"), 0), (-1, 0)])
+def test_many_pixels_must_all_lie_inside(values: tuple[float, float]) -> None:
+    with pytest.raises(RecordError, match="expected a coordinate in 0"):
+        pixels_to_bins(values, 640, 480)

@@ -7,7 +7,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image, features
 
-from coordexp.data.image import check_image, load_image
+from coordexp.data.image import check_image, load_annotated_image, load_image, picture_record
 from coordexp.data.record import Record
 from coordexp.errors import RecordError
 
@@ -213,3 +213,23 @@ def test_a_check_agrees_with_loading_and_leaves_whole_pictures_undecoded(
     for kind in ("PNG", "JPEG"):
         (tmp_path / "a.png").write_bytes(encoded(kind))
         check_image(tmp_path, record_of())
+
+
+def test_a_resized_picture_has_the_size_that_the_record_gives_its_file(tmp_path: Path) -> None:
+    save(Image.new("RGB", (6, 4), RED), tmp_path / "a.png")
+    record = Record(images=("a.png",), width=3, height=2, objects=(), resized=(6, 4))
+    assert load_image(tmp_path, record).size == (6, 4)
+    check_image(tmp_path, record)
+    drawn_on = load_annotated_image(tmp_path, record)
+    assert (drawn_on.size, drawn_on.getpixel((2, 1))) == ((3, 2), RED)
+    wrong = Record(images=("a.png",), width=6, height=4, objects=(), resized=(3, 2))
+    assert "has 6x4 pixels, the record says 3x2" in refusal(tmp_path, wrong)
+
+
+def test_a_picture_that_no_record_describes_is_measured(tmp_path: Path) -> None:
+    turned(tmp_path, 6)
+    assert picture_record(tmp_path, "a.png") == record_of("a.png", 2, 3)
+    (tmp_path / "bomb.png").write_bytes(b"P6 20000 15000 255\n")
+    for name, message in (("bomb.png", "decompression bomb"), ("none.png", "there is no file")):
+        with pytest.raises(RecordError, match=message):
+            picture_record(tmp_path, name)

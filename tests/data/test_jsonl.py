@@ -1,5 +1,7 @@
+import gzip
 import json
 import pickle
+import tracemalloc
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -9,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from coordexp.data.jsonl import RecordFile, parse_json_line, read_rows, write_jsonl
-from coordexp.errors import InputError, RecordError
+from coordexp.errors import CoordExpError, InputError, RecordError
 
 GOOD = '{"images": ["a.png"], "width": 9, "height": 9, "objects": []}'
 BOX = '{"desc": "x", "bbox_2d": [0, 0, 1, 1]}'
@@ -68,7 +70,8 @@ BAD_LINES = [
     (GOOD[:-1], ": not JSON: Expecting ',' delimiter at column"),
     (GOOD + GOOD, ": not JSON: Extra data at column"),
     ("\0" + GOOD, ": not JSON: "),
-    (GOOD.replace("a.png", "a\0.png"), ": not JSON: Invalid control character"),
+    (GOOD.replace("a.png", "a\0.png"), ": not JSON: NUL bytes from column 15; whatever wrote"),
+    (GOOD.replace("a.png", "a\t.png"), ": not JSON: Invalid control character"),
     (GOOD.replace("a.png", "a\\u0000.png"), ": images[0]: expected a relative path"),
     ("[1, 2]", ": expected a JSON object, got [1, 2]"),
     ("5", ": expected a JSON object, got 5"),
@@ -218,5 +221,86 @@ def test_a_failed_write_leaves_what_was_there_before(tmp_path: Path) -> None:
 def test_a_place_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
     blocker = file_of(tmp_path, "")
     for path in (tmp_path, blocker / "out.jsonl"):
-        with pytest.raises(InputError, match="cannot be written: "):
+        with pytest.raises(CoordExpError, match="cannot be written: ") as caught:
             write_jsonl(path, [])
+        assert caught.value.exit_code == 1
+
+
+def gzipped(content: str) -> bytes:
+    return gzip.compress(content.encode())
+
+
+@pytest.mark.parametrize("kept", [None, 20])
+def test_a_compressed_file_is_refused_whole_or_truncated(tmp_path: Path, kept: int | None) -> None:
+    path = file_of(tmp_path, gzipped(f"{GOOD}\n" * 3)[:kept])
+    for read in (RecordFile, lambda path: list(read_rows(path))):
+        with pytest.raises(InputError, match="is gzip-compressed; unpack it first"):
+            read(path)
+
+
+def test_a_line_longer_than_any_record_is_refused_before_it_is_read_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = file_of(tmp_path, f"{GOOD}\n[{GOOD}, {GOOD}]\n")
+    monkeypatch.setattr("coordexp.data.jsonl.LONGEST_LINE_BYTES", len(GOOD) + 1)
+    for read in (RecordFile, lambda path: list(read_rows(path))):
+        with pytest.raises(
+            RecordError, match=r"val\.jsonl:2: the line is longer than 0 MiB; expec"
+        ):
+            read(path)
+
+
+@pytest.mark.slow
+def test_a_line_of_100_megabytes_is_refused_at_flat_memory(tmp_path: Path) -> None:
+    path = tmp_path / "val.jsonl"
+    with path.open("w") as file:
+        file.write("[")
+        for _ in range(100):
+            file.write((GOOD + ", ") * (2**20 // (len(GOOD) + 2)))
+    tracemalloc.start()
+    with pytest.raises(RecordError, match=r"val\.jsonl:1: the line is longer than 16 MiB"):
+        RecordFile(path)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 40 * 2**20
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        (GOOD.replace('"width": 9', '"width": -9'), "width: expected a whole number of pixels"),
+        (record_line(BOX.replace("1]", "NaN]")), "expected finite numbers, got NaN"),
+        (record_line(BOX.replace("1]", "-Infinity]")), "expected finite numbers, got -Infinity"),
+        (record_line(BOX.replace("1]", "1e999]")), "expected finite numbers, got inf"),
+        (GOOD.replace("a.png", "../../etc/passwd"), "images[0]: the path climbs out"),
+        (GOOD.replace("a.png", "a/..\\\\..\\\\b.png"), "images[0]: the path climbs out"),
+        (GOOD.replace("a.png", "/etc/passwd"), "images[0]: expected a path relative"),
+        (GOOD.replace("a.png", "C:/a.png"), "images[0]: expected a path relative"),
+    ],
+)
+def test_junk_is_named(tmp_path: Path, line: str, message: str) -> None:
+    file = RecordFile(file_of(tmp_path, f"{GOOD}\n{line}\n"))
+    for read in (lambda: file[1], lambda: [*file]):
+        with pytest.raises(RecordError) as caught:
+            read()
+        assert f"val.jsonl:2: {'objects[0]: ' if 'finite' in message else ''}" in str(caught.value)
+        assert message in str(caught.value)
+
+
+def test_going_through_a_file_is_asking_for_each_of_its_records(tmp_path: Path) -> None:
+    mark, lines = "\ufeff", f"{GOOD}\r\n{record_line(BOX)}\r\n\r\n \n"
+    file = RecordFile(file_of(tmp_path, mark + lines))
+    assert [*file] == [file[0], file[1]]
+    assert [file.place_of(index) for index in (0, -1)] == [(file.path, 1), (file.path, 2)]
+
+
+# Strings with colons, keys in other places, escapes: what the quick way of decoding must not miss.
+@given(json_values, st.text(':"{}ab ', max_size=6))
+def test_a_doubled_key_is_found_wherever_it_stands(value: object, text: str) -> None:
+    inner = json.dumps({"x": value, "y": text})
+    objects = f'{{"images": [], "m": {inner}, "objects": [{inner}, {inner}]}}'
+    assert parse_json_line(objects.encode()) == json.loads(objects)
+    doubled = inner[:-1] + ', "x" : 1}'
+    for line in (doubled, objects.replace(inner, doubled, 1), f'{{"objects": [{doubled}]}}'):
+        with pytest.raises(RecordError, match="the key 'x' stands twice in one object"):
+            parse_json_line(line.encode())

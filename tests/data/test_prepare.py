@@ -1,9 +1,12 @@
 import json
+import tempfile
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from coordexp.coord_tokens.codec import CoordAlphabet
+from coordexp.coord_tokens.codec import SPEC_ALPHABET, CoordAlphabet
 from coordexp.data.jsonl import RecordFile
 from coordexp.data.prepare import PreparedCounts, prepare_file, tokenise_record
 from coordexp.data.record import Geometry, Record, RecordObject, parse_record, record_to_json
@@ -47,7 +50,8 @@ def test_a_file_is_prepared_beside_its_source(tmp_path: Path) -> None:
         {"desc": "done", "line": ["<|coord_1|>", "<|coord_2|>", "<|coord_1|>", "<|coord_4|>"]},
     )
     dst = tmp_path / "train.jsonl"
-    assert prepare_file(src, dst) == PreparedCounts(records=3, objects=3, already_tokens=1, flat=1)
+    counts = PreparedCounts(read=3, records=3, objects=3, already_tokens=1, flat=1)
+    assert prepare_file(src, dst) == counts
     assert json.loads(dst.read_text().splitlines()[0]) == {
         "images": ["img/a.png"],
         "width": 64,
@@ -95,3 +99,22 @@ def test_a_bad_record_leaves_no_file(tmp_path: Path) -> None:
     expected = "objects[0]: line: y = 99 lies outside the image, 0..48 pixels"
     assert str(caught.value) == f"{src}:3: {expected}"
     assert [*tmp_path.iterdir()] == [src]
+
+
+numbers = st.integers(0, 40) | st.floats(0, 40)
+descs = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=8).filter(str.strip)
+lines = st.lists(numbers, min_size=2, max_size=4).map(lambda half: [*half, *half])
+
+
+@given(st.lists(st.tuples(descs, lines), max_size=4), st.sampled_from([SPEC_ALPHABET, LOC]))
+def test_the_bytes_are_those_of_json(
+    items: list[tuple[str, list[float]]], alphabet: CoordAlphabet
+) -> None:
+    objects = [{"desc": desc, "line": values} for desc, values in items]
+    row = {"images": ["a/ä.png"], "width": 40, "height": 48, "objects": objects, "prompt": "\u00e9"}
+    with tempfile.TemporaryDirectory() as folder:
+        src, dst = Path(folder) / "raw.jsonl", Path(folder) / "out.jsonl"
+        src.write_text(json.dumps(row))
+        prepare_file(src, dst, alphabet)
+        expected = record_to_json(tokenise_record(parse_record(row, alphabet), alphabet), alphabet)
+        assert dst.read_text() == json.dumps(expected, ensure_ascii=False) + "\n"

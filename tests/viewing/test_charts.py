@@ -9,6 +9,7 @@ from coordexp.viewing.charts import (
     MOST_POINTS,
     Series,
     bar_chart,
+    histogram,
     line_chart,
     nice_ticks,
     running_mean,
@@ -78,3 +79,18 @@ def test_bars_are_as_long_as_their_share() -> None:
     chart = bar_chart("AP", [("cat", 0.25, "0.25"), ("dog", None, "none")], most=1.0)
     assert "width:25.0%" in chart
     assert "width:0.0%" in chart
+
+
+def test_a_histogram_stands_on_its_axis_and_marks_a_place() -> None:
+    page = histogram("Lengths", [(0, 10, 4), (10, 20, 0), (20, 30, 8)], x_name="tokens", mark=15)
+    columns = [
+        tuple(map(float, found))
+        for found in re.findall(r'x="([\d.]+)" y="([\d.]+)" width="[\d.]+" height="([\d.]+)"', page)
+    ]
+    (x1, y1, height1), (x2, y2, height2) = columns  # an empty column is not drawn
+    assert x1 < x2
+    assert height2 == pytest.approx(2 * height1, abs=0.2)
+    assert y1 + height1 == pytest.approx(y2 + height2, abs=0.2)
+    (mark,) = re.findall(r'class="mark" d="M([\d.]+) ', page)
+    assert x1 < float(mark) < x2
+    assert "nothing to count" in histogram("Lengths", [], x_name="tokens")

@@ -2,5 +2,6 @@
 
 `record` is the contract as types, `geometry` its boxes, polygons and lines, `jsonl` the files,
 `ordering` the order in which objects are written, `image` the pictures, `prepare` the way from
-pixels to tokens. Nothing here imports torch.
+pixels to tokens, `packing` which examples share a row, `schedule` which records every step sees on
+every rank. Nothing here imports torch.
 """

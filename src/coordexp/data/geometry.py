@@ -8,13 +8,13 @@ import math
 import reprlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal, TypeGuard, get_args
 
 from coordexp.coord_tokens.codec import (
     SPEC_ALPHABET,
     CoordAlphabet,
     bin_to_pixel,
-    pixel_to_bin,
+    pixels_to_bins,
     tokens_to_ints,
 )
 from coordexp.errors import RecordError
@@ -24,6 +24,7 @@ Unit = Literal["px", "bin"]
 Box = tuple[float, float, float, float]
 
 GEOMETRY_KINDS: tuple[GeometryKind, ...] = get_args(GeometryKind)
+_NUMBERS = frozenset((int, float))  # and no bool, which is a kind of int
 LEAST_POINTS: Mapping[GeometryKind, int] = {"bbox_2d": 2, "poly": 3, "line": 2}
 
 
@@ -51,10 +52,7 @@ class Geometry:
         """
         if self.unit == "bin":
             return tuple(int(value) for value in self.values)
-        sizes = (width, height)
-        return tuple(
-            pixel_to_bin(value, sizes[axis % 2], alphabet) for axis, value in enumerate(self.values)
-        )
+        return pixels_to_bins(self.values, width, height, alphabet)
 
     def to_pixels(
         self, width: int, height: int, alphabet: CoordAlphabet = SPEC_ALPHABET
@@ -95,6 +93,49 @@ def parse_geometry(
             coord tokens; if their number is odd or too small; if a box has its corners in the wrong
             order, or no area in pixels.
     """
+    # Nearly every geometry is plain pixels, quickly seen to be right; the others are looked at
+    # closely, which also finds the words for what is wrong.
+    if kind == "bbox_2d" and type(values) is list and len(values) == 4:  # noqa: PLR2004
+        x1, y1, x2, y2 = values
+        plain = _NUMBERS.issuperset(map(type, values))
+        if plain and 0 <= x1 < x2 <= width and 0 <= y1 < y2 <= height:
+            return Geometry(kind, (x1, y1, x2, y2), "px")
+    elif _are_pixels_inside(values, width, height) and _is_whole(kind, values):
+        return Geometry(kind, tuple(values), "px")
+    return _closely_parsed(kind, values, width, height, alphabet)
+
+
+def shown(value: object) -> str:
+    """Return a value as an error message shows it: short, however large or deep the value is."""
+    text = reprlib.repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."  # noqa: PLR2004 - fits a line
+
+
+def _are_pixels_inside(values: object, width: int, height: int) -> TypeGuard[list[float]]:
+    """Return whether the values surely are pixels of the image."""
+    if type(values) is not list or not values or not _NUMBERS.issuperset(map(type, values)):
+        return False
+    xs, ys = values[0::2], values[1::2]
+    # Comparisons with NaN are false, but min and max may step over it; a sum does not.
+    return bool(
+        ys
+        and min(xs) >= 0
+        and max(xs) <= width
+        and min(ys) >= 0
+        and max(ys) <= height
+        and sum(values) < math.inf
+    )
+
+
+def _is_whole(kind: GeometryKind, values: list[float]) -> bool:
+    """Return whether there are enough values for a polygon or line, in pairs."""
+    return kind != "bbox_2d" and not len(values) % 2 and len(values) >= 2 * LEAST_POINTS[kind]
+
+
+def _closely_parsed(
+    kind: GeometryKind, values: object, width: int, height: int, alphabet: CoordAlphabet
+) -> Geometry:
+    """Return a geometry that is not plain pixels, or say what is wrong with it."""
     if not isinstance(values, list):
         message = f"{kind}: expected a flat list of numbers or coord tokens, got {shown(values)}"
         raise RecordError(message)
@@ -113,12 +154,6 @@ def parse_geometry(
     if kind == "bbox_2d":
         _check_corners(geometry)
     return geometry
-
-
-def shown(value: object) -> str:
-    """Return a value as an error message shows it: short, however large or deep the value is."""
-    text = reprlib.repr(value)
-    return text if len(text) <= 60 else text[:57] + "..."  # noqa: PLR2004 - fits a line
 
 
 def _check_count(kind: GeometryKind, count: int) -> None:

@@ -11,6 +11,7 @@ import warnings
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -33,14 +34,32 @@ _DECODER_ERRORS = (
     zlib.error,
     Image.DecompressionBombError,
 )
+_LYING = range(5, 9)  # EXIF orientations that swap width and height
 _WIDE_MODES = ("I", "F")
 _TAIL_BYTES = 64
 _PNG_END = b"\0\0\0\0IEND\xaeB`\x82"
 _JPEG_END = b"\xff\xd9"
 
 
+@dataclass(frozen=True, slots=True)
+class PictureFile:
+    """A picture's file, as its header shows it.
+
+    Args:
+        path: Where it is, links resolved.
+        format: Pillow's name of the file format.
+        mode: Pillow's name of the pixel format.
+        turned: Whether an EXIF orientation is to be applied.
+    """
+
+    path: Path
+    format: str | None
+    mode: str
+    turned: bool
+
+
 def load_image(root: Path, record: Record) -> Image.Image:
-    """Return the record's picture, upright, as RGB.
+    """Return the record's picture, upright, as RGB, in the size of its file.
 
     Args:
         root: The folder that the record's paths are relative to. Nothing outside it is opened,
@@ -53,8 +72,48 @@ def load_image(root: Path, record: Record) -> Image.Image:
     """
     path = _picture_path(root, record)
     with _errors_in_words(record), Image.open(path) as picture:
-        _check_size(picture, record)
-        return _to_rgb(ImageOps.exif_transpose(picture))
+        turned = _check_size(picture, record)
+        picture.load()
+        return _to_rgb(ImageOps.exif_transpose(picture) if turned else picture)
+
+
+def load_annotated_image(root: Path, record: Record) -> Image.Image:
+    """Return the picture at the size that pixels of the record refer to, for drawing on it.
+
+    That is another one than the file's where `data prepare` has resized the picture.
+
+    Raises:
+        RecordError: As `load_image` does.
+    """
+    image = load_image(root, record)
+    size = (record.width, record.height)
+    return image if image.size == size else image.resize(size, Image.Resampling.BICUBIC)
+
+
+def find_image(root: Path, record: Record) -> PictureFile:
+    """Return the file of a record's picture, by its header alone.
+
+    Raises:
+        RecordError: If it is missing, outside the folder, no picture, or of another size than the
+            record says.
+    """
+    path = _picture_path(root, record)
+    with _errors_in_words(record), Image.open(path) as picture:
+        turned = _check_size(picture, record)
+        return PictureFile(path=path, format=picture.format, mode=picture.mode, turned=turned)
+
+
+def picture_record(root: Path, image: str) -> Record:
+    """Return a record without objects of a picture that no record describes, sized by its header.
+
+    Raises:
+        RecordError: If it is missing, outside the folder, or no picture.
+    """
+    unsized = Record(images=(image,), width=1, height=1, objects=())
+    path = _picture_path(root, unsized)
+    with _errors_in_words(unsized), Image.open(path) as picture:
+        width, height, _ = _upright_size(picture)
+    return Record(images=(image,), width=width, height=height, objects=())
 
 
 def check_image(root: Path, record: Record) -> None:
@@ -107,19 +166,24 @@ def _has_its_end(path: Path, kind: str | None) -> bool:
     return tail.endswith(_PNG_END) if kind == "PNG" else _JPEG_END in tail
 
 
-def _check_size(picture: Image.Image, record: Record) -> None:
-    """Check the size before a pixel is decoded."""
-    width, height = picture.size
-    turn = picture.getexif().get(0x0112, 1)
-    note = ""
-    if turn in (5, 6, 7, 8):
-        width, height = height, width
-        note = f" upright (EXIF orientation {turn})"
-    if (width, height) != (record.width, record.height):
+def _check_size(picture: Image.Image, record: Record) -> bool:
+    """Check the size before a pixel is decoded, and return whether the picture must be turned."""
+    width, height, turn = _upright_size(picture)
+    note = f" upright (EXIF orientation {turn})" if turn in _LYING else ""
+    wide, high = record.file_size
+    if (width, height) != (wide, high):
         raise RecordError(
             f"images[0]: {record.image!r} has {width}x{height} pixels{note}, the record says "
-            f"{record.width}x{record.height}"
+            f"{wide}x{high}"
         )
+    return turn in range(2, 9)
+
+
+def _upright_size(picture: Image.Image) -> tuple[int, int, int]:
+    """Return width and height after the EXIF orientation is applied, and the orientation."""
+    width, height = picture.size
+    turn = picture.getexif().get(0x0112, 1)
+    return (height, width, turn) if turn in _LYING else (width, height, turn)
 
 
 def _to_rgb(picture: Image.Image) -> Image.Image:

@@ -1,36 +1,32 @@
-"""From pixel records to tokenised records, the form that training reads.
+"""From pixel records to the form that training reads: coord tokens, and pictures of the right size.
 
 The exact pixels are kept beside the tokens, under `<kind>_px`, so that evaluation compares with the
-annotation and not with its quantised form. Images are neither read nor resized here.
+annotation and not with its quantised form. Where pictures are resized, `width`, `height` and those
+pixels stay the original's, and `resized` gives the size of the written file: bins do not change by
+resizing, predictions and figures are in pixels of the original picture.
 """
 
 import os
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+import shutil
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 from coordexp.coord_tokens.codec import SPEC_ALPHABET, CoordAlphabet
-from coordexp.data.geometry import Geometry, bounding_box
-from coordexp.data.jsonl import RecordFile, write_jsonl
-from coordexp.data.record import Record, RecordObject, record_to_json
-from coordexp.errors import InputError
+from coordexp.data.geometry import Geometry
+from coordexp.data.prepare_shard import Preparation, PreparedCounts, ShardJob, prepare_shard
+from coordexp.data.record import Record, RecordObject
+from coordexp.data.selection import Selection, tiny_lines
+from coordexp.data.shards import cut_into_shards, run_in_order
+from coordexp.data.smart_resize import PixelLimits
+from coordexp.errors import CoordExpError, InputError
 
+__all__ = ["PreparedCounts", "prepare_file", "tokenise_record"]
 
-@dataclass(frozen=True, slots=True)
-class PreparedCounts:
-    """What one file became.
-
-    Args:
-        records: Lines read and written.
-        objects: Objects in them.
-        already_tokens: Objects that held coord tokens before.
-        flat: Boxes so thin that two of their sides share a bin.
-    """
-
-    records: int
-    objects: int
-    already_tokens: int
-    flat: int
+# Long enough that a shard's own cost does not show, short enough that little is lost by a kill.
+SHARD_LINES, SHARD_PICTURES = 2000, 100
+MARK, DELIVERING = "made by coordexp data prepare", "pictures are delivered"
+Progress = Callable[[int], None]
 
 
 def tokenise_record(record: Record, alphabet: CoordAlphabet = SPEC_ALPHABET) -> Record:
@@ -47,32 +43,123 @@ def tokenise_record(record: Record, alphabet: CoordAlphabet = SPEC_ALPHABET) -> 
     return replace(record, objects=objects)
 
 
-def prepare_file(src: Path, dst: Path, alphabet: CoordAlphabet = SPEC_ALPHABET) -> PreparedCounts:
+def prepare_file(
+    src: Path,
+    dst: Path,
+    alphabet: CoordAlphabet = SPEC_ALPHABET,
+    *,
+    limits: PixelLimits | None = None,
+    selection: Selection = Selection(),  # noqa: B008 - frozen
+    drop_bad: bool = False,
+    workers: int = 1,
+    progress: Progress = lambda _: None,
+) -> PreparedCounts:
     """Write the tokenised form of a JSONL file, whole or not at all, and return what it holds.
 
-    Image paths are rewritten to be relative to the folder of `dst`. As they never climb, that
-    folder must be the folder of `src` or one above it.
+    Without limits no picture is opened; image paths are rewritten to be relative to the folder of
+    `dst`, and as they never climb, that folder must be the folder of `src` or one above it. With
+    limits the resized pictures are written to `<stem of dst>_images` beside `dst`.
+
+    Work in progress is kept in `<dst>.work`. When this is stopped, the same call goes on with the
+    shards that are left. The bytes that are written do not depend on that, nor on the workers.
+
+    Args:
+        src: Records, in pixels or coord tokens.
+        dst: Replaced, if it is there.
+        alphabet: Of the coord tokens.
+        limits: Area of the resized pictures; None leaves pictures alone.
+        selection: Which records are kept.
+        drop_bad: Leave out records that break the contract or whose picture cannot be read, and
+            count them, where otherwise the first stops everything.
+        workers: Processes; more than one needs `if __name__ == "__main__"` in the program.
+        progress: Called with the bytes of `src` that were done, shard by shard.
 
     Raises:
-        InputError: If a file cannot be read or written, if `dst` is `src`, or if an image lies
-            outside the folder of `dst`.
+        InputError: If a file cannot be read, if `dst` is `src`, if an image lies outside the folder
+            of `dst`, or the folder for resized pictures is there already.
         RecordError: If a record breaks the contract; it names file, line and object.
+        CoordExpError: If something cannot be written.
     """
     if os.path.realpath(src) == os.path.realpath(dst):
         raise InputError(f"{dst}: would overwrite the file that it is made from")
-    prefix = _image_prefix(src, dst)
-    totals = [0, 0, 0, 0]
+    pictures = dst.with_name(dst.stem + "_images")
+    prefix = PurePosixPath(pictures.name) if limits else _image_prefix(src, dst)
+    todo = Preparation(
+        work=dst.with_name(dst.name + ".work"),
+        alphabet=alphabet,
+        prefix=prefix.as_posix(),
+        limits=limits,
+        selection=replace(selection, tiny=None, seed=0),
+        drop_bad=drop_bad,
+    )
+    lines = tiny_lines(src, selection, alphabet, drop_bad=drop_bad)
+    if limits and pictures.exists() and not (todo.work / DELIVERING).exists():
+        raise InputError(
+            f"{pictures}: exists already; remove it, or choose another name than {dst.name}"
+        )
+    try:
+        _open_work(todo.work)
+        totals, shards = PreparedCounts(), []
+        for shard in run_in_order(prepare_shard, _jobs(src, todo, lines), workers=workers):
+            totals.add(shard.counts)
+            shards.append(shard.path)
+            progress(shard.size)
+        _check_any(src, totals)
+        _deliver(shards, todo.work, dst, todo.pictures(src.parent) if limits else None, pictures)
+    except OSError as error:
+        raise CoordExpError(f"{dst}: cannot be written: {error}") from None
+    finally:
+        _leave_if_empty(todo.work)
+    return totals
 
-    def rows() -> Iterator[dict[str, object]]:
-        for record in RecordFile(src, alphabet):
-            images = tuple((prefix / image).as_posix() for image in record.images)
-            tokenised = replace(tokenise_record(record, alphabet), images=images)
-            for slot, count in enumerate(_counts(record, tokenised)):
-                totals[slot] += count
-            yield record_to_json(tokenised, alphabet)
 
-    write_jsonl(dst, rows())
-    return PreparedCounts(*totals)
+def _jobs(src: Path, todo: Preparation, lines: frozenset[int] | None) -> Iterator[ShardJob]:
+    length = SHARD_PICTURES if todo.limits else SHARD_LINES
+    for shard in cut_into_shards(src, length):
+        here = range(shard.first_line, shard.first_line + length)
+        chosen = None if lines is None else lines.intersection(here)
+        yield ShardJob(shard=shard, preparation=todo, lines=chosen)
+
+
+def _open_work(work: Path) -> None:
+    work.parent.mkdir(parents=True, exist_ok=True)
+    if work.exists() and not (work / MARK).exists():
+        raise InputError(f"{work}: is needed for work in progress and is something else; remove it")
+    work.mkdir(exist_ok=True)
+    (work / MARK).touch()
+
+
+def _leave_if_empty(work: Path) -> None:
+    """Remove the folder when nothing in it would help another attempt."""
+    if (work / MARK).exists() and not any(work.glob("*.json")):
+        shutil.rmtree(work)
+
+
+def _check_any(src: Path, counts: PreparedCounts) -> None:
+    if not counts.read:
+        raise InputError(f"{src}: the file is empty; expected one record a line")
+    if not counts.records:
+        reasons = ", ".join(f"{count} {reason}" for reason, count in counts.left_out.items())
+        examples = "".join(f"\n  {message}" for message in counts.dropped)
+        raise InputError(f"{src}: no record is left ({reasons}){examples}")
+
+
+def _deliver(
+    shards: Iterable[Path], work: Path, dst: Path, written: Path | None, pictures: Path
+) -> None:
+    """Join the shards and put everything under its name; may be done again after a kill."""
+    joined = work / "records.jsonl"
+    with joined.open("wb") as out:
+        for shard in shards:
+            with shard.open("rb") as part:
+                shutil.copyfileobj(part, out)
+        out.flush()
+        os.fsync(out.fileno())
+    if written is not None and written.exists():
+        (work / DELIVERING).touch()
+        written.replace(pictures)
+    joined.replace(dst)
+    shutil.rmtree(work)
 
 
 def _tokenise(item: RecordObject, width: int, height: int, alphabet: CoordAlphabet) -> RecordObject:
@@ -91,16 +178,5 @@ def _image_prefix(src: Path, dst: Path) -> PurePosixPath:
     except ValueError:
         raise InputError(
             f"{dst}: the images lie outside its folder, at {os.path.relpath(root, home)}; write to "
-            f"{root} or a folder above it"
+            f"{root} or a folder above it, or resize the images, which copies them (--max-pixels)"
         ) from None
-
-
-def _counts(record: Record, tokenised: Record) -> tuple[int, int, int, int]:
-    already = sum(item.geometry.unit == "bin" for item in record.objects)
-    flat = sum(_is_flat(item.geometry) for item in tokenised.objects)
-    return 1, len(record.objects), already, flat
-
-
-def _is_flat(geometry: Geometry) -> bool:
-    x1, y1, x2, y2 = bounding_box(geometry.values)
-    return geometry.kind == "bbox_2d" and (x1 == x2 or y1 == y2)

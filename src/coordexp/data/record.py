@@ -14,16 +14,18 @@ everywhere else. Keys that the contract does not know are neither an error nor k
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import PurePosixPath, PureWindowsPath
 from typing import cast
 
 from coordexp.coord_tokens.codec import (
     SPEC_ALPHABET,
     CoordAlphabet,
+    common_spelling,
     contains_coord_token,
     ints_to_tokens,
 )
 from coordexp.data.geometry import GEOMETRY_KINDS, Geometry, GeometryKind, parse_geometry, shown
+from coordexp.data.sizes import LARGEST_SIZE_PX, checked_size, parse_resized
+from coordexp.data.text import check_unicode, checked_image_path
 from coordexp.errors import RecordError
 
 __all__ = [
@@ -39,11 +41,11 @@ __all__ = [
     "object_to_json",
     "parse_geometry",
     "parse_record",
+    "parse_resized",
     "record_to_json",
 ]
 
 EXACT_SUFFIX = "_px"
-LARGEST_SIZE_PX = 1_000_000  # of a side; anything above is a slip, not a picture
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +80,8 @@ class Record:
         prompt: Overrides the configured user prompt.
         summary: Free text about the image.
         metadata: Anything else that is worth keeping, as JSON values.
+        resized: Width and height of the picture's file, where `data prepare` made it smaller or
+            larger. Everything else refers to `width` and `height`, the original's.
     """
 
     images: tuple[str, ...]
@@ -87,11 +91,17 @@ class Record:
     prompt: str | None = None
     summary: str | None = None
     metadata: Mapping[str, object] = field(default_factory=dict)
+    resized: tuple[int, int] | None = None
 
     @property
     def image(self) -> str:
         """The path of the only image."""
         return self.images[0]
+
+    @property
+    def file_size(self) -> tuple[int, int]:
+        """Width and height of the picture as it is stored, upright."""
+        return self.resized or (self.width, self.height)
 
 
 def parse_record(data: object, alphabet: CoordAlphabet = SPEC_ALPHABET) -> Record:
@@ -107,9 +117,10 @@ def parse_record(data: object, alphabet: CoordAlphabet = SPEC_ALPHABET) -> Recor
     if not isinstance(rows, list):
         raise RecordError(f"objects: expected a list (empty is fine), got {shown(rows)}")
     objects = []
+    token_start = common_spelling(alphabet)
     for index, row in enumerate(rows):
         try:
-            objects.append(_object(row, width, height, alphabet))
+            objects.append(_object(row, width, height, alphabet, token_start))
         except RecordError as error:
             raise RecordError(error.message, obj=index) from None
     return Record(
@@ -120,6 +131,7 @@ def parse_record(data: object, alphabet: CoordAlphabet = SPEC_ALPHABET) -> Recor
         prompt=_optional_text(data, "prompt"),
         summary=_optional_text(data, "summary"),
         metadata=_metadata(data),
+        resized=parse_resized(data),
     )
 
 
@@ -131,6 +143,8 @@ def record_to_json(record: Record, alphabet: CoordAlphabet = SPEC_ALPHABET) -> d
         "height": record.height,
         "objects": [object_to_json(item, alphabet) for item in record.objects],
     }
+    if record.resized is not None:
+        row["resized"] = list(record.resized)
     if record.prompt is not None:
         row["prompt"] = record.prompt
     if record.summary is not None:
@@ -184,23 +198,6 @@ def annotate_coord_tokens(
     return {**data, "objects": annotated}
 
 
-def checked_image_path(path: object) -> str:
-    """Return an image path that stays inside the dataset's folder, by its spelling alone.
-
-    Raises:
-        RecordError: If it is absolute, climbs out with `..`, or is no path.
-    """
-    if not isinstance(path, str) or not path or "\0" in path:
-        raise RecordError(f"images[0]: expected a relative path, got {shown(path)}")
-    _check_unicode("images[0]", path)
-    flavours = (PurePosixPath(path), PureWindowsPath(path))
-    if any(flavour.anchor for flavour in flavours):
-        raise RecordError(f"images[0]: expected a path relative to the JSONL file, got {path!r}")
-    if any(".." in flavour.parts for flavour in flavours):
-        raise RecordError(f"images[0]: the path climbs out of the dataset: {path!r}")
-    return path
-
-
 def _values_to_json(geometry: Geometry, alphabet: CoordAlphabet) -> list[float] | list[str]:
     if geometry.unit == "px":
         return list(geometry.values)
@@ -217,21 +214,7 @@ def _images(data: dict[str, object]) -> tuple[str, ...]:
 
 
 def _size(data: dict[str, object], key: str) -> int:
-    value = data.get(key)
-    if type(value) is not int or not 1 <= value <= LARGEST_SIZE_PX:  # `true` is an int as well
-        raise RecordError(
-            f"{key}: expected a whole number of pixels 1..{LARGEST_SIZE_PX}, got {shown(value)}"
-        )
-    return value
-
-
-def _check_unicode(key: str, text: str) -> None:
-    try:
-        text.encode("utf-8")
-    except UnicodeEncodeError as error:
-        found = text[error.start]
-        message = f"{key}: half of a surrogate pair ({found!r}) is no text; fix the encoding"
-        raise RecordError(message) from None
+    return checked_size(data.get(key), key)
 
 
 def _optional_text(data: dict[str, object], key: str) -> str | None:
@@ -240,7 +223,7 @@ def _optional_text(data: dict[str, object], key: str) -> str | None:
         return None
     if not isinstance(value, str):
         raise RecordError(f"{key}: expected text, got {shown(value)}")
-    _check_unicode(key, value)
+    check_unicode(key, value)
     return value
 
 
@@ -257,10 +240,12 @@ def _metadata(data: dict[str, object]) -> Mapping[str, object]:
     return value
 
 
-def _object(row: object, width: int, height: int, alphabet: CoordAlphabet) -> RecordObject:
+def _object(
+    row: object, width: int, height: int, alphabet: CoordAlphabet, token_start: str
+) -> RecordObject:
     if not isinstance(row, dict):
         raise RecordError(f"expected an object with desc and a geometry, got {shown(row)}")
-    desc = _desc(row.get("desc"), alphabet)
+    desc = _desc(row.get("desc"), alphabet, token_start)
     kinds = [kind for kind in GEOMETRY_KINDS if kind in row]
     if len(kinds) != 1:
         got = " and ".join(kinds) if kinds else "none of them"
@@ -268,17 +253,17 @@ def _object(row: object, width: int, height: int, alphabet: CoordAlphabet) -> Re
     kind = kinds[0]
     geometry = parse_geometry(kind, row[kind], width, height, alphabet)
     if kind + EXACT_SUFFIX not in row:
-        return RecordObject(desc=desc, geometry=geometry)
+        return RecordObject(desc, geometry)
     exact = parse_geometry(kind, row[kind + EXACT_SUFFIX], width, height, alphabet)
     _check_exact(geometry, exact, width, height, alphabet)
     return RecordObject(desc=desc, geometry=geometry, exact=exact)
 
 
-def _desc(desc: object, alphabet: CoordAlphabet) -> str:
+def _desc(desc: object, alphabet: CoordAlphabet, token_start: str) -> str:
     if not isinstance(desc, str) or not desc.strip():
         raise RecordError(f"desc: expected text that is not empty, got {shown(desc)}")
-    _check_unicode("desc", desc)
-    if contains_coord_token(desc, alphabet):
+    check_unicode("desc", desc)
+    if token_start in desc and contains_coord_token(desc, alphabet):
         raise RecordError(f"desc: coord tokens belong into a geometry, got {shown(desc)}")
     return desc
 

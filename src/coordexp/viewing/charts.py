@@ -69,6 +69,48 @@ def bar_chart(title: str, bars: Sequence[tuple[str, float | None, str]], *, most
     return figure(title, Html(f'<ol class="bars">{rows}</ol>'))
 
 
+def histogram(
+    title: str,
+    columns: Sequence[tuple[float, float, int]],
+    *,
+    x_name: str,
+    mark: float | None = None,
+    remark: str = "",
+) -> Html:
+    """Return columns over a continuous axis.
+
+    Args:
+        title: Above the chart.
+        columns: From, to and height of each.
+        x_name: Below the axis.
+        mark: Where a dashed line stands, None for no line.
+        remark: A sentence under the title.
+    """
+    if not columns:
+        return figure(title, Html('<p class="empty">nothing to count</p>'), remark)
+    ends = [columns[0][0], columns[-1][1], *([] if mark is None else [mark])]
+    most = max(count for _, _, count in columns)
+    frame = _Frame(nice_ticks(min(ends), max(ends)), nice_ticks(0, most, whole=True))
+    bars = "".join(
+        f'<rect class="column" x="{frame.x(low):.1f}" y="{frame.y(count):.1f}" '
+        f'width="{max(0.5, frame.x(high) - frame.x(low) - 1):.1f}" '
+        f'height="{frame.y(0) - frame.y(count):.1f}"><title>{_short(low)} to {_short(high)}: '
+        f"{count:,}</title></rect>"
+        for low, high, count in columns
+        if count
+    )
+    line = ""
+    if mark is not None:
+        at = f"{frame.x(mark):.1f}"
+        line = f'<path class="mark" d="M{at} {TOP}L{at} {HEIGHT - BOTTOM}"/>'
+    label = f"{title}: from {_short(ends[0])} to {_short(columns[-1][1])} {x_name}"
+    svg = (
+        f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{text(label)}">'
+        f"{frame.axes(x_name)}{bars}{line}</svg>"
+    )
+    return figure(title, Html(svg), remark)
+
+
 def figure(title: str, content: Html, remark: str = "") -> Html:
     """Return content under a title."""
     small = f"<small>{text(remark)}</small>" if remark else ""

@@ -23,3 +23,20 @@ for (const picture of document.querySelectorAll(".row img")) {
   picture.addEventListener("keydown", (event) => { if (event.key === "Enter") open(); });
 }
 zoom.addEventListener("click", () => zoom.close());
+const filter = document.getElementById("class-filter");
+if (filter) {
+  const samples = [...document.querySelectorAll(".sample")];
+  const count = document.querySelector(".filter output");
+  const held = samples.map((sample) => new Set(JSON.parse(sample.dataset.classes)));
+  const apply = () => {
+    let shown = 0;
+    samples.forEach((sample, k) => {
+      sample.hidden = filter.value !== "" && !held[k].has(filter.value);
+      shown += sample.hidden ? 0 : 1;
+    });
+    count.textContent = `${shown} of ${samples.length}`;
+  };
+  filter.closest(".filter").hidden = false;
+  filter.addEventListener("change", apply);
+  apply();
+}

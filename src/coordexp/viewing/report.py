@@ -215,10 +215,10 @@ def commands(steps: Sequence[tuple[str, str]]) -> Html:
     return Html(f'<ol class="commands">{items}</ol>')
 
 
-def picture_uri(picture: Image.Image) -> Html:
+def picture_uri(picture: Image.Image, *, quality: int = _WEBP_QUALITY) -> Html:
     """Return a picture as a data URI."""
     buffer = BytesIO()
-    picture.convert("RGB").save(buffer, "WEBP", quality=_WEBP_QUALITY, method=2)
+    picture.convert("RGB").save(buffer, "WEBP", quality=quality, method=2)
     return Html("data:image/webp;base64," + base64.b64encode(buffer.getvalue()).decode("ascii"))
 
 

@@ -1,0 +1,59 @@
+"""`coordexp data stats`."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from coordexp.inspection.stats_tables import Sheet
+
+
+def data_stats(
+    file: Annotated[Path, typer.Argument(help="JSONL of records, in pixels or coord tokens.")],
+    config: Annotated[
+        Path | None, typer.Option("--config", help="Count as the run of this YAML file will.")
+    ] = None,
+    model: Annotated[
+        Path | None, typer.Option(help="Count with this base, checkpoint or merged model.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="HTML page to write: the same, with plots.")
+    ] = None,
+) -> None:
+    """Count the tokens, objects, sizes and words of records.
+
+    Tokens are counted as training does, with the real template and tokenizer. No picture is
+    opened.
+    """
+    from coordexp.data.jsonl import RecordFile  # noqa: PLC0415
+    from coordexp.inspection.source import source_of  # noqa: PLC0415
+    from coordexp.inspection.stats import file_stats  # noqa: PLC0415
+    from coordexp.inspection.stats_page import stats_page  # noqa: PLC0415
+    from coordexp.inspection.stats_tables import sheets  # noqa: PLC0415
+
+    source = source_of(config=config, model=model)
+    records = RecordFile(file, source.style.alphabet)
+    stats = file_stats(records, source.encoder(), limit=source.max_length)
+    _print_sheets(sheets(stats))
+    if out is not None:
+        stats_page(stats, name=file.name, told=source.told).write(out)
+        typer.echo(f"page: {out}")
+
+
+def _print_sheets(found: "list[Sheet]") -> None:
+    from rich import box  # noqa: PLC0415
+    from rich.console import Console  # noqa: PLC0415
+    from rich.table import Table  # noqa: PLC0415
+    from rich.text import Text  # noqa: PLC0415
+
+    console = Console(highlight=False)
+    for sheet in found:
+        table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+        table.add_column(sheet.head[0], overflow="fold")
+        for name in sheet.head[1:]:
+            table.add_column(name, justify="right")
+        for row in sheet.rows:
+            table.add_row(*map(Text, row))  # not markup: a desc may hold brackets
+        typer.secho(sheet.title, bold=True)
+        console.print(table)

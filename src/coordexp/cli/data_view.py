@@ -1,0 +1,41 @@
+"""`coordexp data view`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def data_view(
+    file: Annotated[Path, typer.Argument(help="JSONL of records, in pixels or coord tokens.")],
+    out: Annotated[Path, typer.Option(help="HTML page to write.")],
+    limit: Annotated[int, typer.Option(min=1, help="Show so many records, the first.")] = 100,
+    sample: Annotated[  # noqa: FBT002
+        bool, typer.Option("--sample", help="Choose them at random, not the first.")
+    ] = False,
+    seed: Annotated[int, typer.Option(min=0, help="Of --sample.")] = 0,
+    config: Annotated[
+        Path | None, typer.Option("--config", help="Write answers as the run of this YAML does.")
+    ] = None,
+    model: Annotated[
+        Path | None, typer.Option(help="Write answers as this model was trained to.")
+    ] = None,
+) -> None:
+    """Draw records as a page to browse.
+
+    Each picture stands beside the answer that training teaches, and beside what the coord tokens
+    do to each box: pixels, bins, pixels again and how far they are off. Without --config and
+    --model the answer has every default, in coord tokens.
+    """
+    from coordexp.data.jsonl import RecordFile  # noqa: PLC0415
+    from coordexp.inspection.gallery import chosen_records, gallery_page  # noqa: PLC0415
+    from coordexp.inspection.source import default_style, source_of  # noqa: PLC0415
+
+    if config is None and model is None:
+        style = default_style(coord_tokens=True)
+    else:
+        style = source_of(config=config, model=model).style
+    records = RecordFile(file, style.alphabet)
+    chosen = chosen_records(len(records), limit=limit, seed=seed if sample else None)
+    gallery_page(records, chosen, style).write(out)
+    typer.echo(f"page: {out}, {len(chosen)} of {len(records):,} records")

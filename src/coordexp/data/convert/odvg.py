@@ -1,0 +1,144 @@
+"""ODVG, the JSONL of Grounding DINO and MMDetection: detection rows, grounding rows, or both mixed.
+
+A detection row lists instances with a box and a category; where it has only a number, the names are
+looked up in `label_map.json` or `<name>_label_map.json` beside the file. A grounding row has a
+caption, kept as `summary`, and regions, each with a phrase and one box or several.
+"""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from coordexp.data.convert.documents import load_json
+from coordexp.data.convert.pictures import likeliest_folder
+from coordexp.data.convert.report import Tally
+from coordexp.data.convert.source import (
+    Dataset,
+    Query,
+    Shape,
+    SourcePicture,
+    UnusableError,
+    corners_to_box,
+)
+from coordexp.data.geometry import shown
+from coordexp.data.jsonl import read_rows
+from coordexp.errors import InputError
+
+Row = Mapping[str, object]
+
+
+def is_odvg(row: object) -> bool:
+    """Return whether a JSONL line is one of ODVG."""
+    return isinstance(row, dict) and "filename" in row and bool({"detection", "grounding"} & {*row})
+
+
+def read_odvg(path: Path, query: Query, tally: Tally) -> Dataset:
+    """Return the pictures of an ODVG file.
+
+    Raises:
+        InputError: If its pictures are in no usual place, or a line is no JSON object.
+    """
+    folder = query.images or _picture_folder(path)
+    names = _label_map(path)
+    tally.classes.update(names.values())
+
+    def pictures() -> Iterator[SourcePicture]:
+        for number, row in read_rows(path):
+            place = f"{path}:{number}"
+            if not isinstance(row, dict):
+                raise InputError(f"{place}: expected a JSON object, got {shown(row)}")
+            yield _picture(row, folder, names, place, tally)
+
+    return Dataset(root=folder, pictures=pictures())
+
+
+def _picture(
+    row: Row, folder: Path, names: Mapping[str, str], place: str, tally: Tally
+) -> SourcePicture:
+    name = row.get("filename")
+    detection, grounding = _part(row, "detection"), _part(row, "grounding")
+    caption = grounding.get("caption")
+    shapes = [
+        *_shapes(_things(detection, "instances", place), names, tally),
+        *_shapes(_things(grounding, "regions", place), names, tally),
+    ]
+    return SourcePicture(
+        names=(name,) if isinstance(name, str) else (),
+        folders=(folder,),
+        place=place,
+        shapes=tuple(shapes),
+        width=row.get("width"),
+        height=row.get("height"),
+        summary=caption if isinstance(caption, str) else None,
+    )
+
+
+def _part(row: Row, key: str) -> Row:
+    part = row.get(key)
+    return part if isinstance(part, dict) else {}
+
+
+def _things(part: Row, key: str, place: str) -> list[tuple[str, object]]:
+    things = part.get(key, [])
+    if not isinstance(things, list):
+        raise InputError(f"{place}: {key}: expected a list, got {shown(things)}")
+    return [(f"{place}: {key}[{at}]", thing) for at, thing in enumerate(things)]
+
+
+def _shapes(
+    things: list[tuple[str, object]], names: Mapping[str, str], tally: Tally
+) -> Iterator[Shape]:
+    for place, thing in things:
+        if not isinstance(thing, dict):
+            tally.drop_unread_object("an instance that is no JSON object", place)
+            continue
+        boxes = thing.get("bbox")
+        several = isinstance(boxes, list) and bool(boxes) and isinstance(boxes[0], list)
+        for box in boxes if several and isinstance(boxes, list) else [boxes]:
+            try:
+                desc = _desc(thing, names)
+                shape = Shape(desc=desc, place=place, box=corners_to_box(box))
+            except UnusableError as error:
+                tally.drop_unread_object(error.reason, place)
+                continue
+            tally.classes.add(shape.desc)
+            yield shape
+
+
+def _desc(thing: Row, names: Mapping[str, str]) -> str:
+    phrase = thing.get("phrase", thing.get("category"))
+    if isinstance(phrase, list):  # several spans of the caption
+        phrase = " ".join(map(str, phrase))
+    if isinstance(phrase, str):
+        return phrase
+    name = names.get(str(thing.get("label")))
+    if name is None:
+        raise UnusableError("a class number without a name")
+    return name
+
+
+def _label_map(path: Path) -> dict[str, str]:
+    for file in (path.with_name(f"{path.stem}_label_map.json"), path.with_name("label_map.json")):
+        if file.is_file():
+            document = load_json(file)
+            if not isinstance(document, dict):
+                raise InputError(f"{file}: expected number: name, got {shown(document)}")
+            return {str(number): str(name) for number, name in document.items()}
+    return {}
+
+
+def _picture_folder(path: Path) -> Path:
+    names = []
+    for _, row in read_rows(path):
+        if isinstance(row, dict) and isinstance(row.get("filename"), str):
+            names.append(row["filename"])
+        if len(names) == 20:  # noqa: PLR2004 - enough to tell the folders apart
+            break
+    near = (path.parent, path.parent.parent)
+    folders = [*near, *(folder / "images" for folder in near), *(home / path.stem for home in near)]
+    found = likeliest_folder(folders, names)
+    if found is None:
+        raise InputError(
+            f"{path}: its pictures are in no usual place (the first one is "
+            f"{shown(names[0] if names else None)}); name their folder with --images"
+        )
+    return found

@@ -1,0 +1,83 @@
+import gzip
+from pathlib import Path
+
+import pytest
+
+from coordexp.data.convert.documents import load_json, load_xml, load_yaml, read_text
+from coordexp.errors import InputError
+
+BOMB = '<!DOCTYPE a [<!ENTITY b "bb"><!ENTITY c "&b;&b;&b;&b;">]><annotation>&c;</annotation>'
+READER = '<!DOCTYPE a [<!ENTITY b SYSTEM "file:///etc/passwd">]><annotation>&b;</annotation>'
+
+
+def write(folder: Path, data: bytes | str, name: str = "a.txt") -> Path:
+    path = folder / name
+    path.write_bytes(data if isinstance(data, bytes) else data.encode())
+    return path
+
+
+def test_byte_order_marks_and_line_ends_do_not_matter(tmp_path: Path) -> None:
+    assert load_json(write(tmp_path, '\ufeff{"a":\r\n [1, 2.5]}\r\n')) == {"a": [1, 2.5]}
+    assert load_xml(write(tmp_path, "\ufeff<a>\r\n<b>1</b></a>")).findtext("b") == "1"
+    assert load_yaml(write(tmp_path, "\ufeffa: 1\r\nb: 2\r\n")) == {"a": 1, "b": 2}
+    assert load_xml(write(tmp_path, "<a>\u00e9</a>".encode("utf-16"))).text == "\u00e9"
+
+
+def test_packed_files_are_read(tmp_path: Path) -> None:
+    packed = gzip.compress(b'{"a": 1}')
+    assert load_json(write(tmp_path, packed, "a.json.gz")) == {"a": 1}
+    for broken in (packed[:-9], packed[:15], b"no gzip"):
+        with pytest.raises(InputError, match="broken or cut off"):
+            load_json(write(tmp_path, broken, "a.json.gz"))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('{"a": [1,', ":1: not JSON: Expecting value; the file seems to be cut off"),
+        ('{"a": 1,\n"b"', ":2: not JSON: .*; the file seems to be cut off"),
+        ('{"a": "b', ":1: not JSON: Unterminated string"),
+        ('{"a":\0 1}', ":1: not JSON: Expecting value"),
+        ("", ":1: not JSON: Expecting value; the file seems to be cut off"),
+        ('{"a": {"b": 1, "b": 2}}', "the key 'b' stands twice in one object"),
+        ("[" * 100_000, "nested too deeply"),
+        ("1" * 10_000, "not JSON that can be read"),
+        (b'{"a":\n "\xff"}', ":2: not UTF-8 text"),
+    ],
+)
+def test_broken_json_is_refused(tmp_path: Path, text: str | bytes, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        load_json(write(tmp_path, text))
+
+
+def test_outlines_can_be_left_out_where_there_is_a_box(tmp_path: Path) -> None:
+    path = write(tmp_path, '[{"bbox": [1], "poly": [2]}, {"poly": [3]}]')
+    assert load_json(path, without="poly") == [{"bbox": [1]}, {"poly": [3]}]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("<a>\n<b></a>", ":2: not XML: mismatched tag"),
+        ("<a><b>", ":1: not XML"),
+        ("", "not XML"),
+        ("<a>\0</a>", "not XML"),
+        ("<?xml version='1.0' encoding='none'?><a/>", "not XML"),
+        (BOMB, "defines XML entities or reads other files"),
+        (READER, "defines XML entities or reads other files"),
+    ],
+)
+def test_broken_and_harmful_xml_is_refused(tmp_path: Path, text: str, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        load_xml(write(tmp_path, text))
+
+
+def test_yaml_builds_no_objects(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="not YAML"):
+        load_yaml(write(tmp_path, "a: !!python/object/apply:os.getcwd []"))
+
+
+def test_missing_files_and_folders_are_told(tmp_path: Path) -> None:
+    for path in (tmp_path / "none", tmp_path):
+        with pytest.raises(InputError, match="cannot be read"):
+            read_text(path)

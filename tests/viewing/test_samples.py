@@ -1,0 +1,45 @@
+import html
+import json
+import re
+
+from PIL import Image
+
+from coordexp.viewing.samples import NO_OBJECTS, Sample, sample_block, sample_browser
+
+EVIL = "<script>alert('x')</script>\"&"
+
+
+def sample(*classes: str, picture: bool = True) -> Sample:
+    return Sample(
+        title=EVIL,
+        picture=Image.new("RGB", (40, 30)) if picture else None,
+        remark=EVIL,
+        answer=EVIL,
+        head=[EVIL],
+        rows=[[EVIL]],
+        classes=classes,
+    )
+
+
+def test_all_text_is_escaped() -> None:
+    found = [sample(EVIL), sample(EVIL, picture=False)]
+    page = sample_browser([sample_block(item) for item in found], [[EVIL], [EVIL]])
+    assert "<script" not in page
+    assert "&quot;&amp;" in page
+
+
+def test_each_sample_names_its_classes_once_and_those_without_objects_say_so() -> None:
+    for classes, expected in ((("b", "a", "b"), ["a", "b"]), ((), [NO_OBJECTS])):
+        (found,) = re.findall(r'data-classes="(.*?)"', sample_block(sample(*classes)))
+        assert json.loads(html.unescape(found)) == expected
+
+
+def test_the_filter_counts_samples_and_offers_the_most_frequent_class_first() -> None:
+    page = sample_browser([sample_block(sample("a"))] * 3, [["a", "b"], ["b", "b"], []])
+    options = re.findall(r'<option value="(.*?)">(.*?)</option>', page)
+    assert options == [
+        ("", "every class (3)"),
+        ("b", "b (2)"),
+        (NO_OBJECTS, f"{NO_OBJECTS} (1)"),
+        ("a", "a (1)"),
+    ]
