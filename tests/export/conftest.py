@@ -1,22 +1,30 @@
-"""Bases with tied and untied tables, and adapters on them as training would leave them."""
+"""Small bases in every form that they come in, and adapters as training would leave them."""
 
 import json
 import shutil
-from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import replace
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from torch import nn
+from transformers import Qwen3VLForConditionalGeneration
 
 from coordexp.coord_tokens.codec import SPEC_ALPHABET
+from coordexp.export import plain_reload
+from coordexp.export.in_memory import merge_in_memory
 from coordexp.model.adapters import install_lora
-from coordexp.model.card import WeightsCard, write_card
+from coordexp.model.card import WeightsCard, load_card_section, load_weights_card, write_card
 from coordexp.model.coord_offset import install_coord_offset_adapter
-from coordexp.model.fingerprint import rows_fingerprint, tokenizer_fingerprint
-from coordexp.model.load import coord_rows, load_base, load_coord_vocab, load_tokenizer
+from coordexp.model.fingerprint import rows_fingerprint, stored_rows, tokenizer_fingerprint
+from coordexp.model.load import load_base, load_checkpoint, load_coord_vocab, load_tokenizer
+from coordexp.model.shards import SINGLE_FILE, read_shard, split_by_size, write_weights
+from coordexp.model.vocab_expansion import expand_vocabulary
+from coordexp.quickstart.tiny_model import build_config, build_tokenizer, write_base
 from coordexp.rendering.style import RenderingStyle, style_to_json
+from tests.export.cases import Case, Cases, MakePath, ReadCertificate
 
 STYLE = RenderingStyle(
     system_prompt=None,
@@ -30,41 +38,69 @@ STYLE = RenderingStyle(
 )
 
 
-@dataclass(frozen=True)
-class Bases:
-    """The expanded tiny base in float32, tied and untied."""
-
-    tied: Path
-    untied: Path
-
-
 @pytest.fixture(scope="session")
-def bases(tiny_expanded: Path, tmp_path_factory: pytest.TempPathFactory) -> Bases:
+def small_bases(tmp_path_factory: pytest.TempPathFactory) -> MakePath:
+    """Return a base with coord tokens: tied or not, in float32 or bfloat16, one file or several.
+
+    All hold the same numbers, so that an adapter fits each base of the same tying.
+    """
     out = tmp_path_factory.mktemp("bases")
-    model = load_base(tiny_expanded, dtype="float32", attn_implementation="sdpa")
-    for name in ("tied", "untied"):
-        shutil.copytree(tiny_expanded, out / name)
-        if name == "untied":
-            head = model.get_output_embeddings()
-            head.weight = nn.Parameter(head.weight + 0.01 * torch.randn_like(head.weight))
-            model.config.tie_word_embeddings = model.config.text_config.tie_word_embeddings = False
-        model.save_pretrained(out / name)
-    return Bases(tied=out / "tied", untied=out / "untied")
+    tokenizer = build_tokenizer()
+    config = build_config(tokenizer)
+    config.text_config.num_hidden_layers = config.vision_config.depth = 1
+    config.vision_config.deepstack_visual_indexes = [0]
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        model = Qwen3VLForConditionalGeneration(config)
+    model.generation_config.eos_token_id = config.text_config.eos_token_id
+    write_base(out / "plain", model, tokenizer)
+    expand_vocabulary(out / "plain", out / "tied", alphabet=SPEC_ALPHABET, init="digits")
+
+    @cache
+    def written(tied: bool, dtype: str, sharded: bool) -> Path:
+        path = out / f"{tied}-{dtype}-{sharded}"
+        shutil.copytree(out / "tied", path)
+        loaded = load_base(out / "tied", dtype="float32", attn_implementation="sdpa")
+        if not tied:
+            head = loaded.get_output_embeddings()
+            noise = torch.randn(head.weight.shape, generator=torch.Generator().manual_seed(1))
+            rows = (head.weight + 0.01 * noise).bfloat16().float()
+            head.weight = nn.Parameter(rows)
+            config = loaded.config
+            config.tie_word_embeddings = config.text_config.tie_word_embeddings = False
+        loaded.to(getattr(torch, dtype)).save_pretrained(path)
+        if sharded:
+            shard(path)
+        return path
+
+    def base(*, tied: bool, dtype: str = "float32", sharded: bool = False) -> Path:
+        return written(tied, dtype, sharded)
+
+    return base
+
+
+def shard(path: Path) -> None:
+    """Cut a checkpoint's one file into several with an index."""
+    kept = (path / SINGLE_FILE).rename(path / "whole.safetensors")
+    tensors, metadata = read_shard(kept)
+    write_weights(path, split_by_size(tensors, max_bytes=1_000_000), metadata=metadata)
+    kept.unlink()
 
 
 @pytest.fixture(scope="session")
-def write_adapter() -> Callable[..., Path]:
+def write_adapter() -> MakePath:
     """Write an adapter with random weights; without `tie_head` it has LoRA alone."""
 
     def write(base: Path, dst: Path, *, tie_head: bool | None, use_dora: bool = False) -> Path:
         torch.manual_seed(0)
         vocab = load_coord_vocab(base, SPEC_ALPHABET)
+        ids = (vocab.ids[0], vocab.ids[-1])
         model = load_base(base, dtype="float32", attn_implementation="sdpa")
         card = WeightsCard(
             base=str(base),
             tokenizer=tokenizer_fingerprint(load_tokenizer(base)),
-            coord_ids=(vocab.ids[0], vocab.ids[-1]),
-            coord_rows=rows_fingerprint(coord_rows(model, vocab.ids[0], vocab.ids[-1])),
+            coord_ids=ids,
+            coord_rows=rows_fingerprint(stored_rows(base, ids)),
             tie_head=tie_head,
         )
         if tie_head is not None:
@@ -89,10 +125,51 @@ def write_adapter() -> Callable[..., Path]:
     return write
 
 
+@pytest.fixture(scope="session")
+def cases(
+    small_bases: MakePath,
+    write_adapter: MakePath,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Cases:
+    """Return the case of a combination, made once."""
+    out = tmp_path_factory.mktemp("adapters")
+
+    @cache
+    def case(*, tied: bool, tie_head: bool, use_dora: bool) -> Case:
+        base = small_bases(tied=tied)
+        path = out / f"{tied}-{tie_head}-{use_dora}"
+        adapter = write_adapter(base, path, tie_head=tie_head, use_dora=use_dora)
+        whole = merge_in_memory(load_checkpoint(base, adapter, dtype="float32"))
+        return Case(tied, tie_head, use_dora, base, adapter, whole.state_dict())
+
+    return case
+
+
+@pytest.fixture(scope="session")
+def on_base() -> MakePath:
+    """Write a copy of an adapter that belongs to another form of its base."""
+
+    def copy(adapter: Path, base: Path, dst: Path) -> Path:
+        shutil.copytree(adapter, dst)
+        style = load_card_section(adapter, "style")
+        assert isinstance(style, dict)
+        write_card(dst, style=style, weights=replace(load_weights_card(adapter), base=str(base)))
+        return dst
+
+    return copy
+
+
 @pytest.fixture
-def stored_dtype() -> Callable[[Path], str]:
-    def read(path: Path) -> str:
-        dtype: str = json.loads((path / "config.json").read_text())["dtype"]
-        return dtype
+def in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Certify without starting a process and on little: seconds for the one test that does."""
+    monkeypatch.setattr("coordexp.export.probe.NUM_RECORDS", 2)
+    monkeypatch.setattr("coordexp.export.probe.NEW_TOKENS", 6)
+    monkeypatch.setattr("coordexp.export.certify.answer_in_isolation", plain_reload.answer_plainly)
+
+
+@pytest.fixture
+def certificate_of() -> ReadCertificate:
+    def read(path: Path) -> dict[str, Any]:
+        return json.loads((path / "coordexp_certificate.json").read_text())
 
     return read

@@ -1,220 +1,130 @@
+import shutil
+import signal
 import subprocess
-import sys
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
-from typing import Protocol
 
 import pytest
 import torch
-from torch import Tensor, nn
-from transformers import (
-    AutoImageProcessor,
-    AutoModelForImageTextToText,
-    AutoTokenizer,
-    PreTrainedModel,
-)
+from transformers import AutoImageProcessor, AutoTokenizer
+from typer.testing import CliRunner
 
-from coordexp.data.image import load_image
-from coordexp.data.jsonl import RecordFile
+from coordexp.cli.app import app
 from coordexp.errors import CheckpointError, CoordExpError, InputError
-from coordexp.export.bake import bake_coord_offsets
-from coordexp.export.merge import MergeReport, merge_checkpoint
-from coordexp.model.card import load_card_section, load_weights_card
-from coordexp.model.load import load_base, load_checkpoint, load_image_processor, load_tokenizer
-from coordexp.rendering.collate import Collator
-from coordexp.rendering.encode import Encoder
-from coordexp.rendering.style import style_from_json
-
-WriteAdapter = Callable[..., Path]
-COMBINATIONS = [(tied, tie_head) for tied in (True, False) for tie_head in (True, False)]
+from coordexp.export.bake import BakePlan, plan_bake
+from coordexp.export.merge import merge_checkpoint
+from coordexp.model.card import load_card_section, load_weights_card, write_card
+from coordexp.model.shards import NewTensor, load_weights
+from tests.export.cases import Cases, MakePath
 
 
-class Bases(Protocol):
-    tied: Path
-    untied: Path
+@pytest.fixture
+def adapter(cases: Cases) -> Path:
+    return cases(tied=True, tie_head=True, use_dora=False).adapter
 
 
-@dataclass(frozen=True)
-class Merged:
-    base: Path
-    adapter: Path
-    path: Path
-    report: MergeReport
-
-
-def batch_of(model: Path, adapter: Path, scenes: Path) -> dict[str, Tensor]:
-    """Return two records with their pictures and answers, encoded."""
-    style = style_from_json(load_card_section(adapter, "style"))
-    processor = load_image_processor(model, min_pixels=None, max_pixels=None)
-    encoder = Encoder(load_tokenizer(model), processor, style)
-    records = RecordFile(scenes)[:2]
-    pictures = [load_image(scenes.parent, record) for record in records]
-    examples = [
-        encoder.encode(record, picture, seed=0, epoch=0, index=0)
-        for record, picture in zip(records, pictures, strict=True)
-    ]
-    pad_id = encoder.tokenizer.pad_token_id
-    batch = Collator(pad_id=pad_id, image_token_id=encoder.image_token_id, side="right")(examples)
-    return {name: tensor for name, tensor in batch.items() if name != "labels"}
-
-
-@torch.no_grad()
-def logits(model: nn.Module, batch: dict[str, Tensor]) -> Tensor:
-    return model.eval()(**batch).logits
-
-
-@pytest.fixture(scope="module", params=COMBINATIONS, ids=lambda p: f"tied={p[0]}-tie_head={p[1]}")
-def merged(
-    request: pytest.FixtureRequest,
-    bases: Bases,
-    write_adapter: WriteAdapter,
-    tmp_path_factory: pytest.TempPathFactory,
-) -> Merged:
-    tied, tie_head = request.param
-    out = tmp_path_factory.mktemp("merged")
-    base = bases.tied if tied else bases.untied
-    adapter = write_adapter(base, out / "adapter", tie_head=tie_head, use_dora=tied)
-    report = merge_checkpoint(adapter, out / "merged", overwrite=False)
-    return Merged(base=base, adapter=adapter, path=out / "merged", report=report)
-
-
-def test_merged_logits_are_the_adapters(merged: Merged, scenes: Path) -> None:
-    batch = batch_of(merged.base, merged.adapter, scenes)
-    expected = logits(load_checkpoint(merged.base, merged.adapter), batch)
-    plain = AutoModelForImageTextToText.from_pretrained(merged.path)
-    assert type(plain.get_input_embeddings()) is nn.Embedding
-    torch.testing.assert_close(logits(plain, batch), expected, atol=2e-4, rtol=1e-4)
-    base = load_base(merged.base, dtype="float32", attn_implementation="sdpa")
-    assert (logits(base, batch) - expected).abs().max() > 0.1  # the adapter does something
-    assert merged.report.logit_difference < 1e-4
-    assert merged.report.dtype == "float32"
-
-
-def test_of_the_vocabulary_only_coord_rows_move(merged: Merged) -> None:
-    first, last = load_weights_card(merged.path).coord_ids or (0, 0)
-    before = load_base(merged.base, dtype="float32", attn_implementation="sdpa")
-    after = load_base(merged.path, dtype="float32", attn_implementation="sdpa")
-    for name in ("get_input_embeddings", "get_output_embeddings"):
-        old, new = getattr(before, name)().weight, getattr(after, name)().weight
-        moved = (old != new).any(-1).nonzero()[:, 0].tolist()
-        assert moved == list(range(first, last + 1)), name
-
-
-def test_tables_stay_tied_where_they_can(merged: Merged, request: pytest.FixtureRequest) -> None:
-    tied, tie_head = request.node.callspec.params["merged"]
-    model = AutoModelForImageTextToText.from_pretrained(merged.path)
-    shared = model.get_input_embeddings().weight is model.get_output_embeddings().weight
-    expected = tied and tie_head
-    assert shared is expected
-    assert merged.report.tied is expected
-    assert model.config.tie_word_embeddings is expected
-    assert model.config.text_config.use_cache is True
-
-
-@pytest.fixture(scope="module")
-def adapter(
-    bases: Bases, write_adapter: WriteAdapter, tmp_path_factory: pytest.TempPathFactory
-) -> Path:
-    return write_adapter(bases.tied, tmp_path_factory.mktemp("adapter") / "a", tie_head=True)
-
-
-@pytest.fixture(scope="module")
-def plain_merged(adapter: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    dst = tmp_path_factory.mktemp("plain") / "merged"
-    merge_checkpoint(adapter, dst, overwrite=False)
-    return dst
-
-
-def test_everything_a_user_of_the_model_needs_is_there(plain_merged: Path, adapter: Path) -> None:
-    names = {path.name for path in plain_merged.iterdir()}
-    assert names >= {
+def test_everything_a_user_of_the_model_needs_is_there(adapter: Path, tmp_path: Path) -> None:
+    merged = tmp_path / "merged"
+    merge_checkpoint(adapter, merged, certify=False)
+    names = {path.name for path in merged.iterdir()}
+    assert names == {
+        "README.md",
+        "chat_template.jinja",
         "config.json",
+        "coordexp.json",
+        "generation_config.json",
         "model.safetensors",
+        "preprocessor_config.json",
         "tokenizer.json",
         "tokenizer_config.json",
-        "preprocessor_config.json",
         "video_preprocessor_config.json",
-        "chat_template.jinja",
-        "generation_config.json",
-        "coordexp.json",
     }
-    assert not [name for name in names if "adapter" in name or "partial" in name]
-    assert "<|coord_999|>" in AutoTokenizer.from_pretrained(plain_merged).get_vocab()
-    assert AutoImageProcessor.from_pretrained(plain_merged, backend="pil").merge_size == 2
-    assert load_weights_card(plain_merged).base is None
-    assert load_card_section(plain_merged, "style") == load_card_section(adapter, "style")
+    assert "<|coord_999|>" in AutoTokenizer.from_pretrained(merged).get_vocab()
+    assert AutoImageProcessor.from_pretrained(merged, backend="pil").merge_size == 2
+    assert load_weights_card(merged).base is None
+    assert load_card_section(merged, "style") == load_card_section(adapter, "style")
 
 
-def test_a_half_precision_base_stays_one(
-    tiny_expanded: Path,
-    write_adapter: WriteAdapter,
-    stored_dtype: Callable[[Path], str],
+def test_other_weights_and_papers_of_the_base_are_not_taken_over(
+    adapter: Path, on_base: MakePath, tmp_path: Path
+) -> None:
+    base = tmp_path / "base"
+    shutil.copytree(load_weights_card(adapter).base or "", base)
+    for name in ("pytorch_model.bin", "consolidated.safetensors", "coordexp_certificate.json"):
+        (base / name).write_text("{}")
+    (base / "LICENSE").write_text("as it is")
+    (base / "README.md").write_text("---\nlicense: apache-2.0\n---\n# The base")
+    here = on_base(adapter, base, tmp_path / "adapter")
+    merged = tmp_path / "merged"
+    merge_checkpoint(here, merged, certify=False)
+    names = {path.name for path in merged.iterdir()}
+    assert not names & {"pytorch_model.bin", "consolidated.safetensors"}
+    assert "coordexp_certificate.json" not in names
+    assert (merged / "LICENSE").read_text() == "as it is"
+    assert (merged / "README.base.md").read_text().endswith("# The base")
+    assert "license: apache-2.0" in (merged / "README.md").read_text()
+
+
+def test_lora_alone_merges_too(
+    small_bases: MakePath, write_adapter: MakePath, tmp_path: Path
+) -> None:
+    base = small_bases(tied=True)
+    adapter = write_adapter(base, tmp_path / "adapter", tie_head=None)
+    merge_checkpoint(adapter, tmp_path / "merged", certify=False)
+    name = "model.language_model.embed_tokens.weight"
+    before, after = (load_weights(path).by_name[name] for path in (base, tmp_path / "merged"))
+    assert torch.equal(before.load(), after.load())
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), OSError(28, "No space left on device")])
+@pytest.mark.parametrize("there", [False, True])
+def test_an_interrupted_merge_leaves_what_was_there(
+    adapter: Path,
     tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    error: BaseException,
+    there: bool,
 ) -> None:
-    adapter = write_adapter(tiny_expanded, tmp_path / "adapter", tie_head=True)
-    report = merge_checkpoint(adapter, tmp_path / "merged", overwrite=False)
-    assert (report.dtype, stored_dtype(tmp_path / "merged")) == ("bfloat16", "bfloat16")
-    first, last = load_weights_card(tmp_path / "merged").coord_ids or (0, 0)
-    old, new = (
-        load_base(path, dtype="auto", attn_implementation="sdpa").get_input_embeddings().weight
-        for path in (tiny_expanded, tmp_path / "merged")
-    )
-    assert new.dtype == torch.bfloat16
-    moved = (old != new).any(-1).nonzero()[:, 0].tolist()
-    assert set(moved) <= set(range(first, last + 1))
-    assert len(moved) > 990
-
-
-@pytest.mark.slow
-def test_lora_alone_merges_too(bases: Bases, write_adapter: WriteAdapter, tmp_path: Path) -> None:
-    adapter = write_adapter(bases.tied, tmp_path / "adapter", tie_head=None)
-    merge_checkpoint(adapter, tmp_path / "merged", overwrite=False)
-    old, new = (
-        load_base(path, dtype="float32", attn_implementation="sdpa").get_input_embeddings().weight
-        for path in (bases.tied, tmp_path / "merged")
-    )
-    assert torch.equal(old, new)
-
-
-@pytest.mark.parametrize("error", [KeyboardInterrupt, OSError(28, "No space left on device")])
-def test_an_interrupted_merge_leaves_nothing(
-    adapter: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: BaseException
-) -> None:
-    def fail(_self: object, dst: Path) -> None:
-        (dst / "model.safetensors").write_bytes(b"half")
+    def fail() -> torch.Tensor:
         raise error
 
-    monkeypatch.setattr("transformers.PreTrainedModel.save_pretrained", fail)
-    with pytest.raises((KeyboardInterrupt, OSError)):
-        merge_checkpoint(adapter, tmp_path / "merged", overwrite=False)
-    assert list(tmp_path.iterdir()) == []
+    def cut_short(*arguments: object) -> BakePlan:
+        plan = plan_bake(*arguments)
+        plan.shards[-1].append(NewTensor("last", torch.uint8, (1,), fail))
+        return plan
+
+    monkeypatch.setattr("coordexp.export.merge.plan_bake", cut_short)
+    if there:
+        (tmp_path / "merged").mkdir()
+        (tmp_path / "merged" / "mine").touch()
+    with pytest.raises((KeyboardInterrupt, CoordExpError)) as raised:
+        merge_checkpoint(adapter, tmp_path / "merged", overwrite=True, certify=False)
+    assert isinstance(raised.value, KeyboardInterrupt) or "No space left" in str(raised.value)
+    left = [path.name for path in tmp_path.rglob("*")]
+    assert left == (["merged", "mine"] if there else [])
 
 
-def test_an_interrupted_merge_leaves_the_old_one(
-    adapter: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.fixture
+def sigterm_afterwards() -> Iterator[None]:
+    """The command changes what SIGTERM does; here the process goes on."""
+    before = signal.getsignal(signal.SIGTERM)
+    yield
+    signal.signal(signal.SIGTERM, before)
+
+
+@pytest.mark.usefixtures("sigterm_afterwards")
+@pytest.mark.parametrize("kind", [signal.SIGINT, signal.SIGTERM])
+def test_a_command_that_is_told_to_end_leaves_nothing(
+    kind: signal.Signals, adapter: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(_self: object, _dst: Path) -> None:
-        raise KeyboardInterrupt
+    def stop(directory: Path, *_: object, **__: object) -> None:
+        assert (directory / "model.safetensors").exists()
+        signal.raise_signal(kind)
 
-    (tmp_path / "merged").mkdir()
-    (tmp_path / "merged" / "mine").touch()
-    monkeypatch.setattr("transformers.PreTrainedModel.save_pretrained", fail)
-    with pytest.raises(KeyboardInterrupt):
-        merge_checkpoint(adapter, tmp_path / "merged", overwrite=True)
-    assert [path.name for path in tmp_path.rglob("*")] == ["merged", "mine"]
-
-
-def test_a_merge_that_says_something_else_is_not_written(
-    adapter: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def forget_the_offsets(model: PreTrainedModel) -> None:
-        nn.init.zeros_(model.get_input_embeddings().coord_offset_adapter.rows)
-        bake_coord_offsets(model)
-
-    monkeypatch.setattr("coordexp.export.merge.bake_coord_offsets", forget_the_offsets)
-    with pytest.raises(CoordExpError, match="merged logits differ"):
-        merge_checkpoint(adapter, tmp_path / "merged", overwrite=False)
+    monkeypatch.setattr("coordexp.export.merge.write_model_card", stop)
+    done = CliRunner().invoke(app, ["merge", str(adapter), str(tmp_path / "m"), "--no-certify"])
+    assert (done.exit_code, done.output) == (130, "interrupted\n")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -224,46 +134,74 @@ def test_an_existing_directory_is_refused_unless_told_otherwise(
     (tmp_path / "merged").mkdir()
     (tmp_path / "merged" / "mine").touch()
     with pytest.raises(InputError, match=r"exists already.*--overwrite"):
-        merge_checkpoint(adapter, tmp_path / "merged", overwrite=False)
-    merge_checkpoint(adapter, tmp_path / "merged", overwrite=True)
+        merge_checkpoint(adapter, tmp_path / "merged", certify=False)
+    merge_checkpoint(adapter, tmp_path / "merged", overwrite=True, certify=False)
     assert not (tmp_path / "merged" / "mine").exists()
     assert (tmp_path / "merged" / "model.safetensors").exists()
     assert [path.name for path in tmp_path.iterdir()] == ["merged"]
 
 
-def test_merging_never_removes_what_it_reads(adapter: Path, bases: Bases) -> None:
-    for place in (adapter, bases.tied, bases.tied.parent):
+def test_merging_never_removes_what_it_reads(adapter: Path) -> None:
+    base = Path(load_weights_card(adapter).base or "")
+    for place in (adapter, base, base.parent):
         with pytest.raises(InputError, match="writing here would remove"):
             merge_checkpoint(adapter, place, overwrite=True)
     assert (adapter / "adapter_model.safetensors").exists()
 
 
-def test_a_whole_model_has_nothing_to_merge(plain_merged: Path, tmp_path: Path) -> None:
+def test_a_whole_model_has_nothing_to_merge(adapter: Path, tmp_path: Path) -> None:
+    merge_checkpoint(adapter, tmp_path / "merged", certify=False)
     with pytest.raises(CheckpointError, match="a whole model already"):
-        merge_checkpoint(plain_merged, tmp_path / "again", overwrite=False)
+        merge_checkpoint(tmp_path / "merged", tmp_path / "again")
 
 
-def test_a_base_that_is_gone_is_named(
-    bases: Bases, write_adapter: WriteAdapter, tmp_path: Path
+def test_a_plain_model_has_nothing_to_merge(small_bases: MakePath, tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="a whole model already"):
+        merge_checkpoint(small_bases(tied=True), tmp_path / "again")
+
+
+def test_a_folder_that_is_no_checkpoint_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match=r"no coordexp\.json; expected an adapter"):
+        merge_checkpoint(tmp_path, tmp_path / "again")
+
+
+def test_a_base_that_is_gone_is_named(adapter: Path, on_base: MakePath, tmp_path: Path) -> None:
+    here = on_base(adapter, tmp_path / "gone", tmp_path / "adapter")
+    with pytest.raises(CheckpointError, match=r"its base .*gone is not there.*weights\.base"):
+        merge_checkpoint(here, tmp_path / "merged")
+
+
+def test_another_base_is_refused(
+    adapter: Path, small_bases: MakePath, on_base: MakePath, tmp_path: Path
 ) -> None:
-    moved = tmp_path / "base"
-    moved.symlink_to(bases.tied)
-    adapter = write_adapter(moved, tmp_path / "adapter", tie_head=True)
-    moved.unlink()
-    with pytest.raises(CheckpointError, match=r"its base .*base is not there.*weights\.base"):
-        merge_checkpoint(adapter, tmp_path / "merged", overwrite=False)
+    other = on_base(adapter, small_bases(tied=False), tmp_path / "adapter")
+    with pytest.raises(CheckpointError, match="its coord rows are not the ones"):
+        merge_checkpoint(other, tmp_path / "merged")
+    card = replace(load_weights_card(adapter), tokenizer="another")
+    write_card(other, style={}, weights=card)
+    with pytest.raises(CheckpointError, match="another tokenizer"):
+        merge_checkpoint(other, tmp_path / "merged")
+    assert not (tmp_path / "merged").exists()
 
 
-@pytest.mark.slow
-def test_the_merged_model_needs_no_coordexp(plain_merged: Path) -> None:
-    script = """
-import sys
-sys.modules["coordexp"] = None
-from transformers import AutoModelForImageTextToText
-model = AutoModelForImageTextToText.from_pretrained(sys.argv[1])
-print(type(model).__name__, type(model.lm_head).__name__)
-"""
-    done = subprocess.run(
-        [sys.executable, "-c", script, plain_merged], capture_output=True, text=True, check=True
-    )
-    assert done.stdout.split() == ["Qwen3VLForConditionalGeneration", "Linear"]
+@pytest.mark.usefixtures("sigterm_afterwards")
+def test_the_command_says_when_nothing_was_certified(adapter: Path, tmp_path: Path) -> None:
+    done = CliRunner().invoke(app, ["merge", str(adapter), str(tmp_path / "m"), "--no-certify"])
+    assert done.exit_code == 0
+    assert "float32, tied\nNOT CERTIFIED" in done.output
+    assert "**Not certified**" in (tmp_path / "m" / "README.md").read_text()
+    assert not (tmp_path / "m" / "coordexp_certificate.json").exists()
+
+
+@pytest.mark.usefixtures("sigterm_afterwards")
+def test_records_need_a_certificate(adapter: Path, tmp_path: Path) -> None:
+    command = ["merge", str(adapter), str(tmp_path / "m"), "--no-certify", "--records", "r.jsonl"]
+    assert CliRunner().invoke(app, command).exit_code == 2
+    assert not (tmp_path / "m").exists()
+
+
+def test_the_wrapper_is_the_command() -> None:
+    wrapper = Path(__file__).parents[2] / "scripts" / "merge_coord.sh"
+    done = subprocess.run(["sh", wrapper, "--help"], capture_output=True, text=True, check=True)
+    assert "merge" in done.stdout
+    assert "--no-certify" in done.stdout

@@ -1,43 +1,136 @@
-"""Folding coord offsets into the vocabulary matrices.
+"""The plan of a merged checkpoint: which tensors are copied, and how the others are made.
 
 | base | `tie_head` | result |
 |---|---|---|
-| tied | true | one table, still tied |
+| tied | true, or no coord offsets | one table, still tied |
 | tied | false | two tables, `tie_word_embeddings: false` |
 | untied | true or false | two tables |
+
+Nothing is read or computed while planning; `coordexp.model.shards.write_weights` asks for one
+tensor after the other. In memory at once are one tensor and, for a LoRA layer, its adapter and a
+few blocks of rows.
 """
 
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
 import torch
-from torch import nn
-from transformers import PreTrainedModel
+from peft import LoraConfig
+from torch import Tensor
 
 from coordexp.errors import CheckpointError
-from coordexp.model.coord_offset import OffsetEmbedding, OffsetHead
+from coordexp.export.base_layout import HEAD_WEIGHT, BaseLayout
+from coordexp.export.lora_layer import merge_lora_layer
+from coordexp.export.saved_adapter import SavedAdapter
+from coordexp.model.card import WeightsCard
+from coordexp.model.shards import SHARD_BYTES, AnyTensor, NewTensor, StoredTensor
 
-TIED_WEIGHTS = {"lm_head.weight": "model.language_model.embed_tokens.weight"}
+_MATRIX = 2
+
+
+@dataclass(frozen=True, slots=True)
+class BakePlan:
+    """A merged checkpoint before it is written.
+
+    Args:
+        shards: Every tensor, file by file; the base's files are kept.
+        layers: Names of the tensors that LoRA or DoRA changes.
+        tables: Names of the vocabulary tables whose coord rows change, and of the base's tensor
+            that each is made from.
+        tied: Whether embedding and head still share one table.
+    """
+
+    shards: list[list[AnyTensor]]
+    layers: frozenset[str]
+    tables: dict[str, str]
+    tied: bool
+
+
+def plan_bake(layout: BaseLayout, adapter: SavedAdapter, card: WeightsCard) -> BakePlan:
+    """Return how base and adapter become one checkpoint.
+
+    Raises:
+        CheckpointError: If an adapter's tensor has no place in the base, or a table is missing.
+    """
+    _check_layers(layout, adapter)
+    offsets = _offsets(layout, adapter, card)
+    new: dict[str, NewTensor] = {}
+    for name, leaves in adapter.layers.items():
+        weight = layout.by_parameter[f"{name}.weight"]
+        new[weight.name] = _replacing(
+            weight, partial(_merged, name, weight, leaves, adapter.config)
+        )
+    tables = {}
+    for table, source, rows in offsets:
+        new[table] = _replacing(source, partial(_shifted, source, rows, card), name=table)
+        tables[table] = source.name
+    shards: list[list[AnyTensor]] = [
+        [new.pop(tensor.name, tensor) for tensor in shard] for shard in layout.weights.shards
+    ]
+    for added in new.values():  # the head of a base that had none of its own
+        if sum(tensor.num_bytes for tensor in (*shards[-1], added)) > SHARD_BYTES:
+            shards.append([])
+        shards[-1].append(added)
+    return BakePlan(
+        shards=shards,
+        layers=frozenset(layout.by_parameter[f"{name}.weight"].name for name in adapter.layers),
+        tables=tables,
+        tied=layout.tied and card.tie_head is not False,
+    )
+
+
+def _check_layers(layout: BaseLayout, adapter: SavedAdapter) -> None:
+    for name in adapter.layers:
+        weight = layout.by_parameter.get(f"{name}.weight")
+        if weight is None or len(weight.shape) != _MATRIX or not weight.dtype.is_floating_point:
+            raise CheckpointError(
+                f"{adapter.file}: adapts {name}, which is no plain linear layer of the base"
+            )
+
+
+def _offsets(
+    layout: BaseLayout, adapter: SavedAdapter, card: WeightsCard
+) -> list[tuple[str, StoredTensor, StoredTensor]]:
+    """Return, for every table that changes, its name, what it is made from and what is added."""
+    promised = {None: set(), True: {layout.embedding}, False: {layout.embedding, layout.head}}
+    if adapter.tables.keys() != promised[card.tie_head]:
+        raise CheckpointError(
+            f"{adapter.file}: expected coord-offset tables of {sorted(promised[card.tie_head])}, "
+            f"got {sorted(adapter.tables)}"
+        )
+    if card.tie_head is None:
+        return []
+    embedding, head = layout.embedding_table, layout.head_table
+    embed_rows = adapter.tables[layout.embedding]
+    head_rows = embed_rows if card.tie_head else adapter.tables[layout.head]
+    offsets = [(embedding.name, embedding, embed_rows)]
+    if head is not None:
+        offsets.append((head.name, head, head_rows))
+    elif not card.tie_head:
+        offsets.append((HEAD_WEIGHT, embedding, head_rows))
+    return offsets
+
+
+def _replacing(
+    source: StoredTensor, make: Callable[[], Tensor], *, name: str | None = None
+) -> NewTensor:
+    return NewTensor(name or source.name, source.dtype, source.shape, make)
+
+
+def _merged(
+    name: str, weight: StoredTensor, leaves: dict[str, StoredTensor], config: LoraConfig
+) -> Tensor:
+    return merge_lora_layer(name, weight.load(), leaves, config)
 
 
 @torch.no_grad()
-def bake_coord_offsets(model: PreTrainedModel) -> None:
-    """Add the learned rows to the weights and put the plain modules back, in place.
-
-    Raises:
-        CheckpointError: If the model has no coord-offset adapter.
-    """
-    embedding, head = model.get_input_embeddings(), model.get_output_embeddings()
-    if not isinstance(embedding, OffsetEmbedding) or not isinstance(head, OffsetHead):
-        raise CheckpointError("the model has no coord-offset adapter to bake")
-    rows = slice(embedding.first_id, embedding.first_id + embedding.num_bins)
-    embed_offset, head_offset = embedding.coord_offset_adapter(), head.offsets()
-    was_tied = head.base.weight is embedding.base.weight
-    stays_tied = was_tied and head.is_tied
-    if not stays_tied:
-        head.base.weight = nn.Parameter(head.base.weight.clone(), requires_grad=False)
-        head.base.weight[rows] += head_offset.to(head.base.weight.dtype)
-    embedding.base.weight[rows] += embed_offset.to(embedding.base.weight.dtype)
-    model.set_input_embeddings(embedding.base)
-    model.set_output_embeddings(head.base)
-    model._tied_weights_keys = dict(TIED_WEIGHTS)  # noqa: SLF001 - what installing has renamed
-    if was_tied and not stays_tied:
-        model.config.tie_word_embeddings = False
-        model.config.text_config.tie_word_embeddings = False
+def _shifted(source: StoredTensor, offset: StoredTensor, card: WeightsCard) -> Tensor:
+    """Return a table with the learned rows added in float32 and rounded once."""
+    if card.coord_ids is None:
+        raise TypeError("coord offsets without coord ids")
+    first, last = card.coord_ids
+    table = source.load()
+    rows = table[first : last + 1]
+    rows.copy_(rows.float() + offset.load().float())
+    return table

@@ -1,20 +1,18 @@
 """Merging LoRA or DoRA and coord offsets into a plain Hugging Face checkpoint."""
 
 import json
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import cast
 
-import torch
-from safetensors import SafetensorError
-from torch import Tensor, nn
-from transformers import PreTrainedModel
-
-from coordexp.errors import CheckpointError, CoordExpError, InputError
-from coordexp.export.bake import bake_coord_offsets
-from coordexp.export.verify import check_merged, check_reloaded, probe_ids, probe_logits
-from coordexp.files import copy_missing_files, whole_directory
+from coordexp.errors import CheckpointError, InputError
+from coordexp.export.bake import BakePlan, plan_bake
+from coordexp.export.base_layout import CONFIG, load_base_layout, untied_config
+from coordexp.export.certificate import CERTIFICATE, Certificate, Origin, sha256, write_certificate
+from coordexp.export.certify import Merge, certify_merge
+from coordexp.export.model_card import CARD, write_model_card
+from coordexp.export.probe import build_probe
+from coordexp.export.saved_adapter import SavedAdapter, load_saved_adapter
+from coordexp.files import copy_missing_files, whole_directory, write_text
 from coordexp.model.card import (
     CARD_NAME,
     WeightsCard,
@@ -22,7 +20,13 @@ from coordexp.model.card import (
     load_weights_card,
     write_card,
 )
-from coordexp.model.load import load_checkpoint
+from coordexp.model.fingerprint import rows_fingerprint, stored_rows, tokenizer_fingerprint
+from coordexp.model.load import ADAPTER_CONFIG, load_tokenizer
+from coordexp.model.shards import write_weights
+from coordexp.rendering.style import RenderingStyle, style_from_json, style_to_json
+
+_WEIGHT_SUFFIXES = {".safetensors", ".bin", ".pt", ".pth", ".h5", ".msgpack", ".gguf", ".onnx"}
+_NOT_THE_BASES = {CARD, CARD_NAME, CERTIFICATE}
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,117 +36,135 @@ class MergeReport:
     Args:
         base: The base that was merged into.
         tied: Whether embedding and head share one table.
-        dtype: Of the written weights.
-        logit_difference: Largest difference of merged and adapter logits before rounding to
-            `dtype`, in standard deviations of the logits.
+        dtype: Of the vocabulary.
+        certificate: None where none was asked for.
     """
 
     base: Path
     tied: bool
     dtype: str
-    logit_difference: float
+    certificate: Certificate | None
 
 
-def merge_checkpoint(checkpoint: Path, dst: Path, *, overwrite: bool) -> MergeReport:
+def merge_checkpoint(
+    checkpoint: Path,
+    dst: Path,
+    *,
+    overwrite: bool = False,
+    certify: bool = True,
+    records: Path | None = None,
+) -> MergeReport:
     """Write the merged model of an adapter checkpoint.
 
-    Merging happens in float32 and is rounded to the base's own dtype once, at the end.
+    Merging happens in float32, tensor by tensor, and is rounded once to the dtype that the base
+    stores.
 
     Args:
         checkpoint: Written by `coordexp train` with an adapter. A model that was trained as a whole
             (`tuner.train_type: full`) has nothing to merge and is refused.
-        dst: The new model directory; it appears when it is complete and verified.
+        dst: The new model directory; it appears when it is complete and certified.
         overwrite: Whether `dst` may exist.
+        certify: Whether to check what was written; see `coordexp.export.certify`.
+        records: JSONL to certify on, instead of the run's own.
 
     Raises:
-        InputError: If `dst` exists, or writing it would replace the checkpoint or its base.
+        InputError: If `dst` exists, writing it would replace the checkpoint or its base, or
+            `records` cannot be read.
         CheckpointError: If the checkpoint or its base is not what it should be.
         CoordExpError: If the merged model does not say what the adapter said.
     """
-    card = load_weights_card(checkpoint)
-    if card.base is None:
-        raise CheckpointError(
-            f"{checkpoint}: a whole model already, merged or trained with tuner.train_type: full; "
-            "there is nothing to merge"
-        )
-    base = Path(card.base)
-    _check_places(checkpoint, base, dst)
-    dtype = _stored_dtype(base)
+    card = _adapter_card(checkpoint)
+    base = _base_of(checkpoint, card)
+    _check_place(dst, checkpoint, base)
+    adapter, layout = load_saved_adapter(checkpoint), load_base_layout(base)
+    _check_fingerprints(checkpoint, base, card)
+    plan = plan_bake(layout, adapter, card)
+    style = style_from_json(load_card_section(checkpoint, "style"))
     with whole_directory(dst, overwrite=overwrite) as partial:
-        model, ids, difference = _merged(base, checkpoint, card)
-        _round_weights(model, dtype)
-        rounded = probe_logits(model, ids)
-        _save(model, dtype, partial)
-        copy_missing_files(base, partial, wanted=lambda path: not _is_weights(path))
-        _write_card(checkpoint, partial, card)
-        check_reloaded(partial, rounded, ids)
+        probe = None
+        if certify:  # before the work: a file of records may be wrong
+            probe = build_probe(checkpoint, base, style=style, card=card, records=records)
+        write_weights(partial, plan.shards, metadata=layout.weights.metadata)
+        _write_rest(partial, base, plan, style, card)
+        certificate = None
+        if probe is not None:
+            merge = Merge(base, checkpoint, partial, layout, plan, card.coord_ids)
+            certificate = certify_merge(merge, probe, _origin(checkpoint, base, adapter, card))
+        write_model_card(partial, base, style=style, certificate=certificate)
+        if certificate is not None:
+            write_certificate(partial, certificate)
     return MergeReport(
         base=base,
-        tied=model.get_output_embeddings().weight is model.get_input_embeddings().weight,
-        dtype=str(dtype).removeprefix("torch."),
-        logit_difference=difference,
+        tied=plan.tied,
+        dtype=str(layout.embedding_table.dtype).removeprefix("torch."),
+        certificate=certificate,
     )
 
 
-def _check_places(checkpoint: Path, base: Path, dst: Path) -> None:
+def _adapter_card(checkpoint: Path) -> WeightsCard:
+    is_adapter = (checkpoint / ADAPTER_CONFIG).is_file()
+    if is_adapter or not (checkpoint / CONFIG).is_file():
+        card = load_weights_card(checkpoint)
+        if card.base is not None:
+            return card
+    raise CheckpointError(
+        f"{checkpoint}: a whole model already: a base, merged, or trained with tuner.train_type: "
+        "full; there is nothing to merge"
+    )
+
+
+def _base_of(checkpoint: Path, card: WeightsCard) -> Path:
+    base = Path(card.base or "")
     if not base.is_dir():
         raise CheckpointError(
             f"{checkpoint}: its base {base} is not there; put it back, or correct weights.base in "
             f"{checkpoint / CARD_NAME}"
         )
-    for source in (checkpoint.resolve(), base.resolve()):
-        if source.is_relative_to(dst.resolve()):
+    return base
+
+
+def _check_place(dst: Path, *sources: Path) -> None:
+    for source in sources:
+        if source.resolve().is_relative_to(dst.resolve()):
             raise InputError(f"{dst}: writing here would remove {source}; choose another place")
 
 
-def _merged(
-    base: Path, checkpoint: Path, card: WeightsCard
-) -> tuple[PreTrainedModel, torch.Tensor, float]:
-    adapted = load_checkpoint(base, checkpoint, dtype="float32")
-    inner = cast(PreTrainedModel, adapted.get_base_model())
-    rows = len(cast(Tensor, inner.get_input_embeddings().weight))
-    ids = probe_ids(rows, card.coord_ids)
-    expected = probe_logits(adapted, ids)
-    model = cast(Callable[[], PreTrainedModel], adapted.merge_and_unload)()
-    if card.tie_head is not None:
-        bake_coord_offsets(model)
-    return model, ids, check_merged(model, expected, ids)
+def _check_fingerprints(checkpoint: Path, base: Path, card: WeightsCard) -> None:
+    if card.tokenizer != tokenizer_fingerprint(load_tokenizer(base)):
+        raise CheckpointError(f"{base}: another tokenizer than {checkpoint} was trained with")
+    if card.coord_ids is None:
+        return
+    if rows_fingerprint(stored_rows(base, card.coord_ids)) != card.coord_rows:
+        raise CheckpointError(
+            f"{base}: its coord rows are not the ones that {checkpoint} was trained on; offsets "
+            "added to other rows mean nothing"
+        )
 
 
-@torch.no_grad()
-def _round_weights(model: PreTrainedModel, dtype: torch.dtype) -> None:
-    """Round the weights to what will be written, but keep computing in float32."""
-    for parameter in model.parameters():
-        parameter.copy_(parameter.to(dtype))
+def _write_rest(
+    dst: Path, base: Path, plan: BakePlan, style: RenderingStyle, card: WeightsCard
+) -> None:
+    """Write the configuration, and copy the base's tokenizer, processor and other small files."""
+    if not plan.tied:
+        text = json.dumps(untied_config(base), indent=2, ensure_ascii=False)
+        write_text(dst / CONFIG, text + "\n")
+    copy_missing_files(base, dst, wanted=_is_kept)
+    plain = replace(card, base=None, coord_rows=None, tie_head=None)
+    write_card(dst, style=style_to_json(style), weights=plain)
 
 
-def _save(model: PreTrainedModel, dtype: torch.dtype, dst: Path) -> None:
-    nn.Module.to(model, dtype)
-    model.config.text_config.use_cache = True
-    try:
-        model.save_pretrained(dst)
-    except SafetensorError as error:  # a full disk is not an OSError there
-        raise CoordExpError(f"{dst}: the weights cannot be written: {error}") from None
+def _is_kept(path: Path) -> bool:
+    is_weights = path.suffix in _WEIGHT_SUFFIXES or path.name.endswith(".index.json")
+    return not is_weights and path.name not in _NOT_THE_BASES
 
 
-def _write_card(checkpoint: Path, dst: Path, card: WeightsCard) -> None:
-    style = load_card_section(checkpoint, "style")
-    if not isinstance(style, dict):
-        raise CheckpointError(f"{checkpoint / CARD_NAME}: style: expected an object")
-    write_card(dst, style=style, weights=replace(card, base=None, coord_rows=None, tie_head=None))
-
-
-def _is_weights(path: Path) -> bool:
-    return path.suffix in {".safetensors", ".bin"} or path.name.endswith(".index.json")
-
-
-def _stored_dtype(base: Path) -> torch.dtype:
-    try:
-        config = json.loads((base / "config.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise CheckpointError(f"{base / 'config.json'}: cannot be read: {error}") from None
-    name = config.get("dtype") or config.get("torch_dtype") or "float32"
-    dtype = getattr(torch, name, None)
-    if not isinstance(dtype, torch.dtype):
-        raise CheckpointError(f"{base / 'config.json'}: unknown dtype {name!r}")
-    return dtype
+def _origin(checkpoint: Path, base: Path, adapter: SavedAdapter, card: WeightsCard) -> Origin:
+    return Origin(
+        base=base.resolve().name,
+        adapter=checkpoint.resolve().name,
+        adapter_sha256=sha256(adapter.file),
+        method="DoRA" if adapter.config.use_dora else "LoRA",
+        rank=adapter.config.r,
+        tie_head=card.tie_head,
+        tokenizer=card.tokenizer,
+    )

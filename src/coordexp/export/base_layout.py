@@ -1,0 +1,134 @@
+"""What a base checkpoint holds, and what its tensors are called in the model.
+
+Files may use older names than the model's modules, Qwen2.5-VL's do; transformers knows the rules,
+and a model on the meta device, which has shapes and no weights, knows its embedding and its head.
+"""
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import nn
+from transformers import AutoConfig, AutoModelForImageTextToText, PreTrainedModel
+from transformers.conversion_mapping import get_model_conversion_mapping
+from transformers.core_model_loading import WeightRenaming, rename_source_key
+
+from coordexp.errors import CheckpointError
+from coordexp.model.shards import StoredTensor, Weights, load_weights
+
+CONFIG = "config.json"
+HEAD_WEIGHT = "lm_head.weight"
+_TIE = "tie_word_embeddings"
+
+
+@dataclass(frozen=True, slots=True)
+class BaseLayout:
+    """A base checkpoint, its bytes unread.
+
+    Args:
+        weights: Its tensors under the names of the files.
+        by_parameter: The same tensors by the model's parameter names.
+        embedding: Name of the embedding module.
+        head: Name of the head module.
+        tied: Whether they share one table.
+    """
+
+    weights: Weights
+    by_parameter: Mapping[str, StoredTensor]
+    embedding: str
+    head: str
+    tied: bool
+
+    @property
+    def embedding_table(self) -> StoredTensor:
+        """The embedding's table."""
+        return self.by_parameter[f"{self.embedding}.weight"]
+
+    @property
+    def head_table(self) -> StoredTensor | None:
+        """The head's own table; None where the files have the embedding's alone."""
+        return self.by_parameter.get(f"{self.head}.weight")
+
+
+def load_base_layout(base: Path) -> BaseLayout:
+    """Return what a base checkpoint holds.
+
+    Raises:
+        CheckpointError: If it has no safetensors weights, is quantised, is of a kind unknown to
+            transformers, or lacks its vocabulary tables.
+    """
+    if "quantization_config" in load_json(base / CONFIG):
+        raise CheckpointError(
+            f"{base}: is quantised; merge into the base that it was quantised from: put its path "
+            "under weights.base in the checkpoint's coordexp.json"
+        )
+    weights = load_weights(base)
+    model = _model_without_weights(base)
+    renamings = [
+        rule for rule in get_model_conversion_mapping(model) if isinstance(rule, WeightRenaming)
+    ]
+    by_parameter = {
+        rename_source_key(name, renamings, [])[0]: tensor
+        for name, tensor in weights.by_name.items()
+    }
+    embedding, head = model.get_input_embeddings(), model.get_output_embeddings()
+    layout = BaseLayout(
+        weights=weights,
+        by_parameter=by_parameter,
+        embedding=_name_of(embedding, model),
+        head=_name_of(head, model),
+        tied=head.weight is embedding.weight,
+    )
+    needed = [layout.embedding] if layout.tied else [layout.embedding, layout.head]
+    for module in needed:
+        if f"{module}.weight" not in by_parameter:
+            raise CheckpointError(f"{base}: {module}.weight is missing in its weights")
+    return layout
+
+
+def untied_config(base: Path) -> dict[str, object]:
+    """Return the base's `config.json` with embedding and head untied, at every level."""
+    config = load_json(base / CONFIG)
+    for block in _blocks(config):
+        if _TIE in block or block is config or block is config.get("text_config"):
+            block[_TIE] = False
+    return config
+
+
+def load_json(path: Path) -> dict[str, object]:
+    """Return a JSON object.
+
+    Raises:
+        CheckpointError: If the file cannot be read, or holds something else.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{path}: cannot be read: {error}") from None
+    if not isinstance(content, dict):
+        raise CheckpointError(f"{path}: expected a JSON object")
+    return content
+
+
+def _blocks(config: dict[str, object]) -> Iterator[dict[str, object]]:
+    yield config
+    for value in config.values():
+        if isinstance(value, dict):
+            yield from _blocks(value)
+
+
+def _model_without_weights(base: Path) -> PreTrainedModel:
+    try:
+        config = AutoConfig.from_pretrained(base, local_files_only=True)
+        with torch.device("meta"):
+            model: PreTrainedModel = AutoModelForImageTextToText.from_config(config)
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{base}: the model cannot be built: {error}") from None
+    return model
+
+
+def _name_of(wanted: nn.Module, model: nn.Module) -> str:
+    names: dict[int, str] = {id(module): name for name, module in model.named_modules()}
+    return names[id(wanted)]

@@ -1,0 +1,167 @@
+"""`coordexp_certificate.json`: the figures that a merged model has earned.
+
+`docs/export.md` explains every field.
+"""
+
+import hashlib
+import json
+import platform
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+import coordexp
+from coordexp.export.logit_distance import LogitDistance
+from coordexp.export.untouched import WeightsComparison
+from coordexp.files import write_text
+
+CERTIFICATE = "coordexp_certificate.json"
+FORMAT_VERSION = 1
+UNIT = "standard deviations of the reference's logits"
+_LIBRARIES = ("torch", "transformers", "peft", "safetensors")
+_PIECE_BYTES = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """What was merged.
+
+    Args:
+        base: The name of the base's folder.
+        adapter: The name of the checkpoint's folder.
+        adapter_sha256: Of `adapter_model.safetensors`.
+        method: `LoRA` or `DoRA`.
+        rank: Of the adapter.
+        tie_head: Whether one offset table served embedding and head; None without offsets.
+        tokenizer: The tokenizer's fingerprint.
+    """
+
+    base: str
+    adapter: str
+    adapter_sha256: str
+    method: str
+    rank: int
+    tie_head: bool | None
+    tokenizer: str
+
+
+@dataclass(frozen=True, slots=True)
+class CheckedOn:
+    """What both models were asked.
+
+    Args:
+        kind: `records` or `random token ids`.
+        source: The file's name; for random ids why there were no records.
+        lines: Which lines of it.
+        positions: Over how many positions logits were compared.
+    """
+
+    kind: str
+    source: str
+    lines: tuple[int, ...]
+    positions: int
+
+
+@dataclass(frozen=True, slots=True)
+class Agreement:
+    """The merged model's logits against those that it must give.
+
+    Args:
+        reference: `the adapter`, or `the adapter merged in memory and rounded to ...`.
+        distance: How far apart they are.
+        limit: On the largest difference.
+    """
+
+    reference: str
+    distance: LogitDistance
+    limit: float
+
+
+@dataclass(frozen=True, slots=True)
+class Rounding:
+    """What storing weights in a narrow dtype has moved, against the unrounded adapter.
+
+    Args:
+        dtype: That the weights are stored in.
+        distance: Of the merged model.
+        without_offsets: The same of merged model and adapter without coord offsets: what rounding
+            costs anyway. None where there are no offsets.
+        limit: The rule that `distance` was held against.
+    """
+
+    dtype: str
+    distance: LogitDistance
+    without_offsets: LogitDistance | None
+    limit: str
+
+
+@dataclass(frozen=True, slots=True)
+class Generation:
+    """Greedy answers of both models.
+
+    Args:
+        tokens: How many the adapter generated.
+        equal: How many of them the merged model generated before the first that differs.
+        required: Whether all had to be: for float32 weights.
+    """
+
+    tokens: int
+    equal: int
+    required: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Certificate:
+    """Everything that was checked.
+
+    Args:
+        origin: What was merged.
+        dtype: Of the vocabulary.
+        tied: Whether embedding and head share one table, as promised and as loaded.
+        weights: The files against the base's.
+        checked_on: What both models were asked.
+        logits: The merged model against what it must say.
+        rounding: None where no weight was rounded.
+        generation: Greedy answers.
+        reloaded_as: The class of transformers that it was loaded as, without CoordExp.
+    """
+
+    origin: Origin
+    dtype: str
+    tied: bool
+    weights: WeightsComparison
+    checked_on: CheckedOn
+    logits: Agreement
+    rounding: Rounding | None
+    generation: Generation
+    reloaded_as: str
+
+
+def write_certificate(directory: Path, certificate: Certificate) -> None:
+    """Write the certificate into a finished directory, with the hash of every file there."""
+    content = {
+        "format_version": FORMAT_VERSION,
+        "made_with": {"coordexp": coordexp.__version__, "python": platform.python_version()}
+        | {name: version(name) for name in _LIBRARIES},
+        "unit": UNIT,
+        **asdict(certificate),
+        "files": {path.name: sha256(path) for path in _files(directory)},
+    }
+    text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False)
+    write_text(directory / CERTIFICATE, text + "\n")
+
+
+def sha256(path: Path) -> str:
+    """Return the hash of a file."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while piece := file.read(_PIECE_BYTES):
+            digest.update(piece)
+    return digest.hexdigest()
+
+
+def _files(directory: Path) -> Iterator[Path]:
+    for path in sorted(directory.iterdir()):
+        if path.is_file() and path.name != CERTIFICATE:
+            yield path

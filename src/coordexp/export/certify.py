@@ -1,0 +1,288 @@
+"""Does the merged model say what the adapter said? Measured, on the files as they were written.
+
+One model is in memory at a time: first base and adapter, whose answers are kept; then, in a process
+that cannot import CoordExp, the merged model.
+
+What it must say depends on how it is stored. Float32 weights must give the adapter's logits, and
+its greedy answers token for token. Narrow weights are rounded, which moves every logit; so they
+must give the logits of the adapter merged in memory, by another road, and rounded alike, and what
+rounding moves is measured against what it moves without coord offsets.
+"""
+
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from coordexp.errors import CoordExpError
+from coordexp.export import plain_reload
+from coordexp.export.bake import BakePlan
+from coordexp.export.base_layout import BaseLayout
+from coordexp.export.certificate import (
+    Agreement,
+    Certificate,
+    CheckedOn,
+    Generation,
+    Origin,
+    Rounding,
+)
+from coordexp.export.in_memory import adapter_answers
+from coordexp.export.logit_distance import Distance, logit_distance
+from coordexp.export.plain_reload import FIRST_ID, PlainFacts
+from coordexp.export.probe import Probe
+from coordexp.export.untouched import compare_weights
+
+LARGEST_DIFFERENCE = 1e-3
+"""Of float32 logits, in standard deviations."""
+LARGEST_ROUNDED_DIFFERENCE = 1e-2
+"""Of logits of weights that were rounded alike: a rounding may fall to the other side."""
+ROUNDING_FACTOR = 2
+"""Rounding with offsets may move logits so much more, in rms, than rounding without."""
+
+_WORK = ".certify"
+
+
+@dataclass(frozen=True, slots=True)
+class Merge:
+    """A merge that has been written and is to be certified.
+
+    Args:
+        base: The base's directory.
+        checkpoint: The adapter's.
+        merged: Where the merged model lies.
+        layout: What the base holds.
+        plan: What was written.
+        coord_ids: First and last.
+    """
+
+    base: Path
+    checkpoint: Path
+    merged: Path
+    layout: BaseLayout
+    plan: BakePlan
+    coord_ids: tuple[int, int] | None
+
+
+def certify_merge(merge: Merge, probe: Probe, origin: Origin) -> Certificate:
+    """Return the certificate of a merge.
+
+    Raises:
+        CoordExpError: If anything is not as it must be, with every such thing.
+    """
+    comparison = compare_weights(merge.layout.weights, merge.merged, merge.plan, merge.coord_ids)
+    narrow = _narrow_dtype(merge)
+    questions = dict(probe.questions)
+    if narrow is not None and merge.plan.tables:
+        questions |= _base_rows(merge)
+    expected = adapter_answers(
+        merge.base,
+        merge.checkpoint,
+        questions,
+        rounded_to=None if narrow is None else _stored_dtypes(merge.layout),
+    )
+    answers, facts = answer_in_isolation(merge.merged, questions)
+    logits = _agreement(answers, expected, merge.coord_ids, narrow)
+    certificate = Certificate(
+        origin=origin,
+        dtype=_name(merge.layout.embedding_table.dtype),
+        tied=facts.tied,
+        weights=comparison,
+        checked_on=CheckedOn(
+            kind=probe.kind,
+            source=probe.source,
+            lines=probe.lines,
+            positions=len(_all("logits", expected)),
+        ),
+        logits=logits,
+        rounding=None if narrow is None else _rounding(answers, expected, merge.coord_ids, narrow),
+        generation=_generation(answers, expected, required=narrow is None),
+        reloaded_as=facts.model_class,
+    )
+    if problems := [*_problems(certificate), *_structural_problems(facts, merge.plan)]:
+        raise CoordExpError(
+            "the merged model is not certified, and nothing was written:"
+            + "".join(f"\n  {problem}" for problem in problems)
+        )
+    return certificate
+
+
+def answer_in_isolation(
+    model: Path, questions: Mapping[str, Tensor]
+) -> tuple[dict[str, Tensor], PlainFacts]:
+    """Return a merged model's answers, from a process that cannot import CoordExp.
+
+    Raises:
+        CoordExpError: If the model cannot be loaded or run there.
+    """
+    work = model / _WORK
+    work.mkdir()
+    asked, answered = work / "questions.safetensors", work / "answers.safetensors"
+    save_file(dict(questions), asked)
+    script = [str(path) for path in (plain_reload.__file__, model, asked, answered)]
+    # -P: the script's folder, which is ours, is not importable either.
+    done = subprocess.run(
+        [sys.executable, "-P", *script], capture_output=True, text=True, check=False
+    )
+    if done.returncode != 0:
+        last = (done.stderr.strip().splitlines() or ["no message"])[-1]
+        raise CoordExpError(f"the merged model cannot be used without CoordExp: {last}")
+    answers: dict[str, Tensor] = load_file(answered)
+    with safe_open(answered, framework="pt") as file:
+        facts = PlainFacts.from_json(file.metadata()["facts"])
+    for path in (asked, answered):
+        path.unlink()
+    work.rmdir()
+    return answers, facts
+
+
+def _agreement(
+    answers: Mapping[str, Tensor],
+    expected: Mapping[str, Tensor],
+    coord_ids: tuple[int, int] | None,
+    narrow: torch.dtype | None,
+) -> Agreement:
+    ours = _all("logits", answers)
+    if narrow is None:
+        return Agreement(
+            reference="the adapter",
+            distance=logit_distance(ours, _all("logits", expected), coord_ids),
+            limit=LARGEST_DIFFERENCE,
+        )
+    return Agreement(
+        reference=f"the adapter, merged in memory and rounded to {_name(narrow)}",
+        distance=logit_distance(ours, _all("rounded", expected), coord_ids),
+        limit=LARGEST_ROUNDED_DIFFERENCE,
+    )
+
+
+def _rounding(
+    answers: Mapping[str, Tensor],
+    expected: Mapping[str, Tensor],
+    coord_ids: tuple[int, int] | None,
+    narrow: torch.dtype,
+) -> Rounding:
+    without = None
+    if any(name.endswith(".without") for name in answers):
+        without = logit_distance(_all("without", answers), _all("without", expected), coord_ids)
+    return Rounding(
+        dtype=_name(narrow),
+        distance=logit_distance(_all("logits", answers), _all("logits", expected), coord_ids),
+        without_offsets=without,
+        limit=f"rms at most {ROUNDING_FACTOR} x without offsets + {_half_step(narrow):g}",
+    )
+
+
+def _generation(
+    answers: Mapping[str, Tensor], expected: Mapping[str, Tensor], *, required: bool
+) -> Generation:
+    tokens = equal = 0
+    for name, theirs in expected.items():
+        if name.endswith(".tokens"):
+            ours = answers[name]
+            same = [int(a) == int(b) for a, b in zip(ours, theirs, strict=False)]
+            tokens += max(len(theirs), len(ours))
+            equal += next((place for place, is_same in enumerate(same) if not is_same), len(same))
+    return Generation(tokens=tokens, equal=equal, required=required)
+
+
+def _problems(certificate: Certificate) -> list[str]:
+    problems = []
+    logits, generation = certificate.logits, certificate.generation
+    largest = logits.distance.every.largest
+    if not largest <= logits.limit:
+        problems.append(
+            f"its logits differ from those of {logits.reference} by {largest:.3g} standard "
+            f"deviations; at most {logits.limit:g} expected"
+        )
+    if generation.required and generation.equal < generation.tokens:
+        problems.append(
+            f"of {generation.tokens} greedily generated tokens {generation.equal} come before the "
+            "first that differs from the adapter's"
+        )
+    if certificate.rounding is not None:
+        problems += _rounding_problems(certificate.rounding)
+    return problems
+
+
+def _rounding_problems(rounding: Rounding) -> list[str]:
+    if rounding.without_offsets is None:
+        return []
+    floor = _half_step(getattr(torch, rounding.dtype))
+    pairs = {
+        "coord": (rounding.distance.coord, rounding.without_offsets.coord),
+        "other": (rounding.distance.other, rounding.without_offsets.other),
+    }
+    return [
+        f"rounding to {rounding.dtype} moves the logits of {kind} ids by {moved.rms:.3g} standard "
+        f"deviations (rms); {rounding.limit} expected, which is "
+        f"{ROUNDING_FACTOR * anyway.rms + floor:.3g}"
+        for kind, (moved, anyway) in pairs.items()
+        if isinstance(moved, Distance)
+        and isinstance(anyway, Distance)
+        and not moved.rms <= ROUNDING_FACTOR * anyway.rms + floor
+    ]
+
+
+def _structural_problems(facts: PlainFacts, plan: BakePlan) -> list[str]:
+    problems = []
+    word = {True: "tied", False: "untied"}
+    if facts.tied is not plan.tied:
+        problems.append(f"loaded, its tables are {word[facts.tied]}, not {word[plan.tied]}")
+    if facts.flags != (plan.tied, plan.tied):
+        problems.append(f"its tie_word_embeddings are {facts.flags}, not {plan.tied} at each level")
+    if facts.foreign:
+        problems.append(f"it needs modules of {', '.join(facts.foreign)}")
+    if facts.strays:
+        problems.append(f"tensors are missing or strange to it, {facts.strays[0]} first")
+    return problems
+
+
+def _base_rows(merge: Merge) -> dict[str, Tensor]:
+    """Return the base's own coord rows: with them the merged model has no offsets."""
+    if merge.coord_ids is None:
+        raise TypeError("coord offsets without coord ids")
+    first, last = merge.coord_ids
+    embedding = merge.layout.embedding_table
+    head = merge.layout.head_table or embedding
+    return {
+        FIRST_ID: torch.tensor(first),
+        "rows.embedding": embedding.load_rows(first, last + 1).float(),
+        "rows.head": head.load_rows(first, last + 1).float(),
+    }
+
+
+def _narrow_dtype(merge: Merge) -> torch.dtype | None:
+    """Return the narrowest dtype that something merged is stored in; None where none rounds."""
+    before = merge.layout.weights.by_name
+    changed = {*merge.plan.layers, *merge.plan.tables.values()}
+    dtypes = {before[name].dtype for name in changed}
+    narrow = [
+        dtype for dtype in dtypes if torch.finfo(dtype).bits < torch.finfo(torch.float32).bits
+    ]
+    return max(narrow, key=lambda dtype: torch.finfo(dtype).eps, default=None)
+
+
+def _stored_dtypes(layout: BaseLayout) -> dict[str, torch.dtype]:
+    dtypes = {name: tensor.dtype for name, tensor in layout.by_parameter.items()}
+    return {f"{layout.head}.weight": layout.embedding_table.dtype} | dtypes
+
+
+def _half_step(dtype: torch.dtype) -> float:
+    """Return the largest relative error of rounding to a dtype."""
+    return torch.finfo(dtype).eps / 2
+
+
+def _all(kind: str, tensors: Mapping[str, Tensor]) -> Tensor:
+    """Return the tensors of one kind, question after question."""
+    numbers = sorted(int(name.split(".")[0]) for name in tensors if name.endswith(f".{kind}"))
+    return torch.cat([tensors[f"{number}.{kind}"] for number in numbers])
+
+
+def _name(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")
