@@ -12,8 +12,11 @@ from coordexp.errors import ConfigError
 WriteYaml = Callable[..., Path]
 
 ROOT = Path(__file__).parents[2]
-COMPLETE = sorted([*ROOT.glob("configs/dlora/*.yaml"), ROOT / "configs/quickstart.yaml"])
-PRESETS = sorted(ROOT.glob("configs/presets/*.yaml"))
+CONFIGS = ROOT / "configs"
+STARTS = sorted([CONFIGS / "stage1.yaml", *CONFIGS.glob("stage1/*.yaml")])
+COMPLETE = sorted([*CONFIGS.glob("dlora/*.yaml"), *STARTS, CONFIGS / "quickstart.yaml"])
+PRESETS = sorted(CONFIGS.glob("presets/*.yaml"))
+HARDWARE = sorted(CONFIGS.glob("hardware/*.yaml"))
 PACKAGED = ROOT / "src/coordexp/quickstart/quickstart.yaml"
 
 
@@ -22,13 +25,13 @@ def test_every_shipped_configuration_is_valid(path: Path) -> None:
     load_config(path)
 
 
-@pytest.mark.parametrize("path", [*COMPLETE, *PRESETS, PACKAGED], ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", [*COMPLETE, *PRESETS, *HARDWARE, PACKAGED], ids=lambda path: path.stem)
 def test_every_shipped_configuration_fits_on_a_screen(path: Path) -> None:
     assert len(path.read_text(encoding="utf-8").splitlines()) <= 40
 
 
 @pytest.mark.parametrize("preset", PRESETS, ids=lambda path: path.stem)
-@pytest.mark.parametrize("under", COMPLETE, ids=lambda path: path.stem)
+@pytest.mark.parametrize("under", [*COMPLETE[:3], STARTS[0]], ids=lambda path: path.stem)
 def test_every_preset_lies_over_every_configuration(
     tmp_path: Path, under: Path, preset: Path
 ) -> None:
@@ -63,6 +66,17 @@ def test_stage_1_has_the_values_of_its_specification() -> None:
     assert (loss.soft_ce_weight, loss.w1_weight, loss.gate_weight, loss.ce_weight) == (1, 1, 1, 0)
     assert (loss.temperature, loss.target_sigma, loss.target_truncate) == (1.0, 2.0, 16)
     assert config.custom.coord_offset.given_ids() == tuple(range(151670, 152670))
+    assert (config.tuner.use_dora, config.tuner.lora_rank) == (True, 16)
+
+
+@pytest.mark.parametrize("path", STARTS, ids=lambda path: path.stem)
+def test_a_step_of_a_start_is_the_same_on_one_gpu_and_on_eight(path: Path) -> None:
+    config = load_config(path)
+    training = config.training
+    assert training.effective_batch_size == 8
+    assert [training.accumulation_steps(world_size=n) for n in (1, 8)] == [8, 1]
+    assert training.packing
+    assert config.custom.coord_offset.enabled
     assert (config.tuner.use_dora, config.tuner.lora_rank) == (True, 16)
 
 

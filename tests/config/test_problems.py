@@ -33,7 +33,7 @@ def problems_of(path: Path) -> list[str]:
             "tuner: {learning_rate: 1.0}",
             "tuner.learning_rate: unknown key; did you mean 'training.learning_rate'?",
         ),
-        ("training: {packing: true}", "training.packing: unknown key"),
+        ("training: {packed: true}", "training.packed: unknown key; did you mean 'packing'?"),
         ("zzz: 1", "zzz: unknown key"),
         ("tuner: {use_dora: 1}", "tuner.use_dora: Input should be a valid boolean (got 1)"),
         (

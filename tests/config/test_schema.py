@@ -1,9 +1,12 @@
+import json
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
 
 from coordexp.config.load import load_config
+from coordexp.config.schema import Data
 from coordexp.config.training import Training
 from coordexp.errors import ConfigError
 
@@ -36,11 +39,6 @@ COORD = "coord_tokens: {enabled: true}, coord_soft_ce_w1: {enabled: true}"
         (
             "training: {optimizer: multimodal_coord_offset}",
             "training.optimizer: .* needs custom.coord_offset.enabled: true",
-        ),
-        (
-            f"custom: {{{COORD}, coord_offset: {{enabled: true}}}}\n"
-            "training: {optimizer: multimodal_coord_offset}\ntuner: {train_type: full}",
-            "custom.coord_offset.enabled: .* use tuner.train_type: lora",
         ),
         (
             "custom: {coord_offset: {ids: {start: 151670, end: 152670}}}",
@@ -146,6 +144,36 @@ def test_accumulation_is_derived_from_the_effective_batch(write_yaml: WriteYaml)
         training.accumulation_steps(world_size=3)
 
 
+@pytest.mark.parametrize(
+    ("keys", "message"),
+    [
+        ("packing: true", "packing needs global_max_length"),
+        (
+            "packing: true, global_max_length: 99, per_device_train_batch_size: 2",
+            "per_device_train_batch_size must be 1 with packing, got 2: a pack is one row",
+        ),
+        (
+            "packing: true, global_max_length: 99, per_device_eval_batch_size: 4",
+            "per_device_eval_batch_size must be 1 with packing",
+        ),
+        ("packing_min_fill_ratio: 1.0", "less than 1"),
+        ("overlong: cut", "'drop' or 'fail'"),
+    ],
+)
+def test_packing_that_cannot_be_is_refused(write_yaml: WriteYaml, keys: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        load_config(write_yaml(f"training: {{{keys}}}"))
+
+
+def test_an_evaluation_may_be_padded_beside_packed_training(write_yaml: WriteYaml) -> None:
+    keys = "packing: true, global_max_length: 99, eval_packing: false"
+    text = f"training: {{{keys}, per_device_eval_batch_size: 4}}"
+    training = load_config(write_yaml(text)).training
+    assert training.packs(training=True)
+    assert not training.packs(training=False)
+    assert not load_config(write_yaml("")).training.packs(training=True)
+
+
 def test_accumulation_defaults_to_one_pass(write_yaml: WriteYaml) -> None:
     assert load_config(write_yaml("")).training.accumulation_steps(world_size=4) == 1
 
@@ -160,6 +188,26 @@ def test_training_keys_are_transformers_own_names() -> None:
         "optimizer",
         "objective_backend",
         "global_max_length",
+        "overlong",
+        "packing",
+        "packing_buffer",
+        "packing_min_fill_ratio",
+        "packing_drop_last",
+        "eval_packing",
     }
     theirs = set(transformers.TrainingArguments.__dataclass_fields__)
     assert set(Training.model_fields) - theirs == ours
+
+
+def test_a_mix_stands_in_place_of_one_training_file(tmp_path: Path) -> None:
+    block = {"mix": [{"path": "a.jsonl"}, {"path": "b.jsonl", "weight": 2.5}]}
+    parts = Data.model_validate_json(json.dumps(block)).parts
+    assert [(part.path.name, part.weight) for part in parts] == [("a.jsonl", 1.0), ("b.jsonl", 2.5)]
+    (only,) = Data(train=tmp_path / "c.jsonl").parts
+    assert (only.path, only.weight) == (tmp_path / "c.jsonl", 1.0)
+    for wrong in ({}, {"train": "c.jsonl", **block}):
+        with pytest.raises(ValidationError, match=r"expected one of train .* and mix"):
+            Data.model_validate_json(json.dumps(wrong))
+    for weight in (0, -1):
+        with pytest.raises(ValidationError, match="greater than 0"):
+            Data.model_validate_json(json.dumps({"mix": [{"path": "a", "weight": weight}]}))
