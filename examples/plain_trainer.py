@@ -17,9 +17,9 @@ from coordexp.data.jsonl import RecordFile
 from coordexp.model.coord_offset import install_coord_offset_adapter
 from coordexp.model.load import load_base, load_coord_vocab, load_image_processor, load_tokenizer
 from coordexp.objective import CoordTarget, CoordWeights
-from coordexp.rendering.collate import Collator
 from coordexp.rendering.encode import Encoder
 from coordexp.rendering.style import RenderingStyle
+from coordexp.training.build_feed import training_collator
 from coordexp.training.dataset import RecordDataset
 from coordexp.training.loss_function import Objective
 from coordexp.training.trainer import CoordSoftCEW1LossMixin
@@ -62,11 +62,7 @@ def main(base: Path, records: Path, out: Path) -> PointingTrainer:
             report_to="none",
             use_cpu=True,
         ),
-        data_collator=Collator(
-            pad_id=encoder.tokenizer.pad_token_id,
-            image_token_id=encoder.image_token_id,
-            side="right",
-        ),
+        data_collator=training_collator(encoder),
         train_dataset=RecordDataset(RecordFile(records), encoder, seed=0, max_length=None),
         objective=Objective(coord_ids, weights, target, backend="auto"),
     )

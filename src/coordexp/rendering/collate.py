@@ -9,9 +9,11 @@ from typing import Literal
 
 import torch
 from jaxtyping import Int
+from PIL import Image
 from torch import Tensor
 
-from coordexp.rendering.encode import IGNORE_INDEX, Example
+from coordexp.data.record import Record
+from coordexp.rendering.encode import IGNORE_INDEX, Encoder, Example
 
 Batch = dict[str, Tensor]
 
@@ -23,19 +25,37 @@ class Collator:
         pad_id: Fills `input_ids`; masked out everywhere.
         image_token_id: Marks the image placeholders in `mm_token_type_ids`.
         side: `right` for training; `left` for generation, which goes on from the last column.
+        blank: Joins a batch without pictures, so that every tower takes part in every step: chats
+            of text alone, or no example at all, which a rank gets in training when the others have
+            the last ones. See `blank_example`.
     """
 
-    def __init__(self, *, pad_id: int, image_token_id: int, side: Literal["left", "right"]) -> None:
+    def __init__(
+        self,
+        *,
+        pad_id: int,
+        image_token_id: int,
+        side: Literal["left", "right"],
+        blank: Example | None = None,
+    ) -> None:
         self.pad_id = pad_id
         self.image_token_id = image_token_id
         self.side = side
+        self.blank = blank
 
     def __call__(self, examples: Sequence[Example]) -> Batch:
         """Return `input_ids`, `labels`, `attention_mask`, `position_ids` and the patches.
 
         `position_ids` are left out on the left side: generation needs the model to work out its
         own, and to remember them for the steps that follow.
+
+        Raises:
+            ValueError: If there is neither an example nor a blank one.
         """
+        if self.blank is not None:
+            examples = with_a_picture(examples, self.blank)
+        elif not examples:
+            raise ValueError("a batch without examples; give the collator a blank example")
         input_ids = self._padded([example.input_ids for example in examples], self.pad_id)
         ones = [torch.ones_like(example.input_ids) for example in examples]
         batch = {
@@ -58,3 +78,20 @@ class Collator:
         return torch.nn.utils.rnn.pad_sequence(
             list(rows), batch_first=True, padding_value=value, padding_side=self.side
         )
+
+
+def with_a_picture(examples: Sequence[Example], blank: Example) -> Sequence[Example]:
+    """Return the examples, and the blank one behind them where none of them has a picture."""
+    seen = any(len(example.image_grid_thw) for example in examples)
+    return examples if seen else [*examples, blank]
+
+
+def blank_example(encoder: Encoder) -> Example:
+    """Return an example of a white picture and no answer, whose loss is zero.
+
+    It passes through every tower, so that each parameter that learns gets its zero gradient and no
+    rank waits for another.
+    """
+    side = encoder.image_processor.patch_size * encoder.image_processor.merge_size
+    record = Record(images=("blank",), width=side, height=side, objects=())
+    return encoder.encode_prompt(record, Image.new("RGB", (side, side), "white"))

@@ -4,8 +4,11 @@ The template is the base's own; nothing of its text is written here. What is nee
 once, by rendering a probe: where the answer goes and which token ends the turn.
 """
 
+from collections.abc import Iterator, Sequence
+
 from transformers import PreTrainedTokenizerBase
 
+from coordexp.data.chat import IMAGE_MARK, Message
 from coordexp.errors import CheckpointError
 
 Turn = dict[str, object]
@@ -35,6 +38,29 @@ class Conversation:
     def prompt(self, user_prompt: str) -> str:
         """Return the text before the answer, with one placeholder for the picture."""
         return self._render(self._turns(user_prompt), add_generation_prompt=True)
+
+    def segments(self, messages: Sequence[Message]) -> Iterator[tuple[str, bool]]:
+        """Yield the text of a whole chat in pieces, and whether each is an answer with its end.
+
+        Raises:
+            CheckpointError: If the template does not put an answer right after the generation
+                prompt, or writes a turn another way once others follow.
+        """
+        turns: list[Turn] = []
+        written = ""
+        for message in messages:
+            if message.role == "assistant":
+                prompt = self._render(turns, add_generation_prompt=True)
+                if not prompt.startswith(written):
+                    raise CheckpointError(
+                        "the chat template writes a turn another way once others follow (a "
+                        "thinking template?); use the base's instruct template"
+                    )
+                yield prompt.removeprefix(written), False
+                answer = message.content + self.end_of_turn
+                yield answer, True
+                written = prompt + answer
+            turns.append({"role": message.role, "content": _parts(message)})
 
     def _turns(self, user_prompt: str) -> list[Turn]:
         user: Turn = {
@@ -70,3 +96,14 @@ class Conversation:
         if len(self._tokenizer.encode(end, add_special_tokens=False)) != 1:
             raise CheckpointError(f"expected one token to end the assistant's turn, got {end!r}")
         return end
+
+
+def _parts(message: Message) -> str | list[dict[str, str]]:
+    """Return the content with its marks as pictures."""
+    first, *others = message.content.split(IMAGE_MARK)
+    if not others:
+        return message.content
+    parts = [{"type": "text", "text": first}]
+    for text in others:
+        parts += [{"type": "image"}, {"type": "text", "text": text}]
+    return [part for part in parts if part.get("text") != ""]

@@ -7,7 +7,7 @@ is trained is what is generated.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -17,6 +17,7 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerBase, Qwen2VLImageProcessorPil
 
 from coordexp.coord_tokens.codec import CoordAlphabet
+from coordexp.data.chat import Chat
 from coordexp.data.ordering import ordered_objects
 from coordexp.data.record import Record
 from coordexp.errors import CheckpointError, InputError, RecordError
@@ -27,6 +28,8 @@ from coordexp.rendering.style import RenderingStyle
 
 IGNORE_INDEX = -100
 IMAGE_TOKEN = "<|image_pad|>"
+# Token ids, and whether they are an answer, which is labelled.
+Segment = tuple[Sequence[int], bool]
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +99,80 @@ class Encoder:
             RecordError: If its text holds a special token, which would end the answer or stand for
                 a picture.
         """
+        return self._example(
+            record, picture, self._answer_ids(record, seed=seed, epoch=epoch, index=index)
+        )
+
+    def encode_prompt(self, record: Record, picture: Image.Image) -> Example:
+        """Return the example up to where the answer begins, for generation."""
+        return self._example(record, picture, [])
+
+    def length(self, record: Record) -> int:
+        """Return how many tokens `encode` will give the record, without opening its picture.
+
+        Exact: the tokens of a picture follow from its width and height, and the order of the
+        objects moves tokens without changing their number.
+
+        Raises:
+            RecordError: As `encode` does.
+        """
+        prompt_ids = self._prompt_ids(record)
+        answer_ids = self._answer_ids(record, seed=0, epoch=0, index=0)
+        return len(prompt_ids) - 1 + self._image_tokens(record.file_size) + len(answer_ids)
+
+    def encode_chat(self, chat: Chat, pictures: Sequence[Image.Image]) -> Example:
+        """Return the example of a chat as it stands; each answer and its end are labelled.
+
+        The style's prompts are not used, and there may be no picture.
+
+        Args:
+            chat: The conversation.
+            pictures: One for each of its images.
+
+        Raises:
+            RecordError: If its text holds a special token.
+        """
+        return self._assembled(self._chat_segments(chat), pictures)
+
+    def chat_length(self, chat: Chat, sizes: Sequence[tuple[int, int]]) -> int:
+        """Return how many tokens `encode_chat` will give a chat whose pictures have these sizes.
+
+        Raises:
+            RecordError: As `encode_chat` does, or if a picture is too thin.
+        """
+        text = sum(len(ids) for ids, _ in self._chat_segments(chat))
+        return text + sum(self._image_tokens(size) - 1 for size in sizes)
+
+    def _chat_segments(self, chat: Chat) -> list[Segment]:
+        for place, message in enumerate(chat.messages):
+            if token := self._reserved_token(message.content):
+                raise RecordError(f"messages[{place}]: holds the special token {token}")
+        segments = self.conversation.segments(chat.messages)
+        return [(self._ids(text), is_answer) for text, is_answer in segments]
+
+    def _image_tokens(self, size: tuple[int, int]) -> int:
+        width, height = size
+        try:
+            patches = self.image_processor.get_number_of_image_patches(height, width)
+        except ValueError as error:  # the picture is too long and thin
+            raise RecordError(f"images[0]: {error}") from None
+        return int(patches) // int(self.image_processor.merge_size) ** 2
+
+    def _reserved_token(self, text: str) -> str | None:
+        found = self._reserved.search(text)
+        return None if found is None else found.group()
+
+    def _ids(self, text: str) -> list[int]:
+        ids: list[int] = self.tokenizer.encode(text, add_special_tokens=False)
+        return ids
+
+    def _prompt_ids(self, record: Record) -> list[int]:
+        """Return the prompt with one placeholder for the picture."""
+        if record.prompt is not None and (token := self._reserved_token(record.prompt)):
+            raise RecordError(f"prompt: holds the special token {token}")
+        return self._ids(self.conversation.prompt(record.prompt or self.style.user_prompt))
+
+    def _answer_ids(self, record: Record, *, seed: int, epoch: int, index: int) -> list[int]:
         for place, item in enumerate(record.objects):
             if token := self._reserved_token(item.desc):
                 raise RecordError(f"desc: holds the special token {token}", obj=place)
@@ -115,31 +192,27 @@ class Encoder:
             json_format=self.style.json_format,
             coord_tokens=self.style.coord_tokens,
         )
-        return self._example(record, picture, self._ids(answer + self.conversation.end_of_turn))
-
-    def encode_prompt(self, record: Record, picture: Image.Image) -> Example:
-        """Return the example up to where the answer begins, for generation."""
-        return self._example(record, picture, [])
-
-    def _reserved_token(self, text: str) -> str | None:
-        found = self._reserved.search(text)
-        return None if found is None else found.group()
-
-    def _ids(self, text: str) -> list[int]:
-        ids: list[int] = self.tokenizer.encode(text, add_special_tokens=False)
-        return ids
+        return self._ids(answer + self.conversation.end_of_turn)
 
     def _example(self, record: Record, picture: Image.Image, answer_ids: Sequence[int]) -> Example:
-        if record.prompt is not None and (token := self._reserved_token(record.prompt)):
-            raise RecordError(f"prompt: holds the special token {token}")
-        patches = self.image_processor(images=[picture], return_tensors="pt")
-        grids = patches["image_grid_thw"]
+        return self._assembled([(self._prompt_ids(record), False), (answer_ids, True)], [picture])
+
+    def _assembled(self, segments: Sequence[Segment], pictures: Sequence[Image.Image]) -> Example:
+        found = sum(list(segment).count(self.image_token_id) for segment, _ in segments)
+        if found != len(pictures):
+            raise CheckpointError(
+                f"expected the chat template to leave one {IMAGE_TOKEN} for each picture "
+                f"({len(pictures)}), got {found}"
+            )
+        patches, grids = self._patches(pictures)
         merge_size = self.image_processor.merge_size
-        prompt_ids = self._ids(self.conversation.prompt(record.prompt or self.style.user_prompt))
-        prompt_ids = _with_placeholders(
-            prompt_ids, self.image_token_id, int(grids.prod()) // merge_size**2
-        )
-        ids = [*prompt_ids, *answer_ids]
+        placeholders = iter([int(grid.prod()) // merge_size**2 for grid in grids])
+        ids: list[int] = []
+        labels: list[int] = []
+        for segment, is_answer in segments:
+            tokens = _with_placeholders(segment, self.image_token_id, placeholders)
+            ids += tokens
+            labels += tokens if is_answer else [IGNORE_INDEX] * len(tokens)
         positions = mrope_positions(
             [token_id == self.image_token_id for token_id in ids],
             [(int(t), int(h), int(w)) for t, h, w in grids],
@@ -147,11 +220,21 @@ class Encoder:
         )
         return Example(
             input_ids=torch.tensor(ids),
-            labels=torch.tensor([IGNORE_INDEX] * len(prompt_ids) + list(answer_ids)),
+            labels=torch.tensor(labels),
             position_ids=torch.tensor(positions),
-            pixel_values=patches["pixel_values"],
+            pixel_values=patches,
             image_grid_thw=grids,
         )
+
+    def _patches(
+        self, pictures: Sequence[Image.Image]
+    ) -> tuple[Float[Tensor, "P C"], Int[Tensor, "I 3"]]:
+        processor = self.image_processor
+        if not pictures:
+            values = 3 * processor.temporal_patch_size * processor.patch_size**2
+            return torch.zeros((0, values)), torch.zeros((0, 3), dtype=torch.long)
+        patches = processor(images=list(pictures), return_tensors="pt")
+        return patches["pixel_values"], patches["image_grid_thw"]
 
 
 def _reserved_tokens(
@@ -164,12 +247,7 @@ def _reserved_tokens(
     return re.compile("|".join(re.escape(content) for content in special))
 
 
-def _with_placeholders(ids: list[int], image_token_id: int, count: int) -> list[int]:
-    """Return the ids with the one image placeholder repeated for every merged patch."""
-    if ids.count(image_token_id) != 1:
-        raise CheckpointError(
-            f"expected the chat template to leave one {IMAGE_TOKEN} for the picture, "
-            f"got {ids.count(image_token_id)}"
-        )
-    place = ids.index(image_token_id)
-    return [*ids[:place], *[image_token_id] * count, *ids[place + 1 :]]
+def _with_placeholders(ids: Sequence[int], image_token_id: int, counts: Iterator[int]) -> list[int]:
+    """Return the ids with each image placeholder repeated for every merged patch of its picture."""
+    repeats = (next(counts, 1) if token == image_token_id else 1 for token in ids)
+    return [token for token, times in zip(ids, repeats, strict=True) for _ in range(times)]

@@ -1,10 +1,15 @@
 """Records as a torch dataset, and the check of all of them before a run starts."""
 
+from array import array
+from pathlib import Path
+
 from torch.utils.data import Dataset
 from typing_extensions import override
 
-from coordexp.data.image import check_image, load_image
-from coordexp.data.jsonl import RecordFile
+from coordexp.data.chat import Chat, Sample
+from coordexp.data.image import check_image, load_image, picture_record
+from coordexp.data.mix import Samples
+from coordexp.data.record import Record
 from coordexp.errors import RecordError
 from coordexp.rendering.encode import Encoder, Example
 
@@ -13,14 +18,14 @@ class RecordDataset(Dataset[Example]):
     """Encodes records when they are asked for; memory does not grow with their number.
 
     Args:
-        records: The file.
+        records: A file of records, or a mix of files, chats among them.
         encoder: Gives the examples.
         seed: Of the random object order.
         max_length: Longest example allowed, in tokens; None for no limit.
     """
 
     def __init__(
-        self, records: RecordFile, encoder: Encoder, *, seed: int, max_length: int | None
+        self, records: Samples, encoder: Encoder, *, seed: int, max_length: int | None
     ) -> None:
         self.records = records
         self.encoder = encoder
@@ -42,25 +47,51 @@ class RecordDataset(Dataset[Example]):
         Raises:
             RecordError: If the record or its picture is wrong, or the example is too long.
         """
-        record = self.records[index]
+        sample = self.records[index]
         try:
-            picture = load_image(self.records.root, record)
+            example = self._encoded(sample, index)
         except RecordError as error:
-            raise error.at(self.records.path, index + 1) from None
-        example = self.encoder.encode(
-            record, picture, seed=self.seed, epoch=self.epoch, index=index
-        )
+            raise error.at(*self.records.place_of(index)) from None
         if self.max_length is not None and len(example) > self.max_length:
-            raise RecordError(
-                f"the example has {len(example)} tokens, training.global_max_length is "
-                f"{self.max_length}; raise it, lower data.max_pixels, or split the record",
-                file=self.records.path,
-                line=index + 1,
-            )
+            raise self.over_long(index, len(example))
         return example
 
+    def place(self, index: int) -> str:
+        """Return where a record stands, such as `train.jsonl:17`."""
+        file, line = self.records.place_of(index)
+        return f"{file}:{line}"
 
-def check_records(records: RecordFile) -> None:
+    def _encoded(self, sample: Sample, index: int) -> Example:
+        root = self.records.root_of(index)
+        pictures = [load_image(root, record) for record in picture_records(root, sample)]
+        if isinstance(sample, Chat):
+            return self.encoder.encode_chat(sample, pictures)
+        (picture,) = pictures
+        return self.encoder.encode(sample, picture, seed=self.seed, epoch=self.epoch, index=index)
+
+    def over_long(self, index: int, length: int) -> RecordError:
+        """Return the error of a record that has more tokens than are allowed."""
+        file, line = self.records.place_of(index)
+        return RecordError(
+            f"the example has {length} tokens, training.global_max_length is {self.max_length}; "
+            "raise it, lower data.max_pixels, split the record, or set training.overlong: drop",
+            file=file,
+            line=line,
+        )
+
+
+def picture_records(root: Path, sample: Sample) -> list[Record]:
+    """Return what says of each picture of a sample where it is and how large.
+
+    Raises:
+        RecordError: If a chat's picture is missing or no picture; a record says its size itself.
+    """
+    if isinstance(sample, Chat):
+        return [picture_record(root, image) for image in sample.images]
+    return [sample]
+
+
+def check_records(records: Samples) -> None:
     """Check every record and every picture's file, so that no run stops for them hours later.
 
     Pictures are not decoded; see `coordexp.data.image.check_image`.
@@ -68,8 +99,32 @@ def check_records(records: RecordFile) -> None:
     Raises:
         RecordError: At the first record that is wrong.
     """
-    for index, record in enumerate(records):
+    for index, sample in enumerate(records):
+        root = records.root_of(index)
         try:
-            check_image(records.root, record)
+            for record in picture_records(root, sample):
+                check_image(root, record)
         except RecordError as error:
-            raise error.at(records.path, index + 1) from None
+            raise error.at(*records.place_of(index)) from None
+
+
+def record_lengths(records: Samples, encoder: Encoder) -> "array[int]":
+    """Return the tokens of every record's example; no picture is opened.
+
+    Raises:
+        RecordError: At the first record that cannot be encoded.
+    """
+    lengths = array("q")
+    for index, sample in enumerate(records):
+        try:
+            lengths.append(_length(sample, encoder, records.root_of(index)))
+        except RecordError as error:
+            raise error.at(*records.place_of(index)) from None
+    return lengths
+
+
+def _length(sample: Sample, encoder: Encoder, root: Path) -> int:
+    if isinstance(sample, Chat):
+        pictures = picture_records(root, sample)
+        return encoder.chat_length(sample, [picture.file_size for picture in pictures])
+    return encoder.length(sample)

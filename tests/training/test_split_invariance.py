@@ -1,0 +1,152 @@
+"""However the same records are cut, a step is the same: loss, gradient, log and evaluation."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+
+from coordexp.config.load import dump_config
+from coordexp.config.schema import Config
+from coordexp.quickstart.scenes import write_scenes
+from coordexp.training.build import build_encoder, build_style
+from coordexp.training.build_feed import build_feed
+from tests.training.first_step import FirstStep, take_first_step
+
+pytestmark = pytest.mark.slow
+MakeConfig = Callable[..., Config]
+
+RECORDS = 24
+# Batch and accumulation; a pack counts as one, and the last step of an epoch takes what is left.
+PACKED = {"packing": True, "global_max_length": 500, "packing_buffer": 8}
+ONE_RANK: dict[str, dict[str, object]] = {
+    "1x24": {"per_device_train_batch_size": 1, "gradient_accumulation_steps": 24},
+    "24x1": {
+        "per_device_train_batch_size": 24,
+        "gradient_accumulation_steps": 1,
+    },
+    "4x6": {"per_device_train_batch_size": 4, "gradient_accumulation_steps": 6},
+    "packed": {"gradient_accumulation_steps": 24, **PACKED},
+}
+TWO_RANKS: dict[str, dict[str, object]] = {
+    "1x12": {"per_device_train_batch_size": 1, "gradient_accumulation_steps": 12},
+    # Five batches over two ranks, the last one shorter: one rank gets an empty batch.
+    "5x3": {"per_device_train_batch_size": 5, "gradient_accumulation_steps": 3},
+    # Evaluated padded, in five batches; and the loss without logits, an empty pack included.
+    "packed on two": {
+        **PACKED,
+        "objective_backend": "fused",
+        "gradient_accumulation_steps": 24,
+        "eval_packing": False,
+        "per_device_eval_batch_size": 5,
+    },
+}
+EVALUATED = ("packed", "packed on two")
+
+
+@pytest.fixture(scope="module")
+def framed_scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """24 scenes with pictures of four sizes."""
+    path = write_scenes(tmp_path_factory.mktemp("split"), split="train", count=RECORDS, seed=1)
+    rows = [json.loads(line) for line in path.read_text().splitlines()]
+    for number, row in enumerate(rows):
+        row["width"], row["height"] = ((128, 128), (128, 160), (176, 128), (144, 144))[number % 4]
+        (name,) = row["images"]
+        framed = Image.new("RGB", (row["width"], row["height"]), "gray")
+        framed.paste(Image.open(path.parent / name))
+        framed.save(path.parent / name)
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+@pytest.fixture(scope="module")
+def configs(
+    make_config: MakeConfig, framed_scenes: Path, tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, Config]:
+    out = tmp_path_factory.mktemp("runs")
+    small = {"max_pixels": 48 * 48}  # of the model, for speed
+    return {
+        name: make_config(
+            out / name,
+            training={"per_device_train_batch_size": 1, "per_device_eval_batch_size": 1, **changes},
+            data={"train": str(framed_scenes), **small}
+            | ({"eval": str(framed_scenes)} if name in EVALUATED else {}),
+        )
+        for name, changes in (ONE_RANK | TWO_RANKS).items()
+    }
+
+
+@pytest.fixture(scope="module")
+def steps(
+    configs: dict[str, Config], tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, FirstStep]:
+    """The first step of every cut, those of two ranks from one launch."""
+    found = {name: take_first_step(configs[name]) for name in ONE_RANK}
+    out = tmp_path_factory.mktemp("two")
+    files = []
+    for name in TWO_RANKS:
+        files.append(out / f"{name}.yaml")
+        files[-1].write_text(dump_config(configs[name]))
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+    worker = ["--nproc_per_node=2", "-m", "tests.training.first_step", str(out)]
+    done = subprocess.run(
+        [*launcher, *worker, *map(str, files)],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=Path(__file__).parents[2],
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+    assert done.returncode == 0, done.stderr
+    for name in TWO_RANKS:
+        found[name] = FirstStep(**torch.load(out / f"{name}.pt", weights_only=True))
+    return found
+
+
+OTHERS = [name for name in ONE_RANK | TWO_RANKS if name != "1x24"]
+
+
+def figures(row: dict[str, float], prefix: str = "") -> dict[str, float]:
+    names = ("loss", "base_ce/", "token_acc", "coord_diag/")
+    return {
+        key.removeprefix(prefix): value
+        for key, value in row.items()
+        if key.removeprefix(prefix).startswith(names) and key.startswith(prefix)
+    }
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_the_log_is_the_same(steps: dict[str, FirstStep], name: str) -> None:
+    expected, got = figures(steps["1x24"].row), figures(steps[name].row)
+    assert len(expected) == 13
+    assert got == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_the_gradient_is_the_same(steps: dict[str, FirstStep], name: str) -> None:
+    expected, got = steps["1x24"].gradients, steps[name].gradients
+    assert got.keys() == expected.keys()
+    for key, gradient in expected.items():
+        error = (got[key] - gradient).norm() / gradient.norm().clamp_min(1e-12)
+        assert error < 1e-5 or (got[key] - gradient).abs().max() < 1e-8, (key, float(error))
+
+
+@pytest.mark.parametrize("name", EVALUATED)
+def test_an_evaluation_is_on_the_same_scale(steps: dict[str, FirstStep], name: str) -> None:
+    expected = figures(steps["1x24"].row)
+    assert figures(steps[name].evaluation, "eval_") == pytest.approx(expected, rel=1e-5)
+
+
+def test_packs_are_several_shared_and_odd(configs: dict[str, Config]) -> None:
+    config = configs["packed"]
+    encoder = build_encoder(config.model.path, build_style(config))
+    plan = build_feed(config.data.parts, config, encoder, training=True).plan
+    sizes = [len(batch) for batch in plan.batches(0)]
+    assert sum(sizes) == RECORDS
+    assert max(sizes) > 2
+    assert len(sizes) % 2 == 1  # so that one of two ranks gets an empty pack
