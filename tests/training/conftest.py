@@ -2,16 +2,13 @@
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
-from torch import Tensor, nn
-from transformers import TrainerCallback
 
 from coordexp.config.schema import Config
-from coordexp.training.run import build_trainer
+from tests.training.first_step import FirstStep, take_first_step
 
 MakeConfig = Callable[..., Config]
 
@@ -54,34 +51,7 @@ def make_config(tiny_expanded: Path, scenes: Path) -> MakeConfig:
     return make
 
 
-@dataclass(frozen=True)
-class FirstStep:
-    """What a run logged of its first step, and the gradients before any clipping."""
-
-    row: dict[str, float]
-    gradients: dict[str, Tensor]
-
-
-class GradientKeeper(TrainerCallback):
-    def __init__(self) -> None:
-        self.gradients: dict[str, Tensor] = {}
-
-    def on_pre_optimizer_step(self, *_: object, model: nn.Module, **__: object) -> None:
-        self.gradients = {
-            name: parameter.grad.clone()
-            for name, parameter in model.named_parameters()
-            if parameter.grad is not None
-        }
-
-
 @pytest.fixture(scope="session")
 def first_step() -> Callable[[Config], FirstStep]:
     """Train one step and say what happened."""
-
-    def run(config: Config) -> FirstStep:
-        keeper = GradientKeeper()
-        trainer = build_trainer(config, callbacks=[keeper])
-        trainer.train()
-        return FirstStep(row=trainer.state.log_history[0], gradients=keeper.gradients)
-
-    return run
+    return take_first_step

@@ -1,13 +1,25 @@
+import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import get_args
 
 import pytest
 import torch
 from torch import nn
+from transformers import get_scheduler
 
 from coordexp.config.schema import Config
+from coordexp.config.training import Scheduler
 from coordexp.errors import InputError
-from coordexp.training.optimizer import group_parameters, parameter_groups
+from coordexp.training.optimizer import (
+    TABLE_NAME,
+    group_parameters,
+    ignored_rates,
+    optimizer_table,
+    parameter_groups,
+    table_text,
+    write_table,
+)
 
 MakeConfig = Callable[..., Config]
 RATES = {"learning_rate": 1e-4, "vit_lr": 2e-5, "aligner_lr": 3e-5, "weight_decay": 0.1}
@@ -94,3 +106,115 @@ def test_a_table_of_the_head_that_is_not_expected_does_not_pass_for_language(
 ) -> None:
     with pytest.raises(InputError, match=r"coord_offset_adapter.* belongs to no group"):
         table(make_config(tmp_path), TIED | {HEAD: 2})
+
+
+def test_without_offsets_the_groups_are_the_same_less_the_offsets(
+    make_config: MakeConfig, tmp_path: Path
+) -> None:
+    with_offsets = parameter_groups(make_config(tmp_path, training=RATES))
+    without = parameter_groups(
+        make_config(
+            tmp_path,
+            training=RATES | {"optimizer": "multimodal"},
+            custom={"coord_offset": {"enabled": False}},
+        )
+    )
+    assert [group.name for group in with_offsets] == [
+        "coord_embed",
+        *(group.name for group in without),
+    ]
+    assert with_offsets[1:] == without
+
+
+def test_an_offset_table_without_its_group_is_an_error(
+    make_config: MakeConfig, tmp_path: Path
+) -> None:
+    config = make_config(
+        tmp_path,
+        training={"optimizer": "multimodal"},
+        custom={"coord_offset": {"enabled": False}},
+    )
+    with pytest.raises(InputError, match=r"coord_offset_adapter.* belongs to no group"):
+        table(config, TIED)
+
+
+def test_the_first_group_that_matches_takes_a_parameter(
+    make_config: MakeConfig, tmp_path: Path
+) -> None:
+    """The offsets lie below the language model, the merger below the vision tower."""
+    model = module_with(TIED | {HEAD: 2})
+    offset = {"enabled": True, "tie_head": False}
+    groups = parameter_groups(make_config(tmp_path, custom={"coord_offset": offset}))
+    places: dict[str, list[str]] = {}
+    names = {id(parameter): name for name, parameter in model.named_parameters()}
+    for row in group_parameters(model, groups):
+        places.setdefault(str(row["name"]), []).extend(names[id(p)] for p in row["params"])  # type: ignore[attr-defined]
+    assert sum(map(len, places.values())) == len(names)
+    assert places["coord_embed"] == [name for name in TIED if "embed_tokens" in name]
+    assert places["coord_head"] == [HEAD]
+    assert all("merger" in name for name in places["aligner"])
+
+
+# --- the table ---
+
+
+def test_the_table_says_who_learns_and_how_fast(make_config: MakeConfig, tmp_path: Path) -> None:
+    model = module_with(TIED)
+    rows = optimizer_table(model, parameter_groups(make_config(tmp_path, training=RATES)))
+    # Matrices here have four numbers, vectors two.
+    assert table_text(rows).splitlines() == [
+        "group          rate  decay  tensors  parameters",
+        "coord_embed   0.005      0        1           4",
+        "aligner       3e-05    0.1        2           8",
+        "vision        2e-05    0.1        1           4",
+        "language     0.0001    0.1        1           4",
+        "language     0.0001      0        1           2",
+    ]
+    write_table(rows, tmp_path)
+    written = json.loads((tmp_path / TABLE_NAME).read_text())
+    assert written[0] == {
+        "group": "coord_embed",
+        "lr": 5e-3,
+        "weight_decay": 0.0,
+        "tensors": 1,
+        "parameters": 4,
+    }
+    assert sum(row["parameters"] for row in written) == sum(
+        parameter.numel() for parameter in model.parameters()
+    )
+
+
+def test_rates_that_drive_nothing_are_named(make_config: MakeConfig, tmp_path: Path) -> None:
+    assert ignored_rates(make_config(tmp_path, training=RATES)) == ()
+    config = make_config(
+        tmp_path,
+        training=RATES,
+        tuner={"freeze_vit": True, "freeze_aligner": True},
+        custom={"coord_offset": {"enabled": True, "tie_head": True, "head_lr": 1e-3}},
+    )
+    assert [note.split(" is ignored")[0] for note in ignored_rates(config)] == [
+        "custom.coord_offset.head_lr",
+        "training.vit_lr",
+        "training.aligner_lr",
+    ]
+    assert "coord_head" not in {group.name for group in parameter_groups(config)}
+    two = make_config(tmp_path, custom={"coord_offset": {"enabled": True, "tie_head": False}})
+    assert ignored_rates(two) == ()
+
+
+@pytest.mark.parametrize("kind", get_args(Scheduler))
+def test_schedules_keep_each_group_s_ratio(
+    make_config: MakeConfig, tmp_path: Path, kind: str
+) -> None:
+    groups = group_parameters(
+        module_with(TIED), parameter_groups(make_config(tmp_path, training=RATES))
+    )
+    peak = torch.tensor([row["lr"] for row in groups])
+    optimizer = torch.optim.AdamW(groups, lr=1e-4)
+    scheduler = get_scheduler(kind, optimizer, num_warmup_steps=3, num_training_steps=10)
+    for _ in range(9):
+        optimizer.step()
+        scheduler.step()
+        rates = torch.tensor([group["lr"] for group in optimizer.param_groups])
+        assert rates[0] > 0
+        torch.testing.assert_close(rates / rates[0], peak / peak[0])

@@ -85,12 +85,14 @@ def test_the_log_holds_every_step_and_the_evaluation(run: Path) -> None:
     )
 
 
-def test_a_directory_that_holds_something_is_refused(
+def test_a_directory_that_holds_something_else_is_refused(
     run: Path, make_config: MakeConfig, tmp_path: Path
 ) -> None:
-    with pytest.raises(InputError, match="holds something already"):
+    with pytest.raises(InputError, match="holds a run of another configuration"):
         train(make_config(run))
     (tmp_path / "file").touch()
+    with pytest.raises(InputError, match=r"no run of coordexp train \(no config\.yaml\)"):
+        train(make_config(tmp_path))
     with pytest.raises(InputError, match="is a file"):
         train(make_config(tmp_path / "file"))
 
@@ -180,7 +182,8 @@ def test_a_model_trained_as_a_whole_is_used_as_it_is(
     with pytest.raises(CheckpointError, match=r"trained with tuner\.train_type: full"):
         merge_checkpoint(saved, tmp_path / "merged", overwrite=False)
     out = tmp_path / "p.jsonl"
-    assert predict_file(load_predictor(saved), scenes, out, batch_size=6, max_new_tokens=2) == 6
+    summary = predict_file(load_predictor(saved), scenes, out, batch_size=6, max_new_tokens=2)
+    assert summary.lines == 6
 
 
 def test_an_over_long_example_leaves_nothing_behind(

@@ -1,21 +1,30 @@
 """From a configuration to the objects of a run."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import cast
 
 import torch
 from peft import LoraConfig, PeftModel
+from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, TrainingArguments
+from transformers.utils.import_utils import is_flash_attn_2_available
 
 from coordexp.config.schema import Config
 from coordexp.coord_tokens.vocab import CoordVocab, check_ids
 from coordexp.errors import CheckpointError, InputError
 from coordexp.model.adapters import install_lora, lora_target_pattern
 from coordexp.model.card import WeightsCard, load_weights_card
-from coordexp.model.coord_offset import install_coord_offset_adapter
-from coordexp.model.fingerprint import rows_fingerprint, tokenizer_fingerprint
+from coordexp.model.coord_offset import (
+    ADAPTER_NAME,
+    find_offset_head,
+    install_coord_offset_adapter,
+    reattach_coord_offset_hooks,
+)
+from coordexp.model.fingerprint import rows_fingerprint, stored_rows, tokenizer_fingerprint
 from coordexp.model.load import (
-    coord_rows,
+    Attention,
     load_base,
     load_checkpoint,
     load_coord_vocab,
@@ -82,8 +91,15 @@ def build_vocab(config: Config) -> CoordVocab | None:
 
 
 def build_objective(config: Config, vocab: CoordVocab | None) -> Objective:
-    """Return the stage-1 objective."""
-    block = config.custom.coord_soft_ce_w1
+    """Return the stage-1 objective.
+
+    Raises:
+        InputError: If its backend cannot run here.
+    """
+    block, training = config.custom.coord_soft_ce_w1, config.training
+    here = torch.cuda.is_available() and not training.use_cpu
+    if training.objective_backend == "triton" and not here:
+        raise InputError("training.objective_backend: triton needs a CUDA device; use auto")
     return Objective(
         coord_ids=range(0) if vocab is None else vocab.ids,
         weights=CoordWeights(
@@ -99,7 +115,7 @@ def build_objective(config: Config, vocab: CoordVocab | None) -> Objective:
             w1_unit=block.w1_unit,
             w1_target=block.w1_target,
         ),
-        backend=config.training.objective_backend,
+        backend=training.objective_backend,
     )
 
 
@@ -117,23 +133,14 @@ def build_learner(
     base = base_model(model)
     # Generation's cache would make packed and padded attention differ, and costs memory.
     base.config.text_config.use_cache = False
-    return Learner(model=model, card=_card(config, base, vocab, tokenizer))
+    return Learner(model=model, card=_card(config, vocab, tokenizer))
 
 
 def build_arguments(config: Config, *, world_size: int) -> TrainingArguments:
     """Return transformers' arguments of the run."""
     training = config.training
-    passed_on = training.model_dump(
-        exclude={
-            "effective_batch_size",
-            "gradient_accumulation_steps",
-            "vit_lr",
-            "aligner_lr",
-            "optimizer",
-            "objective_backend",
-            "global_max_length",
-        }
-    )
+    theirs = {field.name for field in fields(TrainingArguments)} - {"gradient_accumulation_steps"}
+    passed_on = training.model_dump(include=theirs)
     passed_on["report_to"] = (
         list(training.report_to) if isinstance(training.report_to, tuple) else training.report_to
     )
@@ -142,7 +149,7 @@ def build_arguments(config: Config, *, world_size: int) -> TrainingArguments:
         gradient_accumulation_steps=training.accumulation_steps(world_size=world_size),
         gradient_checkpointing_kwargs={"use_reentrant": False},
         deepspeed=None if config.deepspeed is None else str(config.deepspeed),
-        # Every example has a picture and an answer: each step uses every parameter that learns.
+        # Every batch has a picture, a blank one if need be: all that learns takes part in a step.
         ddp_find_unused_parameters=False,
         remove_unused_columns=False,
         label_names=["labels"],
@@ -154,6 +161,19 @@ def build_arguments(config: Config, *, world_size: int) -> TrainingArguments:
     )
 
 
+def attention_of(config: Config) -> Attention:
+    """Return the attention kernels of a run: for packs flash attention, wherever it can run.
+
+    It computes each example of a pack alone, where SDPA computes the masked blocks too.
+    """
+    block, training = config.model, config.training
+    if block.attn_implementation != "auto":
+        return block.attn_implementation
+    half = training.bf16 or training.fp16 or block.dtype in ("bfloat16", "float16")
+    here = torch.cuda.is_available() and not training.use_cpu and is_flash_attn_2_available()
+    return "flash_attention_2" if training.packing and half and here else "sdpa"
+
+
 def _resumed(config: Config) -> PeftModel:
     block, path = config.model, config.tuner.resume_adapter
     if path is None:
@@ -163,7 +183,7 @@ def _resumed(config: Config) -> PeftModel:
         block.path,
         path,
         dtype=block.dtype,
-        attn_implementation=block.attn_implementation,
+        attn_implementation=attention_of(config),
         trainable=True,
     )
 
@@ -199,7 +219,7 @@ def _check_make(config: Config, path: Path) -> None:
 
 def _fresh(config: Config, vocab: CoordVocab | None) -> TrainedModel:
     block, offset = config.model, config.custom.coord_offset
-    base = load_base(block.path, dtype=block.dtype, attn_implementation=block.attn_implementation)
+    base = load_base(block.path, dtype=block.dtype, attn_implementation=attention_of(config))
     if vocab is not None:
         _check_size(config, base, vocab)
     if offset.enabled and vocab is not None:
@@ -214,7 +234,7 @@ def _fresh(config: Config, vocab: CoordVocab | None) -> TrainedModel:
 
 
 def _check_size(config: Config, base: PreTrainedModel, vocab: CoordVocab) -> None:
-    rows = len(coord_rows(base, 0, vocab.ids.stop))
+    rows = len(cast(Tensor, base.get_input_embeddings().weight))
     if vocab.ids.stop > rows:
         raise CheckpointError(
             f"{config.model.path}: the model has {rows} rows, coord ids reach {vocab.ids.stop - 1}"
@@ -225,8 +245,7 @@ def _tuned(config: Config, base: PreTrainedModel) -> TrainedModel:
     tuner = config.tuner
     towers, leaves = _lora_places(config)
     if tuner.train_type == "full":
-        for name, parameter in base.named_parameters():
-            parameter.requires_grad_(tower_of(name) in towers)
+        _choose_what_learns(base, towers)
         return base
     return install_lora(
         base,
@@ -237,6 +256,18 @@ def _tuned(config: Config, base: PreTrainedModel) -> TrainedModel:
         dropout=tuner.lora_dropout,
         use_dora=tuner.use_dora,
     )
+
+
+def _choose_what_learns(base: PreTrainedModel, towers: Sequence[Tower]) -> None:
+    """Let whole towers learn; of a vocabulary with offsets, only these."""
+    head = find_offset_head(base)
+    frozen = () if head is None else (head.weight, head.embedding.weight)
+    for name, parameter in base.named_parameters():
+        is_vocabulary = any(parameter is table for table in frozen)
+        learns = ADAPTER_NAME in name or (tower_of(name) in towers and not is_vocabulary)
+        parameter.requires_grad_(learns)
+    if head is not None:
+        reattach_coord_offset_hooks(base)
 
 
 def _lora_places(config: Config) -> tuple[list[Tower], tuple[str, ...] | None]:
@@ -251,19 +282,19 @@ def _lora_places(config: Config) -> tuple[list[Tower], tuple[str, ...] | None]:
 
 
 def _card(
-    config: Config,
-    base: PreTrainedModel,
-    vocab: CoordVocab | None,
-    tokenizer: PreTrainedTokenizerBase,
+    config: Config, vocab: CoordVocab | None, tokenizer: PreTrainedTokenizerBase
 ) -> WeightsCard:
     offset = config.custom.coord_offset
+    fingerprint = tokenizer_fingerprint(tokenizer)
     ids = None if vocab is None else (vocab.ids[0], vocab.ids[-1])
-    whole = config.tuner.train_type == "full"
+    if config.tuner.train_type == "full":  # needs no base; its coord rows have the offsets in them
+        return WeightsCard(
+            base=None, tokenizer=fingerprint, coord_ids=ids, coord_rows=None, tie_head=None
+        )
     return WeightsCard(
-        # A model trained as a whole needs no base; `coord_rows` says what offsets were added to.
-        base=None if whole else str(config.model.path.resolve()),
-        tokenizer=tokenizer_fingerprint(tokenizer),
+        base=str(config.model.path.resolve()),
+        tokenizer=fingerprint,
         coord_ids=ids,
-        coord_rows=None if whole or ids is None else rows_fingerprint(coord_rows(base, *ids)),
+        coord_rows=None if ids is None else rows_fingerprint(stored_rows(config.model.path, ids)),
         tie_head=offset.tie_head if offset.enabled else None,
     )

@@ -12,7 +12,7 @@
 | `coord_diag/enabled` | 1 where there are any, else 0, and then no other `coord_diag/*` |
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 
 import torch
@@ -57,6 +57,14 @@ class LossWindow:
         values = reduce(torch.stack([self._sums[name] for name in names])).tolist()
         self._sums = {}
         return self._figures(dict(zip(names, values, strict=True)))
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """Return the sums, of this rank."""
+        return dict(self._sums)
+
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        """Go on from the sums of a checkpoint."""
+        self._sums = dict(state)
 
     def _figures(self, sums: dict[str, float]) -> dict[str, float]:
         n_text, n_coord = sums["n_text"], sums["n_coord"]

@@ -4,16 +4,21 @@ First match wins; a group that matches nothing, or a trainable parameter that ma
 an error.
 """
 
+import json
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from pathlib import Path
 
 from torch import nn
 
 from coordexp.config.schema import Config
 from coordexp.errors import InputError
+from coordexp.files import write_text
 from coordexp.model.coord_offset import ADAPTER_NAME
 from coordexp.model.towers import TOWERS
+
+TABLE_NAME = "optimizer_groups.json"
 
 COORD_EMBED = re.compile(rf"(^|\.)embed_tokens\.(.*\.)?{ADAPTER_NAME}\.")
 COORD_HEAD = re.compile(rf"(^|\.)lm_head\.(.*\.)?{ADAPTER_NAME}\.")
@@ -21,7 +26,7 @@ COORD_HEAD = re.compile(rf"(^|\.)lm_head\.(.*\.)?{ADAPTER_NAME}\.")
 
 @dataclass(frozen=True, slots=True)
 class ParameterGroup:
-    """One row of the optimizer's table.
+    """A part of the model with its own rate.
 
     Args:
         name: `coord_embed`, `coord_head`, `vision`, `aligner` or `language`.
@@ -34,6 +39,25 @@ class ParameterGroup:
     pattern: re.Pattern[str]
     lr: float
     weight_decay: float
+
+
+@dataclass(frozen=True, slots=True)
+class OptimizerRow:
+    """One row of the resolved table.
+
+    Args:
+        group: Name of the `ParameterGroup`.
+        lr: Peak learning rate.
+        weight_decay: Of these parameters.
+        tensors: How many there are.
+        parameters: How many numbers they hold.
+    """
+
+    group: str
+    lr: float
+    weight_decay: float
+    tensors: int
+    parameters: int
 
 
 def parameter_groups(config: Config) -> tuple[ParameterGroup, ...]:
@@ -66,12 +90,46 @@ def _beside_offsets(pattern: re.Pattern[str]) -> re.Pattern[str]:
     return re.compile(rf"^(?!.*\b{ADAPTER_NAME}\.).*(?:{pattern.pattern})")
 
 
+def ignored_rates(config: Config) -> tuple[str, ...]:
+    """Return what to say of rates that are set and have nothing to drive."""
+    training, tuner, offset = config.training, config.tuner, config.custom.coord_offset
+    notes = {
+        "custom.coord_offset.head_lr is ignored: with tie_head: true one table serves embedding "
+        "and head, and embed_lr is its rate": offset.tie_head and offset.head_lr is not None,
+        "training.vit_lr is ignored: tuner.freeze_vit is true": tuner.freeze_vit
+        and training.vit_lr is not None,
+        "training.aligner_lr is ignored: tuner.freeze_aligner is true": tuner.freeze_aligner
+        and training.aligner_lr is not None,
+    }
+    return tuple(note for note, holds in notes.items() if holds)
+
+
 def group_parameters(model: nn.Module, groups: Sequence[ParameterGroup]) -> list[dict[str, object]]:
     """Return torch's parameter groups of a model's trainable parameters.
 
     Raises:
         InputError: If a trainable parameter matches no group, or a group matches none.
     """
+    return [
+        {
+            "params": row.members,
+            "lr": row.lr,
+            "weight_decay": row.weight_decay,
+            "name": row.name,
+        }
+        for row in _rows(model, groups)
+    ]
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    name: str
+    lr: float
+    weight_decay: float
+    members: list[nn.Parameter]
+
+
+def _rows(model: nn.Module, groups: Sequence[ParameterGroup]) -> list[_Row]:
     matched: dict[str, list[nn.Parameter]] = {group.name: [] for group in groups}
     for name, parameter in model.named_parameters():
         if not parameter.requires_grad:
@@ -80,7 +138,7 @@ def group_parameters(model: nn.Module, groups: Sequence[ParameterGroup]) -> list
         if home is None:
             raise InputError(f"optimizer: the trainable parameter {name} belongs to no group")
         matched[home.name].append(parameter)
-    rows: list[dict[str, object]] = []
+    rows = []
     for group in groups:
         members = matched[group.name]
         if not members:
@@ -90,9 +148,49 @@ def group_parameters(model: nn.Module, groups: Sequence[ParameterGroup]) -> list
             )
         matrices = [parameter for parameter in members if parameter.ndim > 1]
         vectors = [parameter for parameter in members if parameter.ndim <= 1]
-        shared = {"lr": group.lr, "name": group.name}
         if matrices:
-            rows.append({"params": matrices, "weight_decay": group.weight_decay, **shared})
+            rows.append(_Row(group.name, group.lr, group.weight_decay, matrices))
         if vectors:
-            rows.append({"params": vectors, "weight_decay": 0.0, **shared})
+            rows.append(_Row(group.name, group.lr, 0.0, vectors))
     return rows
+
+
+def optimizer_table(model: nn.Module, groups: Sequence[ParameterGroup]) -> list[OptimizerRow]:
+    """Return what the optimizer of a model is made of, in the order of its groups.
+
+    Raises:
+        InputError: As `group_parameters` does.
+    """
+    return [
+        OptimizerRow(
+            group=row.name,
+            lr=row.lr,
+            weight_decay=row.weight_decay,
+            tensors=len(row.members),
+            parameters=sum(parameter.numel() for parameter in row.members),
+        )
+        for row in _rows(model, groups)
+    ]
+
+
+def table_text(rows: Sequence[OptimizerRow]) -> str:
+    """Return the table for people."""
+    lines = [("group", "rate", "decay", "tensors", "parameters")]
+    lines += [
+        (row.group, f"{row.lr:g}", f"{row.weight_decay:g}", str(row.tensors), f"{row.parameters:,}")
+        for row in rows
+    ]
+    widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
+    return "\n".join(
+        "  ".join(
+            cell.rjust(width) if column else cell.ljust(width)
+            for column, (cell, width) in enumerate(zip(line, widths, strict=True))
+        ).rstrip()
+        for line in lines
+    )
+
+
+def write_table(rows: Sequence[OptimizerRow], directory: Path) -> None:
+    """Write the table for programs, `optimizer_groups.json`."""
+    text = json.dumps([asdict(row) for row in rows], indent=2) + "\n"
+    write_text(directory / TABLE_NAME, text)

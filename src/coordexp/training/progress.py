@@ -1,13 +1,20 @@
-"""A progress bar with the loss beside it, and the log as JSONL."""
+"""A progress bar with the loss beside it, the log as JSONL, and TensorBoard's of a resumed run."""
 
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers.integrations.integration_utils import TensorBoardCallback
 from typing_extensions import override
 
+from coordexp.files import write_text
+from coordexp.training.checkpoint import disk_errors
+
+TENSORBOARD_NAME = "tensorboard"
 LOG_NAME = "train_log.jsonl"
 
 
@@ -55,15 +62,69 @@ class ProgressBar(TrainerCallback):
 
 
 class JsonlLog(TrainerCallback):
-    """Appends every logged row to `train_log.jsonl`."""
+    """Appends every logged row to `train_log.jsonl`, and takes back what a resumed run repeats."""
 
     def __init__(self, directory: Path) -> None:
+        self._directory = directory
         self._path = directory / LOG_NAME
+
+    @override
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: object
+    ) -> None:
+        if state.is_world_process_zero:
+            restore_log(self._path, state.log_history)
 
     @override
     def on_log(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: object
     ) -> None:
         if state.is_world_process_zero:
-            with self._path.open("a", encoding="utf-8") as file:
+            with (
+                disk_errors(self._directory, LOG_NAME),
+                self._path.open("a", encoding="utf-8") as file,
+            ):
                 file.write(json.dumps(state.log_history[-1]) + "\n")
+
+
+def restore_log(path: Path, rows: Sequence[Mapping[str, object]]) -> None:
+    """Cut a log back to the rows that a checkpoint knows; write them where they are not there.
+
+    The file's own lines are kept where they say the same, because their keys are in the order in
+    which they were logged.
+    """
+    lines = path.read_text(encoding="utf-8").splitlines(keepends=True) if path.exists() else []
+    known = lines[: len(rows)] + [""] * (len(rows) - len(lines))
+    kept = [
+        line if line.endswith("\n") and _says(line, row) else json.dumps(row) + "\n"
+        for line, row in zip(known, rows, strict=True)
+    ]
+    if kept != lines:
+        write_text(path, "".join(kept))
+
+
+def _says(line: str, row: Mapping[str, object]) -> bool:
+    try:
+        value = json.loads(line)
+    except ValueError:
+        return False
+    return json.dumps(value, sort_keys=True) == json.dumps(row, sort_keys=True)  # NaN included
+
+
+class TensorBoardLog(TensorBoardCallback):
+    """Keeps TensorBoard's files of a run in one folder, and hides the steps that are repeated."""
+
+    @override
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        if not state.is_world_process_zero:
+            return
+        if self.logging_dir is None:  # the environment has not named another
+            self.logging_dir = str(Path(args.output_dir or ".") / TENSORBOARD_NAME)
+        started = state.global_step > 0
+        self.tb_writer = self._SummaryWriter(
+            log_dir=self.logging_dir, purge_step=state.global_step + 1 if started else 0
+        )
+        if not started:
+            super().on_train_begin(args, state, control, **kwargs)  # type: ignore[no-untyped-call]

@@ -1,26 +1,27 @@
 """One training run, from a configuration to a checkpoint.
 
 `training.output_dir` holds in the end the weights, the tokenizer, `coordexp.json` and the resolved
-`config.yaml`; `train_log.jsonl` and the tracker's files lie beside them. The weights are an adapter
-that belongs to its base (`tuner.train_type: lora`), to be merged by `coordexp merge`, or a whole
-model (`full`), which is used as it is and needs no merging.
+`config.yaml`; `train_log.jsonl` and the tracker's files lie beside them. A run that was killed goes
+on when it is started again (`coordexp.training.output`, `resume`, `checkpoint`). The weights are an
+adapter that belongs to its base (`tuner.train_type: lora`), to be merged by `coordexp merge`, or a
+whole model (`full`), which is used as it is and needs no merging.
 """
 
+import logging
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
 from transformers import PrinterCallback, TrainerCallback, set_seed
+from transformers.integrations.integration_utils import TensorBoardCallback
 
 from coordexp.config.load import dump_config
-from coordexp.config.schema import Config
-from coordexp.data.jsonl import RecordFile
-from coordexp.errors import InputError
+from coordexp.config.schema import Config, MixPart
+from coordexp.errors import CoordExpError, InputError
 from coordexp.files import copy_missing_files, write_text
 from coordexp.model.card import WeightsCard, write_card
-from coordexp.rendering.collate import Collator
-from coordexp.rendering.encode import Encoder
 from coordexp.rendering.style import RenderingStyle, style_to_json
 from coordexp.training.build import (
     build_arguments,
@@ -30,10 +31,28 @@ from coordexp.training.build import (
     build_style,
     build_vocab,
 )
-from coordexp.training.dataset import RecordDataset, check_records
-from coordexp.training.optimizer import group_parameters, parameter_groups
-from coordexp.training.progress import JsonlLog, ProgressBar
+from coordexp.training.build_feed import build_feed, training_collator
+from coordexp.training.checkpoint import disk_errors
+from coordexp.training.optimizer import (
+    TABLE_NAME,
+    group_parameters,
+    ignored_rates,
+    parameter_groups,
+    table_text,
+    write_table,
+)
+from coordexp.training.output import (
+    CONFIG_NAME,
+    Start,
+    check_unclaimed,
+    claimed,
+    find_start,
+    mark_output,
+)
+from coordexp.training.progress import JsonlLog, ProgressBar, TensorBoardLog
 from coordexp.training.trainer import CoordTrainer, check_arguments
+
+logger = logging.getLogger(__name__)
 
 # Of a base: what a whole model needs beside its weights, its configuration and its tokenizer.
 PROCESSOR_FILES = (
@@ -45,45 +64,94 @@ PROCESSOR_FILES = (
 )
 
 
-def train(config: Config) -> Path:
-    """Train and return the checkpoint's directory.
+def train(config: Config, *, say: Callable[[str], None] = logger.info) -> Path:
+    """Train, or go on with a run that was killed, and return the output directory.
 
     Configuration, base, records and pictures are checked before anything is written.
 
+    Args:
+        config: Of the run.
+        say: Takes what the user should know: that a run goes on, or is finished already.
+
     Raises:
-        InputError: If something of it is wrong, or the output directory holds a run already.
-        CoordExpError: If the loss stops being finite.
+        InputError: If something of it is wrong, or the output directory holds something else.
+        CoordExpError: If the loss stops being finite, or the disk does not take what is written.
     """
     output_dir = config.training.output_dir
+    start = find_start(config, world_size=world_size())
+    if start.finished:
+        _tell(start, output_dir, say)
+        return output_dir
+    if is_first_rank():
+        check_unclaimed(output_dir)  # before a large model is loaded
     bar = ProgressBar()
     trainer = build_trainer(config, callbacks=[JsonlLog(output_dir), bar])
+    with ExitStack() as stack:
+        stack.callback(bar.stop)
+        if trainer.is_world_process_zero():
+            stack.enter_context(claimed(output_dir))
+            if find_start(config, world_size=world_size()) != start:
+                raise CoordExpError(f"{output_dir}: another process has just been there")
+            mark_output(config)
+            _tell(start, output_dir, say)
+            _show_optimizer(trainer, config, say)
+        trainer.accelerator.wait_for_everyone()
+        _train_and_save(trainer, start, output_dir)
+    return output_dir
+
+
+def _train_and_save(trainer: CoordTrainer, start: Start, output_dir: Path) -> None:
     try:
-        trainer.train()
-        trainer.save_model(str(output_dir))
+        checkpoint = None if start.checkpoint is None else str(start.checkpoint)
+        trainer.train(resume_from_checkpoint=checkpoint)
+        trainer.save_final()
     except InputError:
         # A record that is too long, say: until the first step nothing here is worth keeping.
-        if trainer.state.global_step == 0 and trainer.is_world_process_zero():
+        if start.fresh and trainer.state.global_step == 0 and trainer.is_world_process_zero():
             shutil.rmtree(output_dir)
         raise
-    finally:
-        bar.stop()
-    return output_dir
+
+
+def _tell(start: Start, output_dir: Path, say: Callable[[str], None]) -> None:
+    words = start.words(output_dir)
+    if words and is_first_rank():
+        say(words)
+
+
+def _show_optimizer(trainer: CoordTrainer, config: Config, say: Callable[[str], None]) -> None:
+    """Say who learns and how fast, and keep it beside the run."""
+    rows = trainer.optimizer_rows()
+    for note in ignored_rates(config):
+        say(note)
+    say(table_text(rows))
+    with disk_errors(config.training.output_dir, TABLE_NAME):
+        write_table(rows, config.training.output_dir)
+
+
+def is_first_rank() -> bool:
+    """Return whether this process speaks for the run, before there is a trainer to ask."""
+    return os.environ.get("RANK", "0") == "0"
+
+
+def world_size() -> int:
+    """Return how many processes a launcher started for this run."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
 
 
 def build_trainer(config: Config, *, callbacks: Sequence[TrainerCallback]) -> CoordTrainer:
     """Return the trainer of a run, ready to start; its output directory exists then.
 
     Raises:
-        InputError: As `train` does.
+        InputError: As `train` does, but whatever the output directory holds.
     """
     training = config.training
-    _check_output(training.output_dir)
     vocab = build_vocab(config)
     style = build_style(config)
     encoder = build_encoder(config.model.path, style)
-    data = _dataset(config.data.train, config, encoder)
-    held_out = None if config.data.eval is None else _dataset(config.data.eval, config, encoder)
-    arguments = build_arguments(config, world_size=int(os.environ.get("WORLD_SIZE", "1")))
+    held_out = config.data.eval
+    train_feed = build_feed(config.data.parts, config, encoder, training=True)
+    eval_feed = held_out and build_feed([MixPart(path=held_out)], config, encoder, training=False)
+    arguments = build_arguments(config, world_size=world_size())
     check_arguments(arguments)
 
     set_seed(training.seed)
@@ -97,13 +165,9 @@ def build_trainer(config: Config, *, callbacks: Sequence[TrainerCallback]) -> Co
     trainer = CoordTrainer(
         model=learner.model,
         args=arguments,
-        train_dataset=data,
-        eval_dataset=held_out,
-        data_collator=Collator(
-            pad_id=encoder.tokenizer.pad_token_id,
-            image_token_id=encoder.image_token_id,
-            side="right",
-        ),
+        train_dataset=train_feed,
+        eval_dataset=eval_feed,
+        data_collator=training_collator(encoder),
         processing_class=encoder.tokenizer,
         callbacks=list(callbacks),
         objective=build_objective(config, vocab),
@@ -111,35 +175,17 @@ def build_trainer(config: Config, *, callbacks: Sequence[TrainerCallback]) -> Co
         write_extras=write_extras,
     )
     trainer.remove_callback(PrinterCallback)
+    if trainer.pop_callback(TensorBoardCallback) is not None:
+        trainer.add_callback(TensorBoardLog())  # type: ignore[no-untyped-call]
     return trainer
-
-
-def _dataset(path: Path, config: Config, encoder: Encoder) -> RecordDataset:
-    records = RecordFile(path, config.custom.coord_tokens.alphabet.to_alphabet())
-    check_records(records)
-    return RecordDataset(
-        records,
-        encoder,
-        seed=config.training.seed,
-        max_length=config.training.global_max_length,
-    )
 
 
 def _write_extras(
     directory: Path, config: Config, style: RenderingStyle, card: WeightsCard
 ) -> None:
     write_card(directory, style=style_to_json(style), weights=card)
-    write_text(directory / "config.yaml", dump_config(config))
+    write_text(directory / CONFIG_NAME, dump_config(config))
     if card.base is None:
         copy_missing_files(
             config.model.path, directory, wanted=lambda path: path.name in PROCESSOR_FILES
-        )
-
-
-def _check_output(directory: Path) -> None:
-    if directory.exists() and not directory.is_dir():
-        raise InputError(f"training.output_dir: {directory} is a file")
-    if directory.is_dir() and any(directory.iterdir()):
-        raise InputError(
-            f"training.output_dir: {directory} holds something already; choose another or remove it"
         )

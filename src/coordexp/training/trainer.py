@@ -1,18 +1,16 @@
 """The thin layer over transformers' Trainer: the loss, the optimizer groups and the log are ours.
 
 Everything else, distribution, accumulation, checkpoints, trackers, is transformers' and
-accelerate's. Not covered yet: where the last batches of an epoch do not divide among the ranks,
-accelerate gives some records twice.
+accelerate's. Which records every step sees is the plan's (`coordexp.training.planned`).
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
 import torch
 from peft import PeftModel
-from safetensors import SafetensorError
 from torch import Tensor, nn
 from transformers import PretrainedConfig, PreTrainedModel, Trainer, TrainingArguments
 from transformers.trainer_utils import EvalLoopOutput
@@ -20,20 +18,35 @@ from typing_extensions import override
 
 from coordexp.errors import CoordExpError, InputError
 from coordexp.model.hidden_head import emitting_hidden_states, install_loss_head
+from coordexp.model.plain_weights import (
+    keeps_own_tables,
+    load_offset_tables,
+    plain_weights,
+    save_offset_tables,
+)
 from coordexp.objective import Stage1Output, StepCounts
 from coordexp.objective.masks import count_targets
 from coordexp.training.diagnostics import LossWindow, total_loss
+from coordexp.training.feed import RECORDS
 from coordexp.training.loss_function import Objective, Stage1LossFunction
-from coordexp.training.optimizer import ParameterGroup, group_parameters
+from coordexp.training.optimizer import (
+    OptimizerRow,
+    ParameterGroup,
+    group_parameters,
+    optimizer_table,
+)
+from coordexp.training.planned import PlannedTrainer
+from coordexp.training.resume import Resumable, ResumableTrainer
 
 
-class CoordSoftCEW1LossMixin(Trainer):
+class CoordSoftCEW1LossMixin(PlannedTrainer):
     """Gives any `transformers.Trainer` the stage-1 loss.
 
     Write `class MyTrainer(CoordSoftCEW1LossMixin, Trainer)`; `examples/plain_trainer.py` shows it
     at work. Text and coord terms are divided by the targets of the whole optimizer step, over
-    micro-batches and ranks, so that the gradient does not depend on how the records are split. An
-    evaluation gives losses and no logits: the head does not compute any.
+    micro-batches and ranks, so that the gradient does not depend on how the records are split. No
+    record comes twice in an epoch: a rank that has none left gets an empty batch. An evaluation
+    gives losses and no logits: the head does not compute any.
 
     Args:
         objective: The stage-1 objective; all other arguments are the Trainer's.
@@ -83,20 +96,24 @@ class CoordSoftCEW1LossMixin(Trainer):
         Raises:
             CoordExpError: If a term is not finite.
         """
+        # Packs need a call without a cache, whatever the model's configuration says.
+        seen = {name: value for name, value in inputs.items() if name != RECORDS}
+        call: dict[str, Any] = {**seen, "use_cache": False}
         with emitting_hidden_states(self._head):
             # transformers hands the counts through to the loss function unread, and multiplies the
             # loss by the number of ranks, over which the gradient is averaged afterwards.
             result = super().compute_loss(
                 model,
-                inputs,
+                call,
                 return_outputs=return_outputs,
                 num_items_in_batch=num_items_in_batch,  # type: ignore[arg-type]
             )
         output = self._loss_function.last
         if output is None:
             raise TypeError("the model did not call its loss function; were labels passed?")
-        check_finite(output)
-        (self._train_window if model.training else self._eval_window).add(output)
+        training = model.training
+        check_finite(output, lambda: self.places(inputs, training=training))
+        (self._train_window if training else self._eval_window).add(output)
         return result
 
     @override
@@ -136,8 +153,8 @@ class CoordSoftCEW1LossMixin(Trainer):
         return summed
 
 
-class CoordTrainer(CoordSoftCEW1LossMixin):
-    """Our own run: the mixin with optimizer groups, and what belongs beside every checkpoint.
+class CoordTrainer(CoordSoftCEW1LossMixin, ResumableTrainer):
+    """Our own run: the mixin with optimizer groups, and checkpoints that are whole.
 
     Args:
         groups: Of the optimizer.
@@ -166,20 +183,38 @@ class CoordTrainer(CoordSoftCEW1LossMixin):
             self.optimizer = kind(group_parameters(learner, self._groups), **arguments)
         return self.optimizer
 
+    def optimizer_rows(self) -> list[OptimizerRow]:
+        """Return the groups as they were resolved."""
+        return optimizer_table(base_model(self.model), self._groups)
+
+    @override
+    def resumables(self) -> dict[str, Resumable]:
+        """Return everything with a state of its own, the window of the loss terms included."""
+        return {**super().resumables(), "loss_window": self._train_window}
+
     @override
     def _save(
         self, output_dir: str | None = None, state_dict: dict[str, Any] | None = None
     ) -> None:
         directory = Path(output_dir or self.args.output_dir or ".")
-        with _as_loaded(base_model(self.accelerator.unwrap_model(self.model)).config):
-            try:
-                super()._save(str(directory), state_dict)
-            except SafetensorError as error:  # a full disk is not an OSError there
-                raise CoordExpError(
-                    f"{directory}: the weights cannot be written: {error}"
-                ) from None
+        model = self.accelerator.unwrap_model(self.model)
+        own_tables = keeps_own_tables(model)
+        plain = plain_weights(model, state_dict) if own_tables else nullcontext(state_dict)
+        with _as_loaded(base_model(model).config), plain as weights:
+            super()._save(str(directory), weights)
         if self.args.should_save:
+            if own_tables:
+                save_offset_tables(model, directory, state_dict)
             self._write_extras(directory)
+
+    @override
+    def _load_from_checkpoint(
+        self, resume_from_checkpoint: str, model: nn.Module | None = None
+    ) -> None:
+        super()._load_from_checkpoint(resume_from_checkpoint, model)
+        inner = self.accelerator.unwrap_model(model or self.model)
+        if keeps_own_tables(inner):
+            load_offset_tables(inner, Path(resume_from_checkpoint))
 
 
 def check_arguments(args: TrainingArguments) -> None:
@@ -223,15 +258,20 @@ def _as_loaded(config: PretrainedConfig) -> Iterator[None]:
         config.use_cache, config.text_config.use_cache = before
 
 
-def check_finite(output: Stage1Output) -> None:
+def check_finite(output: Stage1Output, places: Callable[[], Sequence[str]]) -> None:
     """Stop a run whose loss is lost.
 
+    Args:
+        output: Of one micro-batch.
+        places: Returns where its records stand.
+
     Raises:
-        CoordExpError: If the loss is not finite; it names the broken terms.
+        CoordExpError: If the loss is not finite; it names the broken terms and the records.
     """
     if torch.isfinite(output.loss):
         return
     broken = [name for name, value in output.sums.items() if not torch.isfinite(value)]
     raise CoordExpError(
-        f"the loss is not finite; broken terms: {', '.join(broken) or 'only their weighted sum'}"
+        f"the loss is not finite; broken terms: {', '.join(broken) or 'only their weighted sum'}; "
+        f"records: {', '.join(places()) or 'none'}"
     )
