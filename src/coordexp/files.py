@@ -33,11 +33,8 @@ def copy_missing_files(src: Path, dst: Path, *, wanted: Callable[[Path], bool]) 
             shutil.copyfile(path, dst / path.name)
 
 
-@contextmanager
-def whole_directory(path: Path, *, overwrite: bool) -> Iterator[Path]:
-    """Give a temporary directory that becomes `path` when the block ends.
-
-    When the block fails the temporary directory vanishes, and what was at `path` is untouched.
+def check_writable(path: Path, *, overwrite: bool) -> None:
+    """Check that `whole_directory` would take a path.
 
     Raises:
         InputError: If `path` is a file, or exists with something in it and `overwrite` is false.
@@ -48,6 +45,18 @@ def whole_directory(path: Path, *, overwrite: bool) -> Iterator[Path]:
         raise InputError(
             f"{path}: exists already; choose another place, remove it or pass --overwrite"
         )
+
+
+@contextmanager
+def whole_directory(path: Path, *, overwrite: bool) -> Iterator[Path]:
+    """Give a temporary directory that becomes `path` when the block ends.
+
+    When the block fails the temporary directory vanishes, and what was at `path` is untouched.
+
+    Raises:
+        InputError: If `path` is a file, or exists with something in it and `overwrite` is false.
+    """
+    check_writable(path, overwrite=overwrite)
     partial = path.with_name(path.name + ".partial")
     old = path.with_name(f"{path.name}.{os.getpid()}.old")
     shutil.rmtree(partial, ignore_errors=True)

@@ -16,21 +16,10 @@ from coordexp.model.load import (
     load_image_processor,
     load_tokenizer,
 )
-from tests.model.small import write_small_base
 
 
 def open_fp32(path: Path) -> PreTrainedModel:
     return load_base(path, dtype="float32", attn_implementation="sdpa")
-
-
-@pytest.fixture(scope="module")
-def bases(tiny_expanded: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[bool, Path]:
-    """A small expanded base, tied and untied."""
-    folder = tmp_path_factory.mktemp("bases")
-    return {
-        tied: write_small_base(folder / str(tied), tiny_expanded, rows=1408, tied=tied)
-        for tied in (True, False)
-    }
 
 
 @pytest.mark.parametrize("what", ["tokenizer", "processor", "base", "checkpoint", "vocab"])
@@ -71,6 +60,16 @@ def test_a_broken_base_is_refused(
         (broken / name).write_text(content)
     with pytest.raises(CheckpointError, match=message):
         open_fp32(broken)
+
+
+def test_a_quantised_base_is_refused(bases: dict[bool, Path], tmp_path: Path) -> None:
+    quantised = tmp_path / "quantised"
+    shutil.copytree(bases[True], quantised)
+    config = json.loads((quantised / "config.json").read_text())
+    config["quantization_config"] = {"quant_method": "bitsandbytes", "load_in_4bit": True}
+    (quantised / "config.json").write_text(json.dumps(config))
+    with pytest.raises(CheckpointError, match=r"quantised weights \(bitsandbytes\) .*QLoRA"):
+        open_fp32(quantised)
 
 
 def test_a_base_that_lacks_weights_is_refused(bases: dict[bool, Path], tmp_path: Path) -> None:

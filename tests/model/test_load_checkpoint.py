@@ -6,110 +6,27 @@ from pathlib import Path
 
 import pytest
 import torch
-from peft import PeftModel
 from safetensors.torch import load_file, save_file
-from transformers import PreTrainedModel
 
-from coordexp.coord_tokens.codec import SPEC_ALPHABET
 from coordexp.coord_tokens.vocab import CoordVocab
 from coordexp.errors import CheckpointError
-from coordexp.model.adapters import install_lora
-from coordexp.model.card import CARD_NAME, WeightsCard, load_weights_card, write_card
-from coordexp.model.coord_offset import (
-    ADAPTER_NAME,
-    find_offset_head,
-    install_coord_offset_adapter,
+from coordexp.model.card import CARD_NAME, load_weights_card, write_card
+from coordexp.model.coord_offset import ADAPTER_NAME, find_offset_head
+from coordexp.model.fingerprint import rows_fingerprint, stored_rows
+from coordexp.model.load import DTypeName, load_checkpoint, load_tokenizer
+from coordexp.model.tokenizer_files import add_tokens
+from tests.model.checkpoints import (
+    EMBED_TABLE,
+    HEAD_TABLE,
+    WEIGHTS,
+    make_adapted,
+    open_fp32,
+    save,
 )
-from coordexp.model.fingerprint import rows_fingerprint, tokenizer_fingerprint
-from coordexp.model.load import (
-    coord_rows,
-    load_base,
-    load_checkpoint,
-    load_coord_vocab,
-    load_tokenizer,
-)
-from tests.model.small import write_small_base
-from tests.model.test_coord_offset import logits_of, randomize
+from tests.model.test_coord_offset import logits_of
 
-ROWS = 1408
 # Tied base, one table for embedding and head, DoRA.
 FAST_CASES = {(True, True, True), (True, False, False), (False, False, True), (True, None, False)}
-WEIGHTS = "adapter_model.safetensors"
-EMBED_TABLE = "base_model.model.model.language_model.embed_tokens.coord_offset_adapter.rows"
-HEAD_TABLE = "base_model.model.lm_head.coord_offset_adapter.rows"
-
-
-@pytest.fixture(scope="module")
-def bases(tiny_expanded: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[bool, Path]:
-    """A small expanded base, tied and untied."""
-    folder = tmp_path_factory.mktemp("bases")
-    return {
-        tied: write_small_base(folder / str(tied), tiny_expanded, rows=ROWS, tied=tied)
-        for tied in (True, False)
-    }
-
-
-@pytest.fixture(scope="module")
-def vocab(tiny_expanded: Path) -> CoordVocab:
-    return load_coord_vocab(tiny_expanded, SPEC_ALPHABET)
-
-
-def randomize_lora(model: PeftModel) -> None:
-    generator = torch.Generator().manual_seed(2)
-    with torch.no_grad():
-        for name, parameter in model.named_parameters():
-            if "lora_" in name:
-                parameter.copy_(0.2 * torch.randn(parameter.shape, generator=generator))
-
-
-def open_fp32(path: Path) -> PreTrainedModel:
-    return load_base(path, dtype="float32", attn_implementation="sdpa")
-
-
-def make_adapted(
-    base: Path,
-    vocab: CoordVocab,
-    *,
-    tie_head: bool | None,
-    use_dora: bool = False,
-    dtype: torch.dtype = torch.float32,
-) -> tuple[PeftModel, WeightsCard]:
-    model = open_fp32(base)
-    ids = (vocab.ids[0], vocab.ids[-1])
-    card = WeightsCard(
-        base=str(base),
-        tokenizer=tokenizer_fingerprint(load_tokenizer(base)),
-        coord_ids=ids,
-        coord_rows=rows_fingerprint(coord_rows(model, *ids)),
-        tie_head=tie_head,
-    )
-    if tie_head is not None:
-        install_coord_offset_adapter(model, coord_ids=vocab.ids, tie_head=tie_head, dtype=dtype)
-    adapted = install_lora(
-        model,
-        towers=("language",),
-        leaves=None,
-        rank=2,
-        alpha=4,
-        dropout=0.0,
-        use_dora=use_dora,
-    )
-    randomize(adapted)
-    randomize_lora(adapted)
-    return adapted.eval(), card
-
-
-def save(model: PeftModel, card: WeightsCard, path: Path) -> Path:
-    model.save_pretrained(path)
-    write_card(path, style={}, weights=card)
-    return path
-
-
-@pytest.fixture
-def saved(bases: dict[bool, Path], vocab: CoordVocab, tmp_path: Path) -> Path:
-    """A checkpoint of the tied base, one table, LoRA."""
-    model, card = make_adapted(bases[True], vocab, tie_head=True)
-    return save(model, card, tmp_path / "saved")
 
 
 # --- round trip ---
@@ -180,16 +97,32 @@ def test_tables_come_back_in_the_dtype_they_were_trained_in(
     assert torch.equal(head.offsets(), load_file(path / WEIGHTS)[EMBED_TABLE])
 
 
-def test_offsets_alone_can_be_trained_on_a_bf16_base(
-    bases: dict[bool, Path], saved: Path, vocab: CoordVocab
+@pytest.mark.parametrize("stored", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16"])
+def test_a_base_may_run_in_any_dtype(
+    bases: dict[bool, Path],
+    saved: Path,
+    vocab: CoordVocab,
+    tmp_path: Path,
+    stored: torch.dtype,
+    dtype: DTypeName,
 ) -> None:
-    """The fingerprint of the rows does not depend on the dtype that the base is loaded in."""
-    restored = load_checkpoint(bases[True], saved, dtype="bfloat16")
+    """It is the rows on the disk that are compared."""
+    base = tmp_path / "base"
+    shutil.copytree(bases[True], base)
+    weights = {
+        name: tensor.to(stored) for name, tensor in load_file(base / "model.safetensors").items()
+    }
+    save_file(weights, base / "model.safetensors", metadata={"format": "pt"})
+    rows = rows_fingerprint(stored_rows(base, (vocab.ids[0], vocab.ids[-1])))
+    write_card(saved, style={}, weights=replace(load_weights_card(saved), coord_rows=rows))
+    restored = load_checkpoint(base, saved, dtype=dtype)
     head = find_offset_head(restored)
     assert head is not None
-    assert head.weight.dtype == torch.bfloat16
+    assert head.weight.dtype == getattr(torch, dtype)
     assert head.offsets().dtype == torch.float32
-    assert logits_of(restored, torch.tensor([[1, vocab.ids[0]]])).dtype == torch.bfloat16
+    tokens = torch.tensor([[1, vocab.ids[0]]])
+    assert logits_of(restored, tokens).dtype == getattr(torch, dtype)
 
 
 # --- what must not be put together ---
@@ -213,15 +146,49 @@ def test_a_base_with_other_coord_rows_is_refused(
         load_checkpoint(other, saved, dtype="float32")
 
 
+def test_a_base_with_another_head_is_refused(
+    bases: dict[bool, Path], vocab: CoordVocab, tmp_path: Path
+) -> None:
+    """Offsets are added to the head's rows too."""
+    model, card = make_adapted(bases[False], vocab, tie_head=True)
+    path = save(model, card, tmp_path / "saved")
+    other = tmp_path / "other"
+    shutil.copytree(bases[False], other)
+    tensors = load_file(other / "model.safetensors")
+    tensors["lm_head.weight"][vocab.ids[3], 0] += 1
+    save_file(tensors, other / "model.safetensors", metadata={"format": "pt"})
+    load_checkpoint(bases[False], path, dtype="float32")
+    with pytest.raises(CheckpointError, match="coord rows are not the ones"):
+        load_checkpoint(other, path, dtype="float32")
+
+
+def other_tokenizer(base: Path, dst: Path, files_from: Path) -> Path:
+    shutil.copytree(base, dst)
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        shutil.copyfile(files_from / name, dst / name)
+    return dst
+
+
 def test_another_tokenizer_is_refused(
     bases: dict[bool, Path], saved: Path, tiny_base: Path, tmp_path: Path
 ) -> None:
-    other = tmp_path / "other"
-    shutil.copytree(bases[True], other)
-    for name in ("tokenizer.json", "tokenizer_config.json"):
-        shutil.copyfile(tiny_base / name, other / name)
-    with pytest.raises(CheckpointError, match="another tokenizer"):
+    other = other_tokenizer(bases[True], tmp_path / "other", tiny_base)
+    with pytest.raises(CheckpointError, match=r"another tokenizer than .*saved was trained with$"):
         load_checkpoint(other, saved)
+
+
+def test_a_checkpoint_with_its_tokenizer_knows_what_differs(
+    bases: dict[bool, Path], saved: Path, tiny_base: Path, tmp_path: Path
+) -> None:
+    load_tokenizer(bases[True]).save_pretrained(saved)
+    other = other_tokenizer(bases[True], tmp_path / "other", tiny_base)
+    message = r"<\|coord_\*\|> was id 388, here it is missing; 1001 tokens differ"
+    with pytest.raises(CheckpointError, match=message):
+        load_checkpoint(other, saved)
+    more = other_tokenizer(bases[True], tmp_path / "more", bases[True])
+    add_tokens(bases[True], more, ["<new>"], first_id=1389)
+    with pytest.raises(CheckpointError, match="<new> is id 1389 and was not there; 1 such tokens"):
+        load_checkpoint(more, saved)
 
 
 def test_a_lost_table_is_noticed(bases: dict[bool, Path], saved: Path) -> None:

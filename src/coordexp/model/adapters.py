@@ -1,6 +1,15 @@
-"""LoRA and DoRA through PEFT, beside the coord-offset adapter."""
+"""LoRA and DoRA through PEFT, beside the coord-offset adapter.
+
+Plain PEFT loads an adapter's LoRA onto a base without our wrappers and leaves the offsets out, with
+no word about it. So the saved `adapter_config.json` of an adapter with offsets also asks for a
+module that no base has, `load_with_coordexp`, and PEFT refuses to load it: what to do instead is
+the name. The request is added after PEFT has wrapped the model and taken away before it wraps one
+again, so that the model itself holds no module, no parameter and no tensor for it.
+"""
 
 from collections.abc import Collection
+from pathlib import Path
+from typing import cast
 
 from peft import LoraConfig, PeftModel, get_peft_model
 from transformers import PreTrainedModel
@@ -12,6 +21,9 @@ from coordexp.model.coord_offset import (
     reattach_coord_offset_hooks,
 )
 from coordexp.model.towers import LINEAR_LAYERS, Tower
+
+# In PEFT's words: train row 0 of that module. A module that is not there is an error only here.
+GUARD = {"load_with_coordexp": [0]}
 
 
 def lora_target_pattern(towers: Collection[Tower], leaves: Collection[str] | None) -> str:
@@ -71,5 +83,36 @@ def install_lora(
     )
     adapted: PeftModel = get_peft_model(model, config)
     if has_offsets:
+        guard_adapter(adapted)
         reattach_coord_offset_hooks(adapted)
     return adapted
+
+
+def guard_adapter(model: PeftModel) -> None:
+    """Make plain PEFT refuse what `model.save_pretrained` writes from now on."""
+    for config in cast(dict[str, LoraConfig], model.peft_config).values():
+        config.trainable_token_indices = dict(GUARD)
+
+
+def restore_lora(model: PreTrainedModel, path: Path, *, trainable: bool) -> PeftModel:
+    """Return the model with the adapter of a directory on it, guarded as it was saved.
+
+    Args:
+        model: With the coord-offset adapter installed where the adapter has offsets.
+        path: Holds `adapter_config.json` and the weights.
+        trainable: Whether to go on training it.
+    """
+    restored: PeftModel = PeftModel.from_pretrained(
+        model, str(path), config=load_lora_config(path), is_trainable=trainable
+    )
+    if find_offset_head(model) is not None:
+        guard_adapter(restored)
+    return restored
+
+
+def load_lora_config(path: Path) -> LoraConfig:
+    """Return the configuration of a saved adapter, without the guard."""
+    config: LoraConfig = LoraConfig.from_pretrained(str(path))
+    if config.trainable_token_indices == GUARD:
+        config.trainable_token_indices = None
+    return config

@@ -17,6 +17,7 @@ so PEFT, DDP and checkpoints see ordinary modules. The attribute that holds the 
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from jaxtyping import Float, Int
@@ -152,8 +153,28 @@ class OffsetHead(nn.Module):
             return hidden
         logits: Tensor = self.base(hidden)
         shift = hidden @ self.offsets().to(hidden.dtype).T
-        logits.narrow(-1, self.first_id, self.num_bins).add_(shift)
+        if torch.compiler.is_compiling():  # which removes the copy by itself
+            logits.narrow(-1, self.first_id, self.num_bins).add_(shift)
+            return logits
+        shifted: Tensor = _AddInPlace.apply(logits, shift, self.first_id)  # type: ignore[no-untyped-call]
+        return shifted
+
+
+class _AddInPlace(torch.autograd.Function):
+    """Adds to some columns of the logits; torch's own way back would copy the whole gradient."""
+
+    @staticmethod
+    @override
+    def forward(ctx: Any, logits: Tensor, shift: Tensor, first_id: int) -> Tensor:
+        ctx.mark_dirty(logits)
+        ctx.columns = (first_id, shift.shape[-1])
+        logits.narrow(-1, *ctx.columns).add_(shift)
         return logits
+
+    @staticmethod
+    @override
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, None]:
+        return gradient, gradient.narrow(-1, *ctx.columns), None
 
 
 def install_coord_offset_adapter(
@@ -200,6 +221,7 @@ def install_coord_offset_adapter(
     )
     if tied:
         _rename_tied_weights(model, wrapped)
+    _make_table_a_unit(model)
 
 
 def reattach_coord_offset_hooks(model: nn.Module) -> None:
@@ -255,3 +277,9 @@ def _rename_tied_weights(model: PreTrainedModel, embedding: OffsetEmbedding) -> 
     """Tell transformers the wrapped names of the tied tables; it ties and saves by name."""
     name = next(name for name, module in model.named_modules() if module is embedding)
     model._tied_weights_keys = {"lm_head.base.weight": f"{name}.base.weight"}  # noqa: SLF001
+
+
+def _make_table_a_unit(model: PreTrainedModel) -> None:
+    """Have FSDP shard the table by itself: its rows are gathered whenever it is called."""
+    units = model._no_split_modules or ()  # noqa: SLF001
+    model._no_split_modules = [*units, OffsetTable.__name__]  # noqa: SLF001

@@ -3,17 +3,61 @@
 import hashlib
 import json
 from collections.abc import Sequence
+from pathlib import Path
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
+from coordexp.errors import CheckpointError
+from coordexp.model.shards import load_weights
+
+EMBEDDING_WEIGHT, HEAD_WEIGHT = "embed_tokens.weight", "lm_head.weight"
+"""How the names of the vocabulary matrices end."""
+
 
 def rows_fingerprint(rows: Float[Tensor, "K D"]) -> str:
-    """Return a hash of some vocabulary rows, the same in every dtype that holds bf16 exactly."""
-    exact = rows.detach().to(device="cpu", dtype=torch.bfloat16).contiguous().view(torch.int16)
+    """Return a hash of some vocabulary rows, the same in every dtype that holds their values."""
+    exact = rows.detach().to(device="cpu", dtype=torch.float32).contiguous()
     return hashlib.sha256(exact.numpy().tobytes()).hexdigest()[:32]
+
+
+def stored_rows(base: Path, coord_ids: tuple[int, int]) -> Float[Tensor, "_ D"]:
+    """Return a checkpoint's rows at the coord ids as they are on the disk.
+
+    What they are loaded as makes no difference: a bf16 base has the same rows whether it runs in
+    bf16, in float16 or in float32. Where the head has rows of its own, they follow the embedding's.
+
+    Args:
+        base: The checkpoint.
+        coord_ids: First and last.
+
+    Raises:
+        CheckpointError: If there are no such rows, or no safetensors weights.
+    """
+    first, last = coord_ids
+    found = {}
+    for name, tensor in load_weights(base).by_name.items():
+        for ending in (EMBEDDING_WEIGHT, HEAD_WEIGHT):
+            if name.endswith(ending):
+                if tensor.shape[0] <= last:
+                    raise CheckpointError(
+                        f"{base}: {name} has {tensor.shape[0]} rows, coord ids reach {last}"
+                    )
+                found[ending] = tensor.load_rows(first, last + 1)
+    if EMBEDDING_WEIGHT not in found:
+        raise CheckpointError(f"{base}: no tensor ends in {EMBEDDING_WEIGHT}")
+    return joined_rows(found[EMBEDDING_WEIGHT], found.get(HEAD_WEIGHT))
+
+
+def joined_rows(
+    embedding: Float[Tensor, "K D"], head: Float[Tensor, "K D"] | None
+) -> Float[Tensor, "_ D"]:
+    """Return the embedding's rows, and after them the head's where they are others."""
+    if head is None or torch.equal(embedding, head):
+        return embedding
+    return torch.cat([embedding, head])
 
 
 def tokenizer_fingerprint(tokenizer: PreTrainedTokenizerBase) -> str:

@@ -1,5 +1,6 @@
 """Opening checkpoints, without torchvision and without a network."""
 
+import json
 from pathlib import Path
 from typing import Literal, cast
 
@@ -7,7 +8,7 @@ import torch
 from peft import PeftModel, get_peft_model_state_dict
 from safetensors import SafetensorError
 from safetensors.torch import load_file
-from torch import Tensor, nn
+from torch import Tensor
 from transformers import (
     AutoImageProcessor,
     AutoModelForImageTextToText,
@@ -20,13 +21,19 @@ from transformers import (
 from coordexp.coord_tokens.codec import CoordAlphabet
 from coordexp.coord_tokens.vocab import CoordVocab
 from coordexp.errors import CheckpointError
+from coordexp.model.adapters import restore_lora
 from coordexp.model.card import WeightsCard, load_weights_card
 from coordexp.model.coord_offset import (
     ADAPTER_NAME,
     install_coord_offset_adapter,
     reattach_coord_offset_hooks,
 )
-from coordexp.model.fingerprint import rows_fingerprint, tokenizer_fingerprint
+from coordexp.model.fingerprint import (
+    joined_rows,
+    rows_fingerprint,
+    stored_rows,
+    tokenizer_fingerprint,
+)
 
 DTypeName = Literal["auto", "float32", "bfloat16", "float16"]
 Attention = Literal["sdpa", "eager", "flash_attention_2"]
@@ -46,8 +53,9 @@ def load_tokenizer(path: Path) -> PreTrainedTokenizerBase:
         return cast(
             PreTrainedTokenizerBase, AutoTokenizer.from_pretrained(path, local_files_only=True)
         )
-    except (OSError, ValueError) as error:
-        raise CheckpointError(f"{path}: the tokenizer cannot be loaded: {error}") from None
+    except Exception as error:  # noqa: BLE001 - of a broken file the library says no more than that
+        reason = f"{type(error).__name__}: {error}"
+        raise CheckpointError(f"{path}: the tokenizer cannot be loaded: {reason}") from None
 
 
 def load_image_processor(
@@ -87,6 +95,7 @@ def load_base(path: Path, *, dtype: DTypeName, attn_implementation: Attention) -
             of its weights, which would be random.
     """
     _check_directory(path, "config.json")
+    _check_not_quantised(path)
     kind: str | torch.dtype = "auto" if dtype == "auto" else getattr(torch, dtype)
     try:
         loaded = AutoModelForImageTextToText.from_pretrained(
@@ -129,10 +138,9 @@ def load_checkpoint(
         _check_directory(path, needed)
     card = load_weights_card(path)
     saved = _saved_tensors(path, card)
-    if card.tokenizer != tokenizer_fingerprint(load_tokenizer(base)):
-        raise CheckpointError(f"{base}: another tokenizer than {path} was trained with")
+    _check_tokenizer(card, base, path)
+    _check_rows(card, base, path)
     model = load_base(base, dtype=dtype, attn_implementation=attn_implementation)
-    _check_rows(model, card, base, path)
     if card.tie_head is not None and card.coord_ids is not None:
         first, last = card.coord_ids
         install_coord_offset_adapter(
@@ -142,7 +150,7 @@ def load_checkpoint(
             dtype=next(tensor.dtype for name, tensor in saved.items() if ADAPTER_NAME in name),
         )
     try:
-        restored = PeftModel.from_pretrained(model, path, is_trainable=trainable)
+        restored = restore_lora(model, path, trainable=trainable)
     except (OSError, ValueError, RuntimeError) as error:
         raise CheckpointError(f"{path}: the adapter does not fit {base}: {error}") from None
     _check_restored(restored, saved, path)
@@ -150,9 +158,10 @@ def load_checkpoint(
 
 
 def coord_rows(model: PreTrainedModel, first_id: int, last_id: int) -> Tensor:
-    """Return the embedding rows of the coord ids, without offsets."""
-    embedding = cast(nn.Embedding, model.get_input_embeddings())
-    return embedding.weight[first_id : last_id + 1]
+    """Return a model's rows at the coord ids, without offsets, as `stored_rows` does a base's."""
+    tables = (model.get_input_embeddings(), model.get_output_embeddings())
+    embedding, head = (cast(Tensor, table.weight)[first_id : last_id + 1] for table in tables)
+    return joined_rows(embedding, head)
 
 
 def load_coord_vocab(path: Path, alphabet: CoordAlphabet) -> CoordVocab:
@@ -175,13 +184,53 @@ def _check_directory(path: Path, needed: str) -> None:
         raise CheckpointError(f"{path}: {needed} is missing; expected a checkpoint directory")
 
 
-def _check_rows(model: PreTrainedModel, card: WeightsCard, base: Path, path: Path) -> None:
-    if card.coord_ids is None:
-        return
-    if rows_fingerprint(coord_rows(model, *card.coord_ids)) != card.coord_rows:
+def _check_not_quantised(path: Path) -> None:
+    try:
+        config = json.loads((path / "config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{path / 'config.json'}: cannot be read: {error}") from None
+    if isinstance(config, dict) and config.get("quantization_config") is not None:
+        block = config["quantization_config"]
+        method = block.get("quant_method") if isinstance(block, dict) else None
         raise CheckpointError(
-            f"{base}: its coord rows are not the ones that {path} was trained on; offsets added to "
-            f"other rows mean nothing. The run's base was {card.base}"
+            f"{path}: quantised weights ({method}) are not supported, neither for training (QLoRA) "
+            "nor otherwise: offsets and merging need the exact rows. Use the original checkpoint, "
+            "in bfloat16 and with LoRA it is the smallest that works"
+        )
+
+
+def _check_tokenizer(card: WeightsCard, base: Path, path: Path) -> None:
+    tokenizer = load_tokenizer(base)
+    if tokenizer_fingerprint(tokenizer) == card.tokenizer:
+        return
+    message = f"{base}: another tokenizer than {path} was trained with"
+    if (path / "tokenizer_config.json").is_file():
+        there, here = load_tokenizer(path).get_vocab(), tokenizer.get_vocab()
+        message += f": {_first_difference(there, here)}"
+    raise CheckpointError(message)
+
+
+def _first_difference(there: dict[str, int], here: dict[str, int]) -> str:
+    """Say where two vocabularies part."""
+    if wrong := sorted(there.items() - here.items(), key=lambda pair: pair[1]):
+        token, number = wrong[0]
+        ours = f"is {here[token]}" if token in here else "is missing"
+        return f"{token} was id {number}, here it {ours}; {len(wrong)} tokens differ"
+    extra = sorted(here.keys() - there.keys(), key=lambda token: here[token])
+    if not extra:
+        return "the checkpoint's own tokenizer has been changed as well"
+    return f"{extra[0]} is id {here[extra[0]]} and was not there; {len(extra)} such tokens"
+
+
+def _check_rows(card: WeightsCard, base: Path, path: Path) -> None:
+    if card.coord_ids is None or card.coord_rows is None:
+        return
+    if rows_fingerprint(stored_rows(base, card.coord_ids)) != card.coord_rows:
+        first, last = card.coord_ids
+        raise CheckpointError(
+            f"{base}: its coord rows are not the ones that {path} was trained on (ids {first}.."
+            f"{last}); what was learned on them means nothing on others. The run's base was "
+            f"{card.base}"
         )
 
 

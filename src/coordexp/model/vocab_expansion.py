@@ -8,59 +8,90 @@
 and the number of rows afterwards is a multiple of 128.
 
 The new rows overwrite padding rows, which no token ever used; every other row stays bit-identical
-and the matrix never shrinks. Only files that hold a vocabulary matrix are rewritten, the others are
-copied.
+and the matrix never shrinks. Weights are streamed: what does not change is copied in small pieces,
+and of the vocabulary matrices one at a time is in memory. The tokenizer's own files get the new
+tokens and are otherwise left as they are (`coordexp.model.tokenizer_files`).
+
+Shapes: `V` rows before, `W` after, `D` width, `K` bins.
 """
 
 import json
-import shutil
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
 import torch
 from jaxtyping import Float
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from coordexp.coord_tokens.codec import CoordAlphabet
-from coordexp.coord_tokens.vocab import CoordVocab
-from coordexp.errors import CheckpointError
-from coordexp.files import whole_directory, write_text
+from coordexp.errors import CheckpointError, CoordExpError, InputError
+from coordexp.files import check_writable, copy_missing_files, whole_directory, write_text
+from coordexp.model.fingerprint import EMBEDDING_WEIGHT, HEAD_WEIGHT
 from coordexp.model.load import load_tokenizer
+from coordexp.model.shards import NewTensor, StoredTensor, Weights, load_weights, write_weights
+from coordexp.model.tokenizer_files import add_tokens, check_tokenizer_files, load_json
 
 Init = Literal["mean", "digits"]
 
-VOCAB_MATRICES = ("embed_tokens.weight", "lm_head.weight")
+VOCAB_MATRICES = (EMBEDDING_WEIGHT, HEAD_WEIGHT)
 ROW_MULTIPLE = 128
 SMOOTHING_BINS = 15
+
+_CHUNK_ROWS = 4096
+# Weights in other formats would keep the old vocabulary.
+_WEIGHT_SUFFIXES = {".safetensors", ".bin", ".pt", ".pth", ".h5", ".msgpack", ".gguf"}
 
 
 @dataclass(frozen=True, slots=True)
 class Expansion:
-    """What an expansion did.
+    """What an expansion does.
 
     Args:
-        first_id: The id of bin 0.
-        last_id: The id of the last bin.
+        coord_ids: First and last coord id; None where only padding is added.
         rows_before: Vocabulary rows before.
         rows_after: Vocabulary rows after, padding included.
-        tensors: The matrices that grew.
-        init: How the new rows were filled.
+        tensors: The matrices that grow.
+        init: How the new tokens' rows are filled; None where only padding is added.
+        num_bytes: Of all weights afterwards.
     """
 
-    first_id: int
-    last_id: int
+    coord_ids: tuple[int, int] | None
     rows_before: int
     rows_after: int
     tensors: tuple[str, ...]
-    init: Init
+    init: Init | None
+    num_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class _NewRows:
+    """What the rows after the last used one become.
+
+    Args:
+        used: Tokens before.
+        rows: Rows afterwards.
+        names: The new tokens, in the order of their ids; the coord tokens come last.
+        pieces: For `digits`: the ids of each number's text; empty for `mean`.
+    """
+
+    used: int
+    rows: int
+    names: tuple[str, ...]
+    pieces: tuple[tuple[int, ...], ...]
 
 
 def expand_vocabulary(
-    src: Path, dst: Path, *, alphabet: CoordAlphabet, init: Init, overwrite: bool = False
+    src: Path,
+    dst: Path,
+    *,
+    alphabet: CoordAlphabet,
+    init: Init,
+    overwrite: bool = False,
+    dry_run: bool = False,
 ) -> Expansion:
     """Write a copy of a checkpoint whose vocabulary has the coord tokens.
 
@@ -72,108 +103,168 @@ def expand_vocabulary(
             the rows of the number's text, smoothed along the axis so that neighbours start near
             each other.
         overwrite: Whether `dst` may exist.
+        dry_run: Check everything and write nothing.
 
     Raises:
         CheckpointError: If `src` has coord tokens already or is no such checkpoint.
-        InputError: If `dst` exists and is not to be overwritten.
+        InputError: If `dst` exists and is not to be overwritten, or holds `src` or lies in it.
     """
-    config = _load_json(src / "config.json")
-    tokenizer = load_tokenizer(src)
-    if alphabet.token(0) in tokenizer.get_vocab():
-        raise CheckpointError(f"{src}: its vocabulary has coord tokens already")
-    pieces = [tokenizer.encode(str(k), add_special_tokens=False) for k in range(alphabet.bins)]
+    config, tokenizer = _open(src)
+    known = tokenizer.get_vocab()
+    wildcard = () if alphabet.wildcard is None else (alphabet.wildcard,)
+    names = (*wildcard, *alphabet.tokens())
+    if taken := [name for name in names if name in known]:
+        raise CheckpointError(
+            f"{src}: its vocabulary has coord tokens already; {taken[0]} is id {known[taken[0]]}"
+        )
+    pieces = (
+        tuple(tokenizer.encode(str(k), add_special_tokens=False)) for k in range(alphabet.bins)
+    )
     used = len(tokenizer)
-    vocab = _add_tokens(tokenizer, alphabet)
-    weights = sorted(src.glob("*.safetensors"))
-    if not weights:
-        raise CheckpointError(f"{src}: no *.safetensors weights")
-    with whole_directory(dst, overwrite=overwrite) as partial:
-        tokenizer.save_pretrained(partial)
-        grown: dict[str, tuple[int, int]] = {}
-        for file in weights:
-            grown |= _expand_file(file, partial / file.name, vocab, used, pieces, init)
-        if not grown:
-            raise CheckpointError(f"{src}: no tensor ends in {' or '.join(VOCAB_MATRICES)}")
-        rows_before, rows_after = next(iter(grown.values()))
-        _set_vocab_sizes(config, rows_after)
-        _write_json(partial / "config.json", config)
-        _copy_rest(src, partial)
+    new = _NewRows(
+        used=used,
+        rows=_padded(used + len(names)),
+        names=names,
+        pieces=tuple(pieces) if init == "digits" else (),
+    )
+    last = used + len(names) - 1
+    done = _rewrite(src, dst, config, new, overwrite=overwrite, dry_run=dry_run)
+    return replace(done, coord_ids=(last - alphabet.bins + 1, last), init=init)
+
+
+def pad_vocabulary(
+    src: Path, dst: Path, *, overwrite: bool = False, dry_run: bool = False
+) -> Expansion:
+    """Write a copy whose matrices hold every token of the tokenizer, in a multiple of 128 rows.
+
+    No token is added; new rows get the mean of the rows in use. Arguments and errors as in
+    `expand_vocabulary`.
+
+    Raises:
+        CheckpointError: If there is nothing to pad, or `src` is no checkpoint.
+        InputError: If `dst` exists and is not to be overwritten, or holds `src` or lies in it.
+    """
+    config, tokenizer = _open(src)
+    used = len(tokenizer)
+    new = _NewRows(used=used, rows=_padded(used), names=(), pieces=())
+    return _rewrite(src, dst, config, new, overwrite=overwrite, dry_run=dry_run)
+
+
+def _open(src: Path) -> tuple[dict[str, object], PreTrainedTokenizerBase]:
+    config = load_json(src / "config.json")
+    check_tokenizer_files(src)
+    return config, load_tokenizer(src)
+
+
+def _rewrite(
+    src: Path,
+    dst: Path,
+    config: dict[str, object],
+    new: _NewRows,
+    *,
+    overwrite: bool,
+    dry_run: bool,
+) -> Expansion:
+    weights = load_weights(src)
+    matrices = _vocabulary_matrices(src, config, weights)
+    before = matrices[0].shape[0]
+    new = replace(new, rows=max(new.rows, _padded(before)))
+    if not new.names and new.rows == before:
+        raise CheckpointError(
+            f"{src}: nothing to pad; its {before} rows hold all {new.used} tokens and are a "
+            f"multiple of {ROW_MULTIPLE}"
+        )
+    shards = _grown(weights, {tensor.name for tensor in matrices}, new)
+    _check_apart(src, dst)
+    check_writable(dst, overwrite=overwrite)
+    if not dry_run:
+        with whole_directory(dst, overwrite=overwrite) as unfinished:
+            write_weights(unfinished, shards, metadata={"format": "pt"} | weights.metadata)
+            _set_vocab_sizes(config, new.rows)
+            text = json.dumps(config, indent=2, ensure_ascii=False) + "\n"
+            write_text(unfinished / "config.json", text)
+            add_tokens(src, unfinished, new.names, first_id=new.used)
+            copy_missing_files(src, unfinished, wanted=lambda path: not _is_weights(path))
+            _check_ids(unfinished, new)
     return Expansion(
-        first_id=vocab.ids[0],
-        last_id=vocab.ids[-1],
-        rows_before=rows_before,
-        rows_after=rows_after,
-        tensors=tuple(sorted(grown)),
-        init=init,
+        coord_ids=None,
+        rows_before=before,
+        rows_after=new.rows,
+        tensors=tuple(sorted(tensor.name for tensor in matrices)),
+        init=None,
+        num_bytes=sum(tensor.num_bytes for shard in shards for tensor in shard),
     )
 
 
-def _add_tokens(tokenizer: PreTrainedTokenizerBase, alphabet: CoordAlphabet) -> CoordVocab:
-    wildcard = [] if alphabet.wildcard is None else [alphabet.wildcard]
-    tokenizer.add_tokens([*wildcard, *alphabet.tokens()], special_tokens=True)
-    return CoordVocab.from_tokenizer(tokenizer, alphabet)
+def _vocabulary_matrices(
+    src: Path, config: dict[str, object], weights: Weights
+) -> list[StoredTensor]:
+    """Return the matrices with a row for each token, after checking that they agree."""
+    matrices = [t for t in weights.by_name.values() if t.name.endswith(VOCAB_MATRICES)]
+    if not matrices:
+        raise CheckpointError(f"{src}: no tensor ends in {' or '.join(VOCAB_MATRICES)}")
+    if config.get("quantization_config") is not None:
+        raise CheckpointError(f"{src}: quantised weights cannot be expanded; take the original")
+    text = config.get("text_config", config)
+    size = text.get("vocab_size") if isinstance(text, dict) else None
+    for tensor in matrices:
+        if tensor.shape[0] != size:
+            raise CheckpointError(
+                f"{src}: config.json says vocab_size {size}, {tensor.name} has {tensor.shape[0]} "
+                "rows"
+            )
+        if not tensor.dtype.is_floating_point:
+            raise CheckpointError(
+                f"{src}: {tensor.name} is stored as {tensor.code}; expected floating point"
+            )
+    return matrices
 
 
-def _expand_file(
-    src: Path, dst: Path, vocab: CoordVocab, used: int, pieces: list[list[int]], init: Init
-) -> dict[str, tuple[int, int]]:
-    """Copy one weights file, its vocabulary matrices grown; return their rows before and after."""
-    try:
-        with safe_open(src, framework="pt") as file:
-            names = list(file.keys())
-            if not any(name.endswith(VOCAB_MATRICES) for name in names):
-                shutil.copyfile(src, dst)
-                return {}
-            metadata = file.metadata()
-            tensors = {name: file.get_tensor(name) for name in names}
-    except SafetensorError as error:
-        raise CheckpointError(f"{src}: cannot be read: {error}") from None
-    grown = {}
-    for name in names:
-        if name.endswith(VOCAB_MATRICES):
-            before = tensors[name]
-            tensors[name] = _expand_matrix(before, vocab, used, pieces, init)
-            grown[name] = (len(before), len(tensors[name]))
-    save_file(tensors, dst, metadata=metadata)
-    return grown
+def _grown(
+    weights: Weights, matrices: set[str], new: _NewRows
+) -> list[list[StoredTensor | NewTensor]]:
+    def grow(tensor: StoredTensor) -> NewTensor:
+        make = partial(_expand_matrix, tensor, new)
+        return NewTensor(tensor.name, tensor.dtype, (new.rows, tensor.shape[1]), make)
+
+    return [
+        [grow(tensor) if tensor.name in matrices else tensor for tensor in shard]
+        for shard in weights.shards
+    ]
 
 
-def _expand_matrix(
-    rows: Float[Tensor, "V D"], vocab: CoordVocab, used: int, pieces: list[list[int]], init: Init
-) -> Float[Tensor, "W D"]:
-    mean = rows[:used].float().mean(0)
-    needed = max(len(rows), vocab.ids.stop)
-    padded = -(-needed // ROW_MULTIPLE) * ROW_MULTIPLE
-    result = torch.empty(padded, rows.shape[1], dtype=rows.dtype)
-    result[: len(rows)] = rows
-    # Rows beyond the old matrix, and the wildcard's, get the mean; old padding rows stay.
-    result[len(rows) :] = mean.to(rows.dtype)
-    result[used : vocab.first_id] = mean.to(rows.dtype)
-    filled = mean.expand(len(vocab.ids), -1) if init == "mean" else _digit_rows(rows, pieces)
-    result[vocab.first_id : vocab.ids.stop] = filled.to(rows.dtype)
+def _expand_matrix(stored: StoredTensor, new: _NewRows) -> Float[Tensor, "W D"]:
+    """Return a matrix with its new rows; beside the result only small pieces are in memory."""
+    before, width = stored.shape
+    result = torch.empty(new.rows, width, dtype=stored.dtype)
+    total = torch.zeros(width, dtype=torch.float64)
+    used = min(new.used, before)
+    for start in range(0, before, _CHUNK_ROWS):
+        stop = min(start + _CHUNK_ROWS, before)
+        result[start:stop] = stored.load_rows(start, stop)
+        total += result[start : min(stop, max(used, start))].sum(0, dtype=torch.float64)
+    mean = (total / used).to(result.dtype)
+    # Rows beyond the old matrix, and the new tokens', get the mean; old padding rows stay.
+    result[before:] = mean
+    last = new.used + len(new.names)
+    result[new.used : last] = mean
+    if new.pieces:
+        result[last - len(new.pieces) : last] = _digit_rows(result, new.pieces).to(result.dtype)
     return result
 
 
-def _digit_rows(rows: Float[Tensor, "V D"], pieces: list[list[int]]) -> Float[Tensor, "K D"]:
+def _digit_rows(
+    rows: Float[Tensor, "W D"], pieces: Sequence[Sequence[int]]
+) -> Float[Tensor, "K D"]:
     """Return the mean row of each number's text, smoothed by a moving average over the bins."""
-    raw = torch.stack([rows[ids].float().mean(0) for ids in pieces])
+    raw = torch.stack([rows[list(ids)].float().mean(0) for ids in pieces])
     half = SMOOTHING_BINS // 2
     edges = torch.nn.functional.pad(raw.T[None], (half, half), mode="replicate")
     return torch.nn.functional.avg_pool1d(edges, SMOOTHING_BINS, stride=1)[0].T
 
 
-def _load_json(path: Path) -> dict[str, object]:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise CheckpointError(f"{path}: cannot be read: {error}") from None
-    if not isinstance(content, dict):
-        raise CheckpointError(f"{path}: expected a JSON object")
-    return content
-
-
-def _write_json(path: Path, content: dict[str, object]) -> None:
-    write_text(path, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
+def _padded(rows: int) -> int:
+    return -(-rows // ROW_MULTIPLE) * ROW_MULTIPLE
 
 
 def _set_vocab_sizes(config: dict[str, object], rows: int) -> None:
@@ -184,8 +275,21 @@ def _set_vocab_sizes(config: dict[str, object], rows: int) -> None:
             _set_vocab_sizes(value, rows)
 
 
-def _copy_rest(src: Path, dst: Path) -> None:
-    """Copy every file that is not there yet: processors, templates, generation, shard index."""
-    for path in sorted(src.iterdir()):
-        if path.is_file() and not (dst / path.name).exists():
-            shutil.copyfile(path, dst / path.name)
+def _check_apart(src: Path, dst: Path) -> None:
+    source, target = src.resolve(), dst.resolve()
+    if source.is_relative_to(target) or target.is_relative_to(source):
+        raise InputError(f"{dst}: is {src}, holds it or lies in it; choose another place")
+
+
+def _check_ids(directory: Path, new: _NewRows) -> None:
+    """Read the tokenizer back: do the tokens have the ids whose rows were filled?"""
+    known = load_tokenizer(directory).get_vocab()
+    if wrong := [name for i, name in enumerate(new.names, start=new.used) if known.get(name) != i]:
+        raise CoordExpError(
+            f"{directory}: the tokenizer gives {wrong[0]} the id {known.get(wrong[0])}, expected "
+            f"{new.used + new.names.index(wrong[0])}; nothing was written"
+        )
+
+
+def _is_weights(path: Path) -> bool:
+    return path.suffix in _WEIGHT_SUFFIXES or path.name.endswith(".index.json")
