@@ -38,7 +38,8 @@ from coordexp.model.card import WeightsCard, load_weights_card, write_card
 from coordexp.model.coord_offset import install_coord_offset_adapter
 from coordexp.model.fingerprint import rows_fingerprint, stored_rows, tokenizer_fingerprint
 from coordexp.model.load import load_checkpoint, load_tokenizer
-from coordexp.model.shards import NewTensor, load_weights, split_by_size, write_weights
+from coordexp.model.shard_writing import NewTensor, split_by_size, write_weights
+from coordexp.model.shards import load_weights
 from coordexp.quickstart.tiny_model import build_config, build_tokenizer
 
 RESULTS = Path(__file__).parent / "results"

@@ -20,7 +20,8 @@ from coordexp.model.card import WeightsCard, load_card_section, load_weights_car
 from coordexp.model.coord_offset import install_coord_offset_adapter
 from coordexp.model.fingerprint import rows_fingerprint, stored_rows, tokenizer_fingerprint
 from coordexp.model.load import load_base, load_checkpoint, load_coord_vocab, load_tokenizer
-from coordexp.model.shards import SINGLE_FILE, read_shard, split_by_size, write_weights
+from coordexp.model.shard_writing import split_by_size, write_weights
+from coordexp.model.shards import SINGLE_FILE, read_shard
 from coordexp.model.vocab_expansion import expand_vocabulary
 from coordexp.quickstart.tiny_model import build_config, build_tokenizer, write_base
 from coordexp.rendering.style import RenderingStyle, style_to_json

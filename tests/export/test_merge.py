@@ -15,7 +15,8 @@ from coordexp.errors import CheckpointError, CoordExpError, InputError
 from coordexp.export.bake import BakePlan, plan_bake
 from coordexp.export.merge import merge_checkpoint
 from coordexp.model.card import load_card_section, load_weights_card, write_card
-from coordexp.model.shards import NewTensor, load_weights
+from coordexp.model.shard_writing import NewTensor
+from coordexp.model.shards import load_weights
 from tests.export.cases import Cases, MakePath
 
 

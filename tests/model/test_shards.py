@@ -11,14 +11,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from coordexp.errors import CheckpointError
-from coordexp.model.shards import (
-    INDEX_FILE,
-    SINGLE_FILE,
-    NewTensor,
-    load_weights,
-    split_by_size,
-    write_weights,
-)
+from coordexp.model.shard_writing import NewTensor, split_by_size, write_weights
+from coordexp.model.shards import INDEX_FILE, SINGLE_FILE, load_weights
 
 
 def new(name: str, tensor: Tensor) -> NewTensor:

@@ -24,7 +24,8 @@ from coordexp.export.base_layout import HEAD_WEIGHT, BaseLayout
 from coordexp.export.lora_layer import merge_lora_layer
 from coordexp.export.saved_adapter import SavedAdapter
 from coordexp.model.card import WeightsCard
-from coordexp.model.shards import SHARD_BYTES, AnyTensor, NewTensor, StoredTensor
+from coordexp.model.shard_writing import SHARD_BYTES, AnyTensor, NewTensor
+from coordexp.model.shards import StoredTensor
 
 _MATRIX = 2
 

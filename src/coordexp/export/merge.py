@@ -22,7 +22,7 @@ from coordexp.model.card import (
 )
 from coordexp.model.fingerprint import rows_fingerprint, stored_rows, tokenizer_fingerprint
 from coordexp.model.load import ADAPTER_CONFIG, load_tokenizer
-from coordexp.model.shards import write_weights
+from coordexp.model.shard_writing import write_weights
 from coordexp.rendering.style import RenderingStyle, style_from_json, style_to_json
 
 _WEIGHT_SUFFIXES = {".safetensors", ".bin", ".pt", ".pth", ".h5", ".msgpack", ".gguf", ".onnx"}

@@ -138,3 +138,14 @@ def _says_tied(config: PretrainedConfig, *, tied: bool) -> Iterator[None]:
     finally:
         for block, value in zip(blocks, before, strict=True):
             block.tie_word_embeddings = value
+
+
+@contextmanager
+def generating_with_cache(config: PretrainedConfig) -> Iterator[None]:
+    """Save a model that generates with a cache, whatever training needs."""
+    before = config.use_cache, config.text_config.use_cache
+    config.use_cache = config.text_config.use_cache = True
+    try:
+        yield
+    finally:
+        config.use_cache, config.text_config.use_cache = before

@@ -1,4 +1,4 @@
-"""Weights in safetensors files, read and written one tensor at a time.
+"""Weights in safetensors files, read one tensor at a time; `shard_writing` writes them.
 
 A checkpoint has one file, or several and an index::
 
@@ -8,35 +8,28 @@ A checkpoint has one file, or several and an index::
     model-00002-of-00002.safetensors
     model.safetensors.index.json            name -> file, and the total size
 
-`load_weights` reads headers alone. A tensor's bytes are read when they are asked for, and
-`write_weights` asks for one tensor after the other: what is kept is copied in small pieces, what is
-new is computed when its turn comes and forgotten when it is written. So the memory in use is that
-of one tensor, however large the checkpoint is.
+`load_weights` reads headers alone; a tensor's bytes are read when they are asked for.
 
 Shapes: `V` rows, `D` width.
 """
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from math import prod
 from pathlib import Path
-from typing import BinaryIO
 
 import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from coordexp.errors import CheckpointError, CoordExpError
+from coordexp.errors import CheckpointError
 
 SINGLE_FILE = "model.safetensors"
 INDEX_FILE = "model.safetensors.index.json"
-SHARD_BYTES = 5_000_000_000
-"""What a shard holds at most, unless one tensor alone is larger."""
 
 _PIECE_BYTES = 1 << 20
-_LENGTH_BYTES = 8
-_DTYPES = {
+LENGTH_BYTES = 8
+DTYPES = {
     "F64": torch.float64,
     "F32": torch.float32,
     "F16": torch.float16,
@@ -50,7 +43,7 @@ _DTYPES = {
     "U8": torch.uint8,
     "BOOL": torch.bool,
 }
-_CODES = {dtype: code for code, dtype in _DTYPES.items()}
+"""By the codes that safetensors uses."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,10 +74,10 @@ class StoredTensor:
             CheckpointError: If torch has no such dtype.
         """
         try:
-            return _DTYPES[self.code]
+            return DTYPES[self.code]
         except KeyError:
             raise CheckpointError(
-                f"{self.file}: {self.name} has the dtype {self.code}; known: {', '.join(_DTYPES)}"
+                f"{self.file}: {self.name} has the dtype {self.code}; known: {', '.join(DTYPES)}"
             ) from None
 
     def rows(self, first: int, stop: int) -> "StoredTensor":
@@ -102,7 +95,7 @@ class StoredTensor:
         tensor = torch.empty(self.shape, dtype=self.dtype)
         with self.file.open("rb", buffering=0) as file:
             file.seek(self.start)
-            left = _bytes_of(tensor)
+            left = bytes_of(tensor)
             while left:
                 count = file.readinto(left)
                 if not count:
@@ -125,46 +118,6 @@ class StoredTensor:
                     raise CheckpointError(f"{self.file}: ends in the middle of {self.name}")
                 left -= len(piece)
                 yield piece
-
-
-@dataclass(frozen=True, slots=True)
-class NewTensor:
-    """A tensor that is computed when it is written.
-
-    Args:
-        name: In the checkpoint.
-        dtype: Of what `make` returns.
-        shape: Of what `make` returns.
-        make: Called once.
-    """
-
-    name: str
-    dtype: torch.dtype
-    shape: tuple[int, ...]
-    make: Callable[[], Tensor]
-
-    @property
-    def code(self) -> str:
-        """The dtype as safetensors spells it."""
-        return _CODES[self.dtype]
-
-    @property
-    def num_bytes(self) -> int:
-        """How many bytes it takes."""
-        return prod(self.shape) * self.dtype.itemsize
-
-    def pieces(self) -> Iterator[memoryview]:
-        """Compute the tensor and yield its bytes."""
-        tensor = self.make()
-        if tensor.dtype != self.dtype or tuple(tensor.shape) != self.shape:
-            raise ValueError(
-                f"{self.name}: expected {self.dtype} {self.shape}, made {tensor.dtype} "
-                f"{tuple(tensor.shape)}"
-            )
-        yield _bytes_of(tensor.contiguous())
-
-
-AnyTensor = StoredTensor | NewTensor
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,7 +175,7 @@ def read_shard(path: Path) -> tuple[tuple[StoredTensor, ...], dict[str, str]]:
         with safe_open(path, framework="pt"):  # checks places and sizes against the file
             pass
         with path.open("rb") as file:
-            length = int.from_bytes(file.read(_LENGTH_BYTES), "little")
+            length = int.from_bytes(file.read(LENGTH_BYTES), "little")
             header = json.loads(file.read(length))
     except (OSError, SafetensorError) as error:
         raise CheckpointError(f"{path}: cannot be read: {error}") from None
@@ -230,69 +183,13 @@ def read_shard(path: Path) -> tuple[tuple[StoredTensor, ...], dict[str, str]]:
     tensors = []
     for name, entry in header.items():
         begin, end = entry["data_offsets"]
-        start = _LENGTH_BYTES + length + begin
+        start = LENGTH_BYTES + length + begin
         shape = tuple(entry["shape"])
         tensors.append(StoredTensor(name, entry["dtype"], shape, path, start, end - begin))
     return tuple(sorted(tensors, key=lambda tensor: tensor.start)), metadata
 
 
-def write_weights(
-    directory: Path, shards: Sequence[Sequence[AnyTensor]], *, metadata: dict[str, str]
-) -> None:
-    """Write tensors one after the other; with an index where there are several files.
-
-    Args:
-        directory: Existing, without weights.
-        shards: The tensors of each file. Within it those of wide dtypes come first, so that every
-            tensor is aligned.
-        metadata: For every file's header.
-
-    Raises:
-        CoordExpError: If the disk does not take them.
-    """
-    places: dict[str, str] = {}
-    for number, shard in enumerate(shards, start=1):
-        name = SINGLE_FILE
-        if len(shards) > 1:
-            name = f"model-{number:05}-of-{len(shards):05}.safetensors"
-        places |= {tensor.name: name for tensor in shard}
-        try:
-            with (directory / name).open("wb") as file:
-                _write_shard(file, shard, metadata)
-        except OSError as error:  # a full disk does not say where
-            raise CoordExpError(f"{directory / name}: cannot be written: {error}") from None
-    if len(shards) > 1:
-        every = [tensor for shard in shards for tensor in shard]
-        content = {
-            "metadata": {
-                "total_parameters": sum(prod(tensor.shape) for tensor in every),
-                "total_size": sum(tensor.num_bytes for tensor in every),
-            },
-            "weight_map": dict(sorted(places.items())),
-        }
-        text = json.dumps(content, indent=2) + "\n"
-        (directory / INDEX_FILE).write_text(text, encoding="utf-8")
-
-
-def split_by_size(
-    tensors: Sequence[AnyTensor], *, max_bytes: int = SHARD_BYTES
-) -> list[list[AnyTensor]]:
-    """Return tensors in shards of at most `max_bytes`, their order kept.
-
-    A tensor that is larger has a shard of its own.
-    """
-    shards: list[list[AnyTensor]] = []
-    room = -1
-    for tensor in tensors:
-        if tensor.num_bytes > room:
-            shards.append([])
-            room = max_bytes
-        shards[-1].append(tensor)
-        room -= tensor.num_bytes
-    return shards
-
-
-def _bytes_of(tensor: Tensor) -> memoryview:
+def bytes_of(tensor: Tensor) -> memoryview:
     """Return a contiguous tensor's memory, not a copy of it."""
     return tensor.reshape(-1).view(torch.uint8).numpy().data
 
@@ -305,31 +202,3 @@ def _read_index(path: Path) -> dict[str, str]:
     if not isinstance(places, dict) or not places:
         raise CheckpointError(f"{path}: weight_map: expected names and their files")
     return places
-
-
-def _write_shard(file: BinaryIO, shard: Sequence[AnyTensor], metadata: dict[str, str]) -> None:
-    ordered = sorted(shard, key=_alignment, reverse=True)
-    header: dict[str, object] = {"__metadata__": metadata}
-    offset = 0
-    for tensor in ordered:
-        end = offset + tensor.num_bytes
-        header[tensor.name] = {
-            "dtype": tensor.code,
-            "shape": list(tensor.shape),
-            "data_offsets": [offset, end],
-        }
-        offset = end
-    text = json.dumps(header, separators=(",", ":")).encode()
-    text += b" " * (-len(text) % _LENGTH_BYTES)
-    file.write(len(text).to_bytes(_LENGTH_BYTES, "little"))
-    file.write(text)
-    for tensor in ordered:
-        for piece in tensor.pieces():
-            file.write(piece)
-
-
-def _alignment(tensor: AnyTensor) -> int:
-    """Return the bytes of one element."""
-    if tensor.code in _DTYPES:
-        return _DTYPES[tensor.code].itemsize
-    return tensor.num_bytes // max(prod(tensor.shape), 1)

@@ -32,7 +32,8 @@ from coordexp.errors import CheckpointError, CoordExpError, InputError
 from coordexp.files import check_writable, copy_missing_files, whole_directory, write_text
 from coordexp.model.fingerprint import EMBEDDING_WEIGHT, HEAD_WEIGHT
 from coordexp.model.load import load_tokenizer
-from coordexp.model.shards import NewTensor, StoredTensor, Weights, load_weights, write_weights
+from coordexp.model.shard_writing import NewTensor, write_weights
+from coordexp.model.shards import StoredTensor, Weights, load_weights
 from coordexp.model.tokenizer_files import add_tokens, check_tokenizer_files, load_json
 
 Init = Literal["mean", "digits"]
