@@ -5,22 +5,26 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from transformers import PreTrainedTokenizerBase
 
 from coordexp.coord_tokens.codec import SPEC_ALPHABET
-from coordexp.inference.predict import Predictor, load_predictor
+from coordexp.inference.predictor import Predictor, load_predictor
 from coordexp.model.card import WeightsCard, write_card
 from coordexp.model.fingerprint import tokenizer_fingerprint
-from coordexp.model.load import load_tokenizer
+from coordexp.model.load import load_image_processor, load_tokenizer
+from coordexp.rendering.dense_json import JsonFormat
+from coordexp.rendering.encode import Encoder
 from coordexp.rendering.style import RenderingStyle, style_to_json
+from tests.model.qwen import load_real_tokenizer
 
 
 @pytest.fixture(scope="session")
 def make_style() -> Callable[..., RenderingStyle]:
-    def make(*, coord_tokens: bool = True) -> RenderingStyle:
+    def make(*, coord_tokens: bool = True, json_format: JsonFormat = "standard") -> RenderingStyle:
         return RenderingStyle(
             system_prompt=None,
             user_prompt="Find every digit.",
-            json_format="standard",
+            json_format=json_format,
             object_ordering="sorted",
             coord_tokens=coord_tokens,
             alphabet=SPEC_ALPHABET,
@@ -56,6 +60,29 @@ def model_path(
     as_merged: Callable[..., Path], tiny_expanded: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Path:
     return as_merged(tiny_expanded, tmp_path_factory.mktemp("merged") / "model")
+
+
+@pytest.fixture(scope="session", params=["real", "tiny"])
+def tokenizer(request: pytest.FixtureRequest, tiny_expanded: Path) -> PreTrainedTokenizerBase:
+    """The real Qwen3 tokenizer with coord tokens, and the tiny base's."""
+    if request.param == "tiny":
+        return load_tokenizer(tiny_expanded)
+    real = load_real_tokenizer()
+    coord_tokens = [SPEC_ALPHABET.wildcard, *SPEC_ALPHABET.tokens()]
+    real.add_tokens(coord_tokens, special_tokens=True)
+    return real
+
+
+@pytest.fixture(scope="session", params=["standard", "compact"])
+def speaker(
+    request: pytest.FixtureRequest,
+    tokenizer: PreTrainedTokenizerBase,
+    make_style: Callable[..., RenderingStyle],
+    tiny_expanded: Path,
+) -> Encoder:
+    """An encoder for each tokenizer and JSON format."""
+    processor = load_image_processor(tiny_expanded, min_pixels=None, max_pixels=None)
+    return Encoder(tokenizer, processor, make_style(json_format=request.param))
 
 
 @pytest.fixture(scope="session")

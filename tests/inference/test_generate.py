@@ -11,7 +11,9 @@ from torch import Tensor
 
 from coordexp.data.image import load_image
 from coordexp.data.jsonl import RecordFile
-from coordexp.inference.generate import WINDOW_BINS, Answer, generate_answers, text_pieces
+from coordexp.inference.answer import Answer, text_pieces
+from coordexp.inference.beliefs import WINDOW_BINS
+from coordexp.inference.generate import generate_answers
 from coordexp.inference.predict import Predictor
 from coordexp.rendering.encode import Example
 

@@ -1,6 +1,7 @@
 import json
+import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -12,8 +13,12 @@ from coordexp.data.record import Record, parse_record
 from coordexp.errors import CheckpointError, RecordError
 from coordexp.evaluation.predictions import read_predictions
 from coordexp.export.merge import merge_checkpoint
-from coordexp.inference.generate import Answer
-from coordexp.inference.predict import Predictor, load_predictor, predict_file, prediction_row
+from coordexp.inference.answer import Answer
+from coordexp.inference.ask import Ask, AskOptions, Question, build_ask
+from coordexp.inference.predict import Summary, answer_file, predict_file
+from coordexp.inference.predictor import Predictor, load_predictor
+from coordexp.inference.ranks import Ranks
+from coordexp.inference.rows import RowOptions, prediction_row
 from coordexp.model.adapters import install_lora
 from coordexp.model.card import WeightsCard, write_card
 from coordexp.model.coord_offset import install_coord_offset_adapter
@@ -23,6 +28,7 @@ from coordexp.rendering.style import RenderingStyle, style_to_json
 
 MakeStyle = Callable[..., RenderingStyle]
 LENGTH = 10
+OPTIONS = AskOptions(constrain=True, classes=None, max_new_tokens=LENGTH)
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +36,9 @@ def predictions(
     predictor: Predictor, scenes: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Path:
     out = tmp_path_factory.mktemp("predictions") / "deep" / "p.jsonl"
-    assert predict_file(predictor, scenes, out, batch_size=4, max_new_tokens=LENGTH) == 6
+    summary = predict_file(predictor, scenes, out, batch_size=4, max_new_tokens=LENGTH)
+    assert (summary.lines, summary.unread) == (6, [])
+    assert summary.objects > 0
     return out
 
 
@@ -52,7 +60,7 @@ def test_lines_have_the_fields_of_the_contract_in_order(predictions: Path) -> No
     for row in rows_of(predictions):
         assert list(row) == [
             *("root", "image", "width", "height", "gt", "pred"),
-            *("raw_text", "parse", "finish_reason"),
+            *("raw_text", "parse", "finish_reason", "tokens"),
         ]
 
 
@@ -91,7 +99,9 @@ def test_golden_line_of_a_salvaged_answer(make_style: MakeStyle) -> None:
         '{"object_1": {"desc": "cat", "bbox_2d": [5, 20, 15, 40]}, '
         '"object_2": {"desc": "dog", "bbox_2d": [1, 2]}, "object_3": {"desc": "bi'
     )
-    row = prediction_row(record, said(text), make_style(coord_tokens=False), "../data")
+    row = prediction_row(
+        record, said(text), make_style(coord_tokens=False), "../data", RowOptions()
+    )
     # Width 1998 has two pixels a bin; digits: 5, 20, 15, 40 = 7 of them over 4 coordinates.
     assert row == {
         "root": "../data",
@@ -106,16 +116,18 @@ def test_golden_line_of_a_salvaged_answer(make_style: MakeStyle) -> None:
             {
                 "desc": "cat",
                 "bbox_2d": [10, 20, 30, 40],
-                "score": pytest.approx(0.5**3 * 0.5 ** (7 / 4)),
+                "score": pytest.approx(0.5**23 * 0.5**3 * 0.5 ** (7 / 4)),
                 "score_parts": {
                     "coord": pytest.approx(0.5 ** (7 / 4)),
                     "desc": pytest.approx(0.5**3),
+                    "another": pytest.approx(0.5**23),  # {"object_1": {"desc": "
                 },
             }
         ],
         "raw_text": text,
         "parse": row["parse"],
         "finish_reason": "length",
+        "tokens": [(char, 0.5) for char in text],
     }
     parse = row["parse"]
     assert isinstance(parse, dict)
@@ -125,21 +137,126 @@ def test_golden_line_of_a_salvaged_answer(make_style: MakeStyle) -> None:
 
 def test_garbage_is_a_line_too(make_style: MakeStyle) -> None:
     record = Record(images=("1.png",), width=10, height=10, objects=())
-    row = prediction_row(record, said("no idea"), make_style(), ".")
+    row = prediction_row(record, said("no idea"), make_style(), ".", RowOptions())
     assert (row["gt"], row["pred"], row["raw_text"]) == ([], [], "no idea")
     empty = Answer(text="", pieces=(), probabilities=(), finish_reason="eos")
-    assert prediction_row(record, empty, make_style(), ".")["pred"] == []
+    assert prediction_row(record, empty, make_style(), ".", RowOptions())["pred"] == []
+
+
+@pytest.fixture
+def own_scenes(scenes: Path, tmp_path: Path) -> Path:
+    """A copy that may be damaged."""
+    shutil.copytree(scenes.parent, tmp_path / "data")
+    return tmp_path / "data" / scenes.name
 
 
 def test_a_bad_record_at_the_end_writes_nothing(
-    predictor: Predictor, scenes: Path, tmp_path: Path
+    predictor: Predictor, own_scenes: Path, tmp_path: Path
 ) -> None:
-    shutil.copytree(scenes.parent, tmp_path / "data")
-    data = tmp_path / "data" / scenes.name
-    (tmp_path / "data" / RecordFile(data)[5].image).write_bytes(b"no picture")
-    with pytest.raises(RecordError, match=r"train\.jsonl:6: .*cannot be read as a picture"):
-        predict_file(predictor, data, tmp_path / "out" / "p.jsonl", batch_size=2, max_new_tokens=2)
+    with own_scenes.open("a", encoding="utf-8") as file:
+        file.write("{}\n")
+    with pytest.raises(RecordError, match=r"train\.jsonl:7: "):
+        predict_file(
+            predictor, own_scenes, tmp_path / "out" / "p.jsonl", batch_size=2, max_new_tokens=2
+        )
     assert not (tmp_path / "out").exists()
+
+
+def test_a_picture_that_is_missing_is_counted_and_the_rest_is_done(
+    predictor: Predictor, own_scenes: Path, tmp_path: Path
+) -> None:
+    records = list(RecordFile(own_scenes))
+    (own_scenes.parent / records[1].image).unlink()
+    (own_scenes.parent / records[4].image).write_bytes(b"no picture")
+    out = tmp_path / "p.jsonl"
+    summary = predict_file(predictor, own_scenes, out, batch_size=2, max_new_tokens=LENGTH)
+    assert summary.lines == 4
+    missing, broken = summary.unread
+    assert "train.jsonl:2: images[0]: there is no file" in missing
+    assert "train.jsonl:5: " in broken
+    kept = [records[place].image for place in (0, 2, 3, 5)]
+    assert [row["image"] for row in rows_of(out)] == kept
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["data", "p.jsonl"]
+
+
+def test_a_run_that_was_stopped_goes_on(
+    predictor: Predictor, scenes: Path, predictions: Path, tmp_path: Path
+) -> None:
+    """Stopped in its second batch, with a line that was cut short."""
+    out = tmp_path / "p.jsonl"
+    root = os.path.relpath(scenes.parent, tmp_path)
+    asked: list[int] = []
+    inside = build_ask(predictor, OPTIONS)
+
+    def stopping(questions: Sequence[Question]) -> list[Answer]:
+        if len(asked) == 1:
+            raise KeyboardInterrupt
+        asked.append(len(questions))
+        return inside(questions)
+
+    def go(ask: Ask) -> Summary:
+        return answer_file(
+            ask,
+            predictor.encoder,
+            scenes,
+            out,
+            batch_size=2,
+            run={"model": "m"},
+            row_options=RowOptions(),
+            ranks=Ranks(),
+        )
+
+    with pytest.raises(KeyboardInterrupt):
+        go(stopping)
+    part = tmp_path / "p.jsonl.part0"
+    assert not out.exists()
+    assert len(part.read_bytes().splitlines()) == 3
+    with part.open("ab") as file:
+        file.write(b'{"index": 2, "ro')
+
+    def counting(questions: Sequence[Question]) -> list[Answer]:
+        asked.append(len(questions))
+        return inside(questions)
+
+    assert go(counting).lines == 6
+    assert asked == [2, 2, 2]
+    assert list(tmp_path.iterdir()) == [out]
+    whole = [row | {"root": root} for row in rows_of(predictions)]
+    assert [row["raw_text"] for row in rows_of(out)] == [row["raw_text"] for row in whole]
+
+
+def test_a_folder_of_pictures_needs_no_records(
+    predictor: Predictor, scenes: Path, predictions: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "p.jsonl"
+    folder = scenes.parent / "images"
+    assert predict_file(predictor, folder, out, batch_size=4, max_new_tokens=LENGTH).lines == 6
+    by_name = {Path(str(row["image"])).name: row for row in rows_of(predictions)}
+    for row in rows_of(out):
+        assert row["gt"] == []
+        assert row["raw_text"] == by_name[str(row["image"])]["raw_text"]
+
+
+def test_two_ranks_write_what_one_does(
+    predictor: Predictor, scenes: Path, predictions: Path
+) -> None:
+    """One after the other here; two processes at once in `test_two_ranks`."""
+    out = predictions.parent / "shares.jsonl"
+
+    def share(rank: int) -> Summary:
+        return predict_file(
+            predictor,
+            scenes,
+            out,
+            batch_size=4,
+            max_new_tokens=LENGTH,
+            ranks=Ranks(rank, 2, wait=lambda: None),
+        )
+
+    assert share(1) == Summary()
+    assert not out.exists()
+    assert share(0).lines == 6
+    assert out.read_bytes() == predictions.read_bytes()
 
 
 @pytest.mark.slow
@@ -190,7 +307,8 @@ def test_the_text_baseline_needs_no_coord_tokens(
 ) -> None:
     predictor = load_predictor(as_merged(tiny_base, tmp_path / "model", coord_tokens=False))
     assert predictor.vocab is None
-    assert predict_file(predictor, scenes, tmp_path / "p.jsonl", batch_size=6, max_new_tokens=2)
+    out = tmp_path / "p.jsonl"
+    assert predict_file(predictor, scenes, out, batch_size=6, max_new_tokens=2).lines == 6
 
 
 def test_a_model_without_the_coord_tokens_it_needs_is_refused(

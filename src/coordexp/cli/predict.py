@@ -1,25 +1,100 @@
 """`coordexp predict`."""
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 
-def predict(
+class Constrain(StrEnum):
+    """Whether the answer is kept inside the grammar."""
+
+    ON = "on"
+    OFF = "off"
+
+
+class CoordDecode(StrEnum):
+    """How a coordinate is read."""
+
+    TOKEN = "token"
+    EXPECTATION = "expectation"
+
+
+class Backend(StrEnum):
+    """What runs the model."""
+
+    HF = "hf"
+    VLLM = "vllm"
+
+
+def parse_dedup(value: str) -> float:
+    """Return the IoU of `iou=0.9`."""
+    name, _, number = value.partition("=")
+    try:
+        iou = float(number)
+    except ValueError:
+        iou = -1.0
+    if name != "iou" or not 0 < iou <= 1:
+        raise typer.BadParameter(f"expected iou=0.9 or another number up to 1, got {value!r}")
+    return iou
+
+
+def predict(  # noqa: PLR0913, PLR0917 - one for each option
     model: Annotated[Path, typer.Option(help="Merged model or adapter checkpoint.")],
-    data: Annotated[Path, typer.Option(help="JSONL of records.")],
+    data: Annotated[Path, typer.Option(help="JSONL of records, or a folder of pictures.")],
     out: Annotated[Path, typer.Option(help="predictions.jsonl to write.")],
     batch_size: Annotated[int, typer.Option(min=1, help="Images at once.")] = 8,
     max_new_tokens: Annotated[int, typer.Option(min=1, help="Longest answer.")] = 2048,
+    constrain: Annotated[
+        Constrain, typer.Option(help="Keep answers inside the grammar; off decodes freely.")
+    ] = Constrain.ON,
+    classes: Annotated[
+        Path | None, typer.Option(help="Text file with the only descs there may be, one a line.")
+    ] = None,
+    coord_decode: Annotated[
+        CoordDecode, typer.Option(help="The token's bin, or the expectation around it.")
+    ] = CoordDecode.TOKEN,
+    dedup: Annotated[
+        float | None,
+        typer.Option(
+            parser=parse_dedup, metavar="iou=0.9", help="Leave out objects that repeat another."
+        ),
+    ] = None,
+    coco: Annotated[Path | None, typer.Option(help="Write COCO results to this file too.")] = None,
+    backend: Annotated[
+        Backend, typer.Option(help="transformers, or vLLM for a merged model.")
+    ] = Backend.HF,
 ) -> None:
-    """Answer every record.
+    """Answer every record or picture.
 
-    The prompt and all else come from the model's coordexp.json.
+    The prompt and all else come from the model's coordexp.json. A run that was stopped goes on
+    when the same command is given again. Several GPUs: torchrun --nproc-per-node N -m coordexp
+    predict ...
     """
-    from coordexp.inference.predict import load_predictor, predict_file  # noqa: PLC0415
+    from coordexp.inference.run import RunOptions, run_predict  # noqa: PLC0415
 
-    count = predict_file(
-        load_predictor(model), data, out, batch_size=batch_size, max_new_tokens=max_new_tokens
+    options = RunOptions(
+        batch_size=batch_size,
+        max_new_tokens=max_new_tokens,
+        constrain=constrain is Constrain.ON,
+        classes=classes,
+        coord_decode=coord_decode.value,
+        dedup_iou=dedup,
+        coco=coco,
+        backend=backend.value,
     )
-    typer.echo(f"{out}: {count} predictions")
+    summary = run_predict(model, data, out, options)
+    if summary is None:
+        return  # another rank speaks
+    if dedup is not None:
+        before = summary.objects + summary.repeated
+        typer.echo(f"dedup iou={dedup:g}: {before} objects, {summary.objects} without repeats")
+    typer.echo(f"{out}: {summary.lines} predictions")
+    if summary.unread:
+        shown = "\n  ".join(summary.unread[:10])
+        typer.echo(
+            f"error: {len(summary.unread)} pictures could not be read and have no line:\n  {shown}",
+            err=True,
+        )
+        raise typer.Exit(1)

@@ -1,187 +1,242 @@
-"""Predictions for a file of records, as JSONL."""
+"""Predictions for a file of records, or a folder of pictures, as JSONL.
 
+Images are asked for in batches, which are dealt out to the ranks in turn and are the same for any
+number of ranks. The next batch is read and resized while the model works on this one.
+"""
+
+import copy
 import os
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections import deque
+from collections.abc import Collection, Generator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import torch
-from peft import PeftModel
 from rich.console import Console
 from rich.progress import track
-from torch import nn
-from transformers import PreTrainedModel
 
-from coordexp.coord_tokens.vocab import CoordVocab
-from coordexp.data.image import check_image, load_image
-from coordexp.data.jsonl import RecordFile, write_jsonl
+from coordexp.data.image import load_image
 from coordexp.data.record import Record
-from coordexp.errors import CheckpointError, RecordError
-from coordexp.inference.generate import Answer, generate_answers
-from coordexp.inference.parse import parse_prediction
-from coordexp.inference.scores import TokenSpans, score, score_parts
-from coordexp.model.card import CARD_NAME, load_card_section, load_weights_card
-from coordexp.model.load import (
-    DTypeName,
-    load_base,
-    load_checkpoint,
-    load_coord_vocab,
-    load_image_processor,
-    load_tokenizer,
-)
+from coordexp.errors import RecordError
+from coordexp.inference.ask import Ask, AskOptions, HalvingAsk, Question, build_ask
+from coordexp.inference.parts import Parts
+from coordexp.inference.predictor import Predictor, load_predictor
+from coordexp.inference.ranks import Ranks
+from coordexp.inference.rows import RowOptions, prediction_row
+from coordexp.inference.source import Excerpt, Source, load_source
 from coordexp.rendering.encode import Encoder
-from coordexp.rendering.style import RenderingStyle, style_from_json
 
-Row = dict[str, object]
+__all__ = ["Predictor", "load_predictor", "predict_file"]
+
+_AHEAD = 2  # batches that are read before they are needed
 
 
 @dataclass(frozen=True, slots=True)
-class Predictor:
-    """A model with all that it takes to ask it.
+class _Batch:
+    """Images that are asked for together.
 
     Args:
-        model: In evaluation mode, on its device.
-        encoder: With the style it was trained in.
-        vocab: None for the text baseline.
+        indices: Their places in the data.
+        records: What is known of them.
+        questions: What is asked.
+        unread: Pictures that could not be read, by place, with the reason.
     """
 
-    model: PreTrainedModel | PeftModel
-    encoder: Encoder
-    vocab: CoordVocab | None
-
-    @property
-    def style(self) -> RenderingStyle:
-        """The style that the model was trained in."""
-        return self.encoder.style
+    indices: list[int]
+    records: list[Record]
+    questions: list[Question]
+    unread: dict[int, str]
 
 
-def load_predictor(path: Path) -> Predictor:
-    """Return the predictor of a merged model or an adapter checkpoint.
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """What a run has written; all zero on every rank but the first.
 
-    It is on the GPU where there is one, in the stored dtype; elsewhere it computes in float32,
-    because bfloat16 is slow on most CPUs.
-
-    Raises:
-        CheckpointError: If the directory has no `coordexp.json`, its base is gone, or it needs
-            coord tokens that its tokenizer lacks.
+    Args:
+        lines: Images with a line.
+        objects: Objects in them.
+        repeated: Objects that were left out because they repeat another.
+        unread: What was wrong with each picture that could not be read.
     """
-    card = load_weights_card(path)
-    style = style_from_json(load_card_section(path, "style"))
-    source = path if card.base is None else Path(card.base)
-    if not source.is_dir():
-        raise CheckpointError(
-            f"{path}: its base {source} is not there; put it back, or correct weights.base in "
-            f"{path / CARD_NAME}"
-        )
-    vocab = load_coord_vocab(source, style.alphabet) if style.coord_tokens else None
-    processor = load_image_processor(
-        source, min_pixels=style.min_pixels, max_pixels=style.max_pixels
-    )
-    encoder = Encoder(load_tokenizer(source), processor, style)
-    on_gpu = torch.cuda.is_available()
-    dtype: DTypeName = "auto" if on_gpu else "float32"
-    model: PreTrainedModel | PeftModel
-    if card.base is None:
-        model = load_base(path, dtype=dtype, attn_implementation="sdpa")
-    else:
-        model = load_checkpoint(source, path, dtype=dtype)
-    nn.Module.to(model, "cuda" if on_gpu else "cpu")
-    return Predictor(model=model.eval(), encoder=encoder, vocab=vocab)
+
+    lines: int = 0
+    objects: int = 0
+    repeated: int = 0
+    unread: Sequence[str] = ()
 
 
 def predict_file(
-    predictor: Predictor, data: Path, out: Path, *, batch_size: int, max_new_tokens: int
-) -> int:
-    """Write one prediction line for each record and return their number.
+    predictor: Predictor,
+    data: Path,
+    out: Path,
+    *,
+    batch_size: int,
+    max_new_tokens: int,
+    constrain: bool = True,
+    classes: Sequence[str] | None = None,
+    row_options: RowOptions | None = None,
+    ranks: Ranks | None = None,
+) -> Summary:
+    """Ask a model about each image and write what it says; see `answer_file`.
 
-    Records and pictures are checked before the first is answered. The file appears when it is
-    complete.
+    Args:
+        predictor: The model.
+        data: JSONL of records, or a folder of pictures.
+        out: JSONL of predictions.
+        batch_size: Images at once.
+        max_new_tokens: Longest answer.
+        constrain: Whether answers are kept inside the grammar.
+        classes: The only descs there may be; None for any.
+        row_options: What a line holds.
+        ranks: Which share is this process's; None for all of it.
 
     Raises:
-        RecordError: If a record or its picture is wrong; nothing is written then.
+        InputError: As `answer_file` does, or if the classes cannot be kept to.
     """
-    records = RecordFile(data, predictor.style.alphabet)
-    for index, record in enumerate(records):
-        try:
-            check_image(records.root, record)
-        except RecordError as error:
-            raise error.at(records.path, index + 1) from None
-    root = os.path.relpath(records.root, out.parent)
-    batches = [
-        range(start, min(start + batch_size, len(records)))
-        for start in range(0, len(records), batch_size)
-    ]
-
-    def rows() -> Iterator[Row]:
-        for batch in track(batches, "predict", console=Console(stderr=True)):
-            yield from _predict_batch(predictor, records, batch, root, max_new_tokens)
-
-    return write_jsonl(out, rows())
-
-
-def _predict_batch(
-    predictor: Predictor,
-    records: RecordFile,
-    indices: Sequence[int],
-    root: str,
-    max_new_tokens: int,
-) -> list[Row]:
-    batch = [records[index] for index in indices]
-    prompts = []
-    for index, record in zip(indices, batch, strict=True):
-        try:
-            picture = load_image(records.root, record)
-        except RecordError as error:
-            raise error.at(records.path, index + 1) from None
-        prompts.append(predictor.encoder.encode_prompt(record, picture))
-    answers = generate_answers(
-        predictor.model,
-        predictor.encoder,
-        prompts,
-        vocab=predictor.vocab,
+    asking = AskOptions(
+        constrain=constrain,
+        classes=None if classes is None else tuple(classes),
         max_new_tokens=max_new_tokens,
     )
-    return [
-        prediction_row(record, answer, predictor.style, root)
-        for record, answer in zip(batch, answers, strict=True)
-    ]
+    return answer_file(
+        HalvingAsk(build_ask(predictor, asking)),
+        predictor.encoder,
+        data,
+        out,
+        batch_size=batch_size,
+        run={"model": str(predictor.path.resolve()), **asdict(asking)},
+        row_options=row_options or RowOptions(),
+        ranks=ranks or Ranks(),
+    )
 
 
-def prediction_row(record: Record, answer: Answer, style: RenderingStyle, root: str) -> Row:
-    """Return the predictions line of one answer, boxes in pixels of the record's image."""
-    parsed = parse_prediction(answer.text, alphabet=style.alphabet, coord_tokens=style.coord_tokens)
-    spans = TokenSpans(answer)
-    size = (record.width, record.height)
-    predictions = []
-    for item in parsed.objects:
-        parts = score_parts(spans, item)
-        pixels = item.geometry.to_pixels(*size, style.alphabet)
-        predictions.append(
-            {
-                "desc": item.desc,
-                item.geometry.kind: list(pixels),
-                "score": score(parts),
-                "score_parts": parts,
-            }
-        )
-    truth = [
-        {
-            "desc": item.desc,
-            item.best_geometry.kind: list(item.best_geometry.to_pixels(*size, style.alphabet)),
-        }
-        for item in record.objects
-    ]
-    return {
-        "root": root,
-        "image": record.image,
-        "width": record.width,
-        "height": record.height,
-        "gt": truth,
-        "pred": predictions,
-        "raw_text": answer.text,
-        "parse": {
-            "status": parsed.status,
-            "dropped": [{"reason": drop.reason, "text": drop.text} for drop in parsed.dropped],
-        },
-        "finish_reason": answer.finish_reason,
-    }
+def answer_file(
+    ask: Ask,
+    encoder: Encoder,
+    data: Path,
+    out: Path,
+    *,
+    batch_size: int,
+    run: Mapping[str, object],
+    row_options: RowOptions,
+    ranks: Ranks,
+    indices: Sequence[int] | None = None,
+    quiet: bool = False,
+) -> Summary:
+    """Write one prediction line for each image that can be read.
+
+    What is answered is kept beside `out` until the file is complete, and a run that was stopped
+    goes on from there.
+
+    Args:
+        ask: What answers.
+        encoder: Makes the prompts.
+        data: JSONL of records, or a folder of pictures.
+        out: JSONL of predictions.
+        batch_size: Images at once.
+        run: All else that the answers depend on, so that only the same run is gone on with.
+        row_options: What a line holds.
+        ranks: Which share is this process's.
+        indices: Which images are asked about; None for all.
+        quiet: Whether no progress is shown.
+
+    Raises:
+        RecordError: If a record is wrong; nothing is written then.
+        InputError: If `out` has the remains of another run beside it.
+    """
+    source = load_source(data, encoder.style.alphabet)
+    whole = {"data": str(data.resolve()), "images": len(source), **run, **asdict(row_options)}
+    if indices is not None:
+        source = Excerpt(source, indices)
+        whole["indices"] = list(indices)
+    parts = Parts(out, whole)
+    shares = _open_batches(len(source), batch_size, parts.done, ranks)
+    work = _Work(
+        ask=ask,
+        encoder=encoder,
+        source=source,
+        root=os.path.relpath(source.root, out.parent),
+        row_options=row_options,
+    )
+    console = Console(stderr=True, quiet=quiet or ranks.rank > 0)
+    with parts.writer(ranks.rank) as writer, closing(work.batches(shares)) as batches:
+        for batch in track(batches, "predict", total=len(shares), console=console):
+            writer.append(work.entries(batch))
+    ranks.wait()
+    return Summary() if ranks.rank > 0 else _join(Parts(out, whole))
+
+
+@dataclass(frozen=True, slots=True)
+class _Work:
+    """What a rank does with its batches."""
+
+    ask: Ask
+    encoder: Encoder
+    source: Source
+    root: str
+    row_options: RowOptions
+
+    def batches(self, shares: Sequence[Sequence[int]]) -> Generator[_Batch]:
+        """Yield the batches, read by another thread while this one works."""
+        encoder = self.encoder
+        # A tokenizer cannot be used by two threads at once.
+        own = Encoder(copy.deepcopy(encoder.tokenizer), encoder.image_processor, encoder.style)
+        pending: deque[Future[_Batch]] = deque()
+        with ThreadPoolExecutor(1, thread_name_prefix="pictures") as pool:
+            try:
+                for share in shares:
+                    pending.append(pool.submit(_read, self.source, own, share))
+                    if len(pending) > _AHEAD:
+                        yield pending.popleft().result()
+                while pending:
+                    yield pending.popleft().result()
+            finally:
+                for future in pending:
+                    future.cancel()
+
+    def entries(self, batch: _Batch) -> list[dict[str, object]]:
+        """Return the lines of a batch."""
+        answers = self.ask(batch.questions) if batch.questions else []
+        entries: list[dict[str, object]] = []
+        for index, record, answer in zip(batch.indices, batch.records, answers, strict=True):
+            row = prediction_row(record, answer, self.encoder.style, self.root, self.row_options)
+            entries.append({"index": index, "row": row})
+        return entries + [{"index": index, "unread": why} for index, why in batch.unread.items()]
+
+
+def _open_batches(
+    count: int, batch_size: int, done: Collection[int], ranks: Ranks
+) -> list[list[int]]:
+    """Return a rank's batches without what has its line already."""
+    starts = range(0, count, batch_size)[ranks.rank :: ranks.count]
+    batches = [range(start, min(start + batch_size, count)) for start in starts]
+    still = ([index for index in batch if index not in done] for batch in batches)
+    return [batch for batch in still if batch]
+
+
+def _read(source: Source, encoder: Encoder, indices: Sequence[int]) -> _Batch:
+    batch = _Batch([], [], [], {})
+    for index in indices:
+        try:
+            record = source[index]
+            picture = load_image(source.root, record)
+            prompt = encoder.encode_prompt(record, picture)
+        except RecordError as error:
+            batch.unread[index] = str(error if error.file else error.at(source.path, index + 1))
+            continue
+        batch.indices.append(index)
+        batch.records.append(record)
+        batch.questions.append(Question(prompt, picture))
+    return batch
+
+
+def _join(parts: Parts) -> Summary:
+    objects = repeated = 0
+    for row in parts.rows():
+        objects += len(row["pred"])
+        repeated += sum(drop["reason"] == "repeated" for drop in row["parse"]["dropped"])
+    unread = parts.unread()
+    lines = parts.join()
+    parts.remove()
+    return Summary(lines=lines, objects=objects, repeated=repeated, unread=unread)

@@ -26,6 +26,7 @@ DropReason = Literal[
     "no object",
     "not a coordinate",
     "out of range",
+    "repeated",
     "text after the answer",
     "text before the answer",
     "text between objects",

@@ -1,0 +1,95 @@
+"""A model with all that it takes to ask it."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from peft import PeftModel
+from torch import nn
+from transformers import PreTrainedModel
+
+from coordexp.coord_tokens.vocab import CoordVocab
+from coordexp.errors import CheckpointError
+from coordexp.model.card import CARD_NAME, load_card_section, load_weights_card
+from coordexp.model.load import (
+    DTypeName,
+    load_base,
+    load_checkpoint,
+    load_coord_vocab,
+    load_image_processor,
+    load_tokenizer,
+)
+from coordexp.rendering.encode import Encoder
+from coordexp.rendering.style import RenderingStyle, style_from_json
+
+
+@dataclass(frozen=True, slots=True)
+class Predictor:
+    """A model with all that it takes to ask it.
+
+    Args:
+        model: In evaluation mode, on its device.
+        encoder: With the style it was trained in.
+        vocab: None for the text baseline.
+        path: Where it was loaded from.
+    """
+
+    model: PreTrainedModel | PeftModel
+    encoder: Encoder
+    vocab: CoordVocab | None
+    path: Path
+
+    @property
+    def style(self) -> RenderingStyle:
+        """The style that the model was trained in."""
+        return self.encoder.style
+
+
+def load_encoder(path: Path) -> tuple[Encoder, CoordVocab | None]:
+    """Return what makes the prompts of a merged model or an adapter checkpoint, and its vocabulary.
+
+    Raises:
+        CheckpointError: If the directory has no `coordexp.json`, its base is gone, or it needs
+            coord tokens that its tokenizer lacks.
+    """
+    style = style_from_json(load_card_section(path, "style"))
+    source = _weights_source(path)
+    vocab = load_coord_vocab(source, style.alphabet) if style.coord_tokens else None
+    processor = load_image_processor(
+        source, min_pixels=style.min_pixels, max_pixels=style.max_pixels
+    )
+    return Encoder(load_tokenizer(source), processor, style), vocab
+
+
+def load_predictor(path: Path) -> Predictor:
+    """Return the predictor of a merged model or an adapter checkpoint.
+
+    It is on the GPU where there is one, in the stored dtype; elsewhere it computes in float32,
+    because bfloat16 is slow on most CPUs.
+
+    Raises:
+        CheckpointError: As `load_encoder` does, or if the weights cannot be loaded.
+    """
+    encoder, vocab = load_encoder(path)
+    source = _weights_source(path)
+    on_gpu = torch.cuda.is_available()
+    dtype: DTypeName = "auto" if on_gpu else "float32"
+    model: PreTrainedModel | PeftModel
+    if source == path:
+        model = load_base(path, dtype=dtype, attn_implementation="sdpa")
+    else:
+        model = load_checkpoint(source, path, dtype=dtype)
+    nn.Module.to(model, "cuda" if on_gpu else "cpu")
+    return Predictor(model=model.eval(), encoder=encoder, vocab=vocab, path=path)
+
+
+def _weights_source(path: Path) -> Path:
+    """Return the directory with the tokenizer and the base's weights."""
+    card = load_weights_card(path)
+    source = path if card.base is None else Path(card.base)
+    if not source.is_dir():
+        raise CheckpointError(
+            f"{path}: its base {source} is not there; put it back, or correct weights.base in "
+            f"{path / CARD_NAME}"
+        )
+    return source

@@ -1,0 +1,115 @@
+"""The whole of `coordexp predict`: load, ask, write."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from coordexp.errors import InputError
+from coordexp.inference.coco_results import write_coco_results
+from coordexp.inference.predict import Summary, answer_file, predict_file
+from coordexp.inference.predictor import load_encoder, load_predictor
+from coordexp.inference.ranks import Ranks, launched_ranks
+from coordexp.inference.rows import CoordDecode, RowOptions
+from coordexp.inference.vllm_backend import load_vllm_ask
+from coordexp.model.card import load_card_section
+from coordexp.rendering.style import style_from_json
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunOptions:
+    """What `coordexp predict` was told.
+
+    Args:
+        batch_size: Images at once.
+        max_new_tokens: Longest answer.
+        constrain: Whether answers are kept inside the grammar.
+        classes: File with the only descs there may be.
+        coord_decode: How a coordinate is read.
+        dedup_iou: Overlap from which an object repeats another; None keeps all.
+        coco: Where COCO results go, None for nowhere.
+        backend: What runs the model.
+    """
+
+    batch_size: int
+    max_new_tokens: int
+    constrain: bool
+    classes: Path | None
+    coord_decode: CoordDecode
+    dedup_iou: float | None
+    coco: Path | None
+    backend: Literal["hf", "vllm"]
+
+
+def run_predict(model: Path, data: Path, out: Path, options: RunOptions) -> Summary | None:
+    """Write predictions; None on every rank but the first.
+
+    Raises:
+        InputError: If the options do not go together, or the data cannot be used.
+        CheckpointError: If the model cannot be.
+    """
+    classes = None if options.classes is None else read_classes(options.classes)
+    row_options = RowOptions(
+        coord_decode=options.coord_decode,
+        dedup_iou=options.dedup_iou,
+    )
+    with launched_ranks() as ranks:
+        if options.backend == "vllm":
+            summary = _ask_vllm(model, data, out, options, row_options, ranks)
+        else:
+            summary = predict_file(
+                load_predictor(model),
+                data,
+                out,
+                batch_size=options.batch_size,
+                max_new_tokens=options.max_new_tokens,
+                constrain=options.constrain,
+                classes=classes,
+                row_options=row_options,
+                ranks=ranks,
+            )
+        if ranks.rank > 0:
+            return None
+    if options.coco is not None:
+        style = style_from_json(load_card_section(model, "style"))
+        write_coco_results(out, data, options.coco, style.alphabet)
+    return summary
+
+
+def _ask_vllm(
+    model: Path, data: Path, out: Path, options: RunOptions, row_options: RowOptions, ranks: Ranks
+) -> Summary:
+    if options.constrain or options.classes is not None:
+        raise InputError("vLLM decodes freely: give --constrain off, and no --classes")
+    encoder, vocab = load_encoder(model)
+    ask = load_vllm_ask(model, encoder, vocab, max_new_tokens=options.max_new_tokens)
+    return answer_file(
+        ask,
+        encoder,
+        data,
+        out,
+        batch_size=options.batch_size,
+        run={
+            "model": str(model.resolve()),
+            "backend": "vllm",
+            "max_new_tokens": options.max_new_tokens,
+        },
+        row_options=row_options,
+        ranks=ranks,
+    )
+
+
+def read_classes(path: Path) -> Sequence[str]:
+    """Return the lines of a text file, without empty ones.
+
+    Raises:
+        InputError: If it cannot be read or names no class.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: cannot be read: {error}") from None
+    names = [line.strip() for line in text.splitlines() if line.strip()]
+    if not names:
+        raise InputError(f"{path}: no class in it; expected one a line")
+    return names

@@ -1,0 +1,50 @@
+from dataclasses import dataclass
+
+import pytest
+
+from coordexp.data.geometry import Geometry, GeometryKind
+from coordexp.inference.repeats import box_iou, without_repeats
+
+
+@dataclass(frozen=True)
+class Item:
+    desc: str
+    score: float
+    geometry: Geometry
+
+
+def item(desc: str, score: float, *values: float, kind: GeometryKind = "bbox_2d") -> Item:
+    return Item(desc, score, Geometry(kind, values, "px"))
+
+
+def test_the_surest_of_a_group_stays_in_its_place() -> None:
+    items = [
+        item("cat", 0.5, 0, 0, 100, 100),
+        item("dog", 0.9, 0, 0, 100, 100),
+        item("cat", 0.8, 0, 0, 100, 99),
+        item("cat", 0.7, 50, 0, 100, 100),
+        item("cat", 0.6, 0, 0, 100, 100, kind="line"),
+    ]
+    stays, repeats = without_repeats(items, 0.9)
+    assert stays == [items[1], items[2], items[3], items[4]]
+    assert repeats == [items[0]]
+
+
+def test_a_chain_is_not_swallowed_by_its_first() -> None:
+    """The third overlaps the second enough, but the second is gone, and the first is too far."""
+    items = [item("a", 1 - x / 100, x, 0, x + 100, 10) for x in (0, 5, 10)]
+    stays, _ = without_repeats(items, 0.9)
+    assert stays == [items[0], items[2]]
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "iou"),
+    [
+        ((0, 0, 2, 2), (1, 1, 3, 3), 1 / 7),
+        ((0, 0, 2, 2), (2, 0, 4, 2), 0),
+        ((1, 1, 1, 5), (1, 1, 1, 5), 1),
+        ((1, 1, 1, 5), (1, 1, 1, 6), 0),
+    ],
+)
+def test_golden_overlaps(a: tuple[float, ...], b: tuple[float, ...], iou: float) -> None:
+    assert box_iou(a, b) == pytest.approx(iou)  # type: ignore[arg-type] # four numbers
