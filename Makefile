@@ -4,15 +4,17 @@ PYTHON ?= python3
 OUT ?= runs/quickstart
 BIN := .venv/bin
 PIP := $(BIN)/pip --disable-pip-version-check install --quiet
+SWIFT_PIP := .venv-swift/bin/pip --disable-pip-version-check install --quiet
 TORCH := $(shell grep '^torch==' constraints.txt)
 
 .DEFAULT_GOAL := help
-.PHONY: help quickstart check check-gpu test format docs clean
+.PHONY: help quickstart check check-gpu check-swift test format docs clean
 
 help:
 	@echo "make quickstart   install, run the main job on a tiny model, say where the report is"
 	@echo "make check        everything that CI checks"
 	@echo "make check-gpu    the tests and the benchmark that need a GPU"
+	@echo "make check-swift  the tests inside ms-swift, in an environment of its own"
 	@echo "make test         the fast tests"
 	@echo "make format       format, and fix what ruff can fix"
 	@echo "make docs         write docs/config.md anew from the schema"
@@ -28,18 +30,23 @@ check: .venv/.installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
+	@sh scripts/fetch_test_data.sh
 	@if sh scripts/ensure_chromium.sh; then \
-		set -x; $(BIN)/pytest -n auto -m "not gpu"; \
+		set -x; $(BIN)/pytest -n auto -m "not gpu and not swift"; \
 	else \
-		set -x; $(BIN)/pytest -n auto -m "not gpu and not browser"; \
+		set -x; $(BIN)/pytest -n auto -m "not gpu and not browser and not swift"; \
 	fi
 
 check-gpu: .venv/.installed-dev
 	$(BIN)/python benchmarks/objective.py --device cuda
 	$(BIN)/pytest -m gpu
 
+# ms-swift warns about many things; none of them is ours to mend.
+check-swift: .venv-swift/.installed
+	.venv-swift/bin/pytest -m swift -o filterwarnings=ignore tests/integrations
+
 test: .venv/.installed-dev
-	$(BIN)/pytest -n auto -m "not slow and not browser and not gpu"
+	$(BIN)/pytest -n auto -m "not slow and not browser and not gpu and not swift"
 
 format: .venv/.installed-dev
 	$(BIN)/ruff format .
@@ -63,6 +70,16 @@ $(BIN)/python:
 	$(PIP) --constraint constraints.txt --editable .
 	@touch $@
 
+# DeepSpeed comes as source; DS_BUILD_OPS=0 leaves its kernels out, so that no compiler is needed.
 .venv/.installed-dev: .venv/.installed
-	$(PIP) --constraint constraints.txt --editable '.[dev]'
+	DS_BUILD_OPS=0 $(PIP) --constraint constraints.txt --editable '.[dev]'
+	@touch $@
+
+.venv-swift/bin/python:
+	$(PYTHON) -m venv .venv-swift
+
+.venv-swift/.installed: pyproject.toml constraints-swift.txt | .venv-swift/bin/python
+	$(SWIFT_PIP) $(shell grep '^torch==' constraints-swift.txt)
+	$(SWIFT_PIP) --constraint constraints-swift.txt --editable '.[swift]' \
+		beartype hypothesis pytest
 	@touch $@

@@ -10,6 +10,8 @@ from hypothesis import settings
 # huggingface_hub reads these once, when it is imported.
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+# accelerate imports DeepSpeed, which would say on the standard output what it has guessed.
+os.environ.setdefault("DS_ACCELERATOR", "cpu")
 # The models are tiny, and pytest-xdist has a worker on every core already.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 

@@ -18,13 +18,18 @@ COMMANDS = (
     (),
     ("quickstart",),
     ("train",),
+    ("doctor",),
     ("merge",),
     ("predict",),
     ("evaluate",),
     ("vocab",),
     ("vocab", "expand"),
     ("data",),
+    ("data", "convert"),
     ("data", "prepare"),
+    ("data", "view"),
+    ("data", "stats"),
+    ("data", "check"),
 )
 
 

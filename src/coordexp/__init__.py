@@ -16,6 +16,7 @@ The packages, lowest layer first:
 - `inference`: answers to boxes
 - `evaluation`: boxes to figures
 - `training`: the run
+- `integrations`: the run inside ms-swift
 - `quickstart`: all of it on digits
 """
 
@@ -29,6 +30,7 @@ _PUBLIC = {
     "install_coord_offset_adapter": "coordexp.model.coord_offset",
     "reattach_coord_offset_hooks": "coordexp.model.coord_offset",
     "load_checkpoint": "coordexp.model.load",
+    "predict": "coordexp.inference.single",
     "stage1_loss": "coordexp.objective",
 }
 

@@ -18,7 +18,6 @@ COORD = "coord_tokens: {enabled: true}, coord_soft_ce_w1: {enabled: true}"
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("host: ms_swift", "host: ms_swift is not available yet; use plain"),
         (
             "custom: {coord_tokens: {enabled: true}}",
             "custom.coord_tokens.enabled: coord tokens need custom.coord_soft_ce_w1.enabled: true",
@@ -50,6 +49,23 @@ COORD = "coord_tokens: {enabled: true}, coord_soft_ce_w1: {enabled: true}"
             r"custom.coord_offset.ids: end is the last id and not before start; got 2 \.\. 1",
         ),
         ("training: {eval_strategy: steps}", "training.eval_strategy: steps needs data.eval"),
+        (
+            "training: {detection_eval: {steps: 500}}",
+            "training.detection_eval.steps: it needs data.eval",
+        ),
+        (
+            "training: {save_steps: 200, detection_eval: {steps: 500}}",
+            "detection_eval.steps 500 must be a multiple of save_steps 200",
+        ),
+        (
+            "training: {save_strategy: epoch, detection_eval: {steps: 500}}",
+            "it needs save_strategy: steps",
+        ),
+        (
+            "deepspeed: ds.json\n"
+            "custom: {instability_monitor: {enabled: true, on_non_finite: skip_step}}",
+            "on_non_finite: DeepSpeed moves the weights before a step can be judged; use stop",
+        ),
         (
             "tuner: {train_type: full, resume_adapter: a}",
             "tuner.resume_adapter: an adapter needs tuner.train_type: lora",
@@ -92,7 +108,8 @@ def test_what_does_not_go_together_is_refused(
 
 def test_every_broken_rule_is_reported_at_once(write_yaml: WriteYaml) -> None:
     text = (
-        "host: ms_swift\ncustom: {coord_tokens: {enabled: true}}\ntraining: {eval_strategy: epoch}"
+        "tuner: {train_type: full, resume_adapter: old}\ncustom: {coord_tokens: {enabled: true}}\n"
+        "training: {eval_strategy: epoch}"
     )
     with pytest.raises(ConfigError, match=r"3 problem\(s\)"):
         load_config(write_yaml(text))
@@ -182,6 +199,7 @@ def test_accumulation_defaults_to_one_pass(write_yaml: WriteYaml) -> None:
 def test_training_keys_are_transformers_own_names() -> None:
     transformers = pytest.importorskip("transformers")
     ours = {
+        "detection_eval",
         "effective_batch_size",
         "vit_lr",
         "aligner_lr",

@@ -114,6 +114,26 @@ def test_a_picture_is_turned_upright(
     assert loaded.getpixel(green_at) == GREEN
 
 
+def test_an_orientation_behind_the_pixels_of_a_png_counts_too(tmp_path: Path) -> None:
+    turned(tmp_path, 6)
+    data = (tmp_path / "a.png").read_bytes()
+    start = data.index(b"eXIf") - 4
+    stop = start + 12 + int.from_bytes(data[start : start + 4])
+    end = data.index(b"IEND") - 4
+    moved = data[:start] + data[stop:end] + data[start:stop] + data[end:]
+    (tmp_path / "a.png").write_bytes(moved)
+    check_image(tmp_path, record_of("a.png", 2, 3))
+    assert load_image(tmp_path, record_of("a.png", 2, 3)).getpixel((1, 0)) == GREEN
+
+
+def test_a_check_leaves_the_pixels_of_a_png_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save(Image.new("RGB", (3, 2), RED), tmp_path / "a.png")
+    monkeypatch.delattr("PIL.ImageFile.ImageFile.load")
+    check_image(tmp_path, record_of())
+
+
 def test_a_size_that_refers_to_the_lying_picture_is_refused(tmp_path: Path) -> None:
     turned(tmp_path, 6)
     message = refusal(tmp_path, record_of())

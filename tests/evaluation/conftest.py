@@ -8,6 +8,7 @@ from PIL import Image
 
 from coordexp.evaluation.categories import CategoryMatching, UnknownDescs
 from coordexp.evaluation.instances import Instances, collect_instances
+from coordexp.evaluation.matching import Matches, match
 from coordexp.evaluation.predictions import parse_prediction
 
 SIZE = (200, 160)
@@ -50,9 +51,12 @@ def make_instances(
 
 
 def make_random_rows(
-    seed: int, *, images: int = 6, classes: int = 3, tied: bool = False
+    seed: int, *, images: int = 6, classes: int = 3, tied: bool = False, crowds: bool = False
 ) -> list[Row]:
-    """Return rows whose predictions are true boxes shaken, renamed, repeated or forgotten."""
+    """Return rows whose predictions are true boxes shaken, renamed, repeated or forgotten.
+
+    With crowds, some true objects are one, and some say their area.
+    """
     random = np.random.default_rng(seed)
     scores = iter(random.permutation(10_000) / 10_000)
     rows = []
@@ -69,7 +73,15 @@ def make_random_rows(
                 guess = desc if random.random() < 0.8 else f"class {random.integers(classes + 1)}"
                 pred.append((guess, corners, 1.0 if tied else next(scores)))
         rows.append(make_row(gt, pred, image=f"images/{number}.png"))
+        for thing in rows[-1]["gt"] if crowds else ():
+            thing["iscrowd"] = int(random.random() < 0.3)
+            if random.random() < 0.5:
+                thing["area"] = float(random.uniform(0, 12_000))
     return rows
+
+
+def make_matches(rows: Iterable[Row], *, unknown: UnknownDescs = "bucket") -> Matches:
+    return match(make_instances(rows, unknown=unknown))
 
 
 def write_predictions(path: Path, rows: Iterable[Row]) -> Path:

@@ -1,13 +1,14 @@
 from contextlib import redirect_stdout
 from io import StringIO
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from coordexp.evaluation.coco import CocoKind, _dataset, coco_figures, has_masks
+from coordexp.evaluation.coco import CocoKind, coco_dataset, coco_figures, has_masks
 from coordexp.evaluation.instances import Instances
 from tests.evaluation.conftest import make_instances, make_random_rows, make_row
 
@@ -17,12 +18,12 @@ NAMES = ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100")
 
 def pycocotools_figures(found: Instances, kind: CocoKind) -> list[float | None]:
     """Return the first nine of the twelve figures that pycocotools prints, in its order."""
-    ids = {image: image + 1 for image in range(len(found.sizes))}
+    ids = np.arange(1, len(found.sizes) + 1)
     pair = []
     with redirect_stdout(StringIO()):
         for items in (found.truth, found.predicted):
             coco = COCO()
-            coco.dataset = _dataset(found, items, kind, ids)
+            coco.dataset = coco_dataset(found, items, kind, ids)
             coco.createIndex()
             pair.append(coco)
         run = COCOeval(*pair, kind)
@@ -32,18 +33,19 @@ def pycocotools_figures(found: Instances, kind: CocoKind) -> list[float | None]:
     return [None if value == -1 else value for value in run.stats[:9]]
 
 
-@settings(max_examples=8)
-@given(seed=st.integers(0, 2**32 - 1))
-def test_figures_equal_those_of_pycocotools(seed: int) -> None:
-    found = make_instances(make_random_rows(seed))
+@settings(max_examples=20)
+@given(seed=st.integers(0, 2**32 - 1), crowds=st.booleans())
+def test_figures_equal_those_of_pycocotools(seed: int, crowds: bool) -> None:
+    found = make_instances(make_random_rows(seed, crowds=crowds))
     figures = coco_figures(found, "bbox").overall.to_json()
-    if found.truth:
+    if len(found.truth):
         expected = pycocotools_figures(found, "bbox")
         assert [figures[name] for name in NAMES] == pytest.approx(expected, abs=1e-6)
 
 
-def test_masks_equal_those_of_pycocotools() -> None:
-    rows = make_random_rows(3)
+@pytest.mark.parametrize("crowds", [False, True])
+def test_masks_equal_those_of_pycocotools(crowds: bool) -> None:
+    rows = make_random_rows(3, crowds=crowds)
     for item in rows:
         for thing in (*item["gt"], *item["pred"]):
             x1, y1, x2, y2 = thing.pop("bbox_2d")
@@ -100,6 +102,23 @@ def test_the_bucket_of_unknown_descs_is_no_class() -> None:
     result = coco_figures(make_instances(rows), "bbox")
     assert pytest.approx(1.0) == result.overall.AP
     assert list(result.per_class) == [1]
+
+
+def test_a_crowd_is_neither_found_nor_missed_by_hand() -> None:
+    # The surer prediction lies in the crowd and is not judged; the other one is perfect.
+    data = make_row([("cat", BOX), ("cat", (100, 0, 200, 100))])
+    data["gt"][1]["iscrowd"] = 1
+    inside = {"desc": "cat", "bbox_2d": [120, 10, 150, 40], "score": 0.9}
+    data["pred"] = [inside, {"desc": "cat", "bbox_2d": list(BOX), "score": 0.5}]
+    assert pytest.approx(1.0) == coco_figures(make_instances([data]), "bbox").overall.AP
+
+
+def test_precision_over_recall_is_kept() -> None:
+    rows = [make_row([("cat", BOX), ("cat", (100, 0, 150, 50))], [("cat", BOX, 0.9)])]
+    loose, tight = coco_figures(make_instances(rows), "bbox").precision
+    # One of two found: precision 1 up to recall 0.5, then 0.
+    assert (loose[:51].tolist(), loose[51:].tolist()) == ([1.0] * 51, [0.0] * 50)
+    assert tight.tolist() == loose.tolist()
 
 
 def test_without_polygons_there_are_no_masks() -> None:

@@ -24,6 +24,9 @@ def test_perfect_predictions_are_perfect_in_every_figure() -> None:
     assert metrics["bbox"]["AP"] == pytest.approx(1.0)
     assert set(metrics["f1"].values()) == {1.0}
     assert metrics["segm"] is None
+    assert set(metrics["mistakes"].values()) == {0}
+    assert {row["recall"] for row in metrics["recall_by_count"]} == {1.0}
+    assert metrics["duplicates"]["objects"] == 0
     assert metrics["scores"]["warning"] is None
     assert {row["F1@0.5"] for row in metrics["per_class"]} == {1.0}
 

@@ -39,7 +39,12 @@ def test_a_box_without_area_is_an_answer_not_an_error(box: list[int]) -> None:
     [
         ({"width": 0}, "width: expected a positive whole number"),
         ({"image": "../x.png"}, "climbs out"),
-        ({"gt": None}, "gt: expected a list"),
+        ({"gt": None}, "gt: missing; predictions are scored against"),
+        ({"gt": {}}, "gt: expected a list"),
+        ({"gt": [{"desc": "a", "bbox_2d": [1, 2, 3, 4], "iscrowd": 2}]}, "iscrowd: expected 0 or"),
+        ({"gt": [{"desc": "a", "bbox_2d": [1, 2, 3, 4], "area": -1}]}, "area: expected square"),
+        ({"tokens": [["a", 1.5]]}, "tokens[0]: expected a text and its probability"),
+        ({"tokens": "a"}, "tokens: expected a list"),
         ({"parse": {"status": "fine", "dropped": []}}, "ok | salvaged | failed"),
         ({"pred": [{"desc": "a", "bbox_2d": [1, 2, 3, 4]}]}, r"pred[0]: score: expected a finite"),
         ({"pred": [{"desc": "a", "score": 1}]}, "exactly one of bbox_2d, poly, line"),
@@ -60,6 +65,22 @@ def test_a_broken_line_is_named(tmp_path: Path, change: dict[str, object], messa
     assert message in str(caught.value)
 
 
+def test_tokens_crowds_and_areas_are_read(tmp_path: Path) -> None:
+    data = make_row([("cat", (1, 2, 30, 40))]) | {"tokens": [["{", 1.0], ["ca", 0.5]]}
+    data["gt"][0] |= {"iscrowd": 1, "area": 12.5}
+    (prediction,) = read_predictions(write_predictions(tmp_path / "p.jsonl", [data]))
+    assert prediction.tokens == (("{", 1.0), ("ca", 0.5))
+    assert (prediction.truth[0].crowd, prediction.truth[0].area) == (True, 12.5)
+
+
+def test_a_doubled_key_and_nan_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "p.jsonl"
+    for line, message in (('{"root": "a", "root": "b"}', "stands twice"), ("[NaN]", "NaN")):
+        path.write_text(line + "\n")
+        with pytest.raises(RecordError, match=message):
+            read_predictions(path)
+
+
 def test_text_that_is_no_json_is_named(tmp_path: Path) -> None:
     path = tmp_path / "p.jsonl"
     path.write_text('{"root": \n')
@@ -73,3 +94,10 @@ def test_missing_and_empty_files_are_refused(tmp_path: Path) -> None:
     (tmp_path / "empty.jsonl").touch()
     with pytest.raises(InputError, match="the file is empty"):
         read_predictions(tmp_path / "empty.jsonl")
+
+
+def test_a_resized_picture_is_opened_at_the_size_of_its_file() -> None:
+    assert parse_prediction(make_row()).record().resized is None
+    assert parse_prediction({**make_row(), "resized": [64, 32]}).record().resized == (64, 32)
+    with pytest.raises(RecordError, match="resized: expected width and height"):
+        parse_prediction({**make_row(), "resized": [64]})

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from coordexp.errors import InputError, RecordError
-from coordexp.evaluation.run import evaluate_predictions
+from coordexp.evaluation.run import EvaluateOptions, compute_figures, evaluate_predictions
 from tests.evaluation.conftest import make_random_rows, make_row, write_predictions
 from tests.viewing.chromium import check_page, external_urls
 
@@ -81,11 +81,74 @@ def test_bad_input_writes_nothing(tmp_path: Path) -> None:
     assert not (tmp_path / "out").exists()
     with pytest.raises(InputError, match="is a file"):
         evaluate_predictions(path, path)
+    with pytest.raises(InputError, match=r"p\.jsonl is a file"):
+        evaluate_predictions(path, path / "deep" / "out")
+
+
+def test_a_folder_that_cannot_be_written_is_told_before_the_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("os.access", lambda *_: False)
+    with pytest.raises(InputError, match="cannot be written"):
+        evaluate_predictions(tmp_path / "none.jsonl", tmp_path / "out")
+
+
+def test_a_file_without_a_true_object_warns(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = write_predictions(tmp_path / "p.jsonl", [make_row(pred=[("a", BOX, 0.5)])])
+    evaluate_predictions(path, tmp_path)
+    assert "not one true object" in caplog.text
+
+
+def test_intervals_and_a_comparison_are_asked_for(tmp_path: Path) -> None:
+    path = write_predictions(tmp_path / "p.jsonl", make_random_rows(1))
+    assert not {"intervals", "compare"} & set(compute_figures(path).metrics)
+    options = EvaluateOptions(intervals=True, compare=path)
+    metrics = evaluate_predictions(path, tmp_path / "out", options)
+    assert metrics["intervals"]["AP"][0] <= metrics["bbox"]["AP"] <= metrics["intervals"]["AP"][1]
+    assert metrics["compare"]["AP"]["difference"] == 0.0
+    html = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+    assert "95 % intervals" in html
+    assert f"Beside {path}" in html
+
+
+def test_files_of_other_records_are_not_compared(tmp_path: Path) -> None:
+    rows = make_random_rows(1)
+    path = write_predictions(tmp_path / "p.jsonl", rows)
+    moved = [{**rows[0], "gt": []}, *rows[1:]]
+    for number, (other, message) in enumerate(
+        (
+            (rows[:-1], "has 5 lines"),
+            (rows[::-1], ":1: another image"),
+            (moved, ":1: another truth"),
+        )
+    ):
+        beside = write_predictions(tmp_path / f"{number}.jsonl", other)
+        with pytest.raises(InputError, match=message):
+            compute_figures(path, EvaluateOptions(compare=beside))
+
+
+def test_a_calibration_is_fitted_stored_and_applied(tmp_path: Path) -> None:
+    path = write_predictions(tmp_path / "p.jsonl", make_random_rows(1, images=40))
+    raw = compute_figures(path).metrics
+    metrics = evaluate_predictions(
+        path, tmp_path / "fitted", EvaluateOptions(fit_calibration="isotonic")
+    )
+    stored = tmp_path / "fitted" / "calibration.json"
+    applied = compute_figures(path, EvaluateOptions(calibration=stored)).metrics
+    assert applied == metrics
+    assert metrics["calibration"]["applied"]["sha256"] == metrics["predictions"]["sha256"]
+    assert metrics["calibration"]["images"] == "held-out half"
+    assert metrics["bbox"] == raw["bbox"]
+    assert "isotonic map" in (tmp_path / "fitted" / "report.html").read_text(encoding="utf-8")
 
 
 @pytest.mark.browser
 @pytest.mark.slow
 def test_the_report_renders_without_a_word_on_the_console(tmp_path: Path) -> None:
-    path = write_predictions(tmp_path / "p.jsonl", make_random_rows(1, tied=True))
-    evaluate_predictions(path, tmp_path / "out")
+    rows = make_random_rows(1, tied=True)
+    rows[0]["tokens"] = [["{", 1.0], ["class", 0.3]]
+    path = write_predictions(tmp_path / "p.jsonl", rows)
+    evaluate_predictions(path, tmp_path / "out", EvaluateOptions(intervals=True, compare=path))
     check_page(tmp_path / "out" / "report.html", tmp_path)

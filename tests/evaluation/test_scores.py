@@ -14,7 +14,7 @@ def test_distinct_scores_rank() -> None:
     assert health.warning() is None
     result = ranked_figures(found, "bbox", health, seed=0)
     assert result.sd is None
-    assert result.figures == coco_figures(found, "bbox")
+    assert result.figures.overall == coco_figures(found, "bbox").overall
 
 
 def test_constant_scores_give_a_mean_and_its_deviation() -> None:
@@ -27,7 +27,8 @@ def test_constant_scores_give_a_mean_and_its_deviation() -> None:
     assert (
         pytest.approx(coco_figures(found, "bbox").overall.AP, abs=0.2) == result.figures.overall.AP
     )
-    assert result == ranked_figures(found, "bbox", health, seed=0)
+    again = ranked_figures(found, "bbox", health, seed=0)
+    assert (result.figures.overall, result.sd) == (again.figures.overall, again.sd)
 
 
 def test_ties_count_within_a_class_only() -> None:
@@ -43,7 +44,7 @@ def test_ties_count_within_a_class_only() -> None:
 
 
 def test_one_prediction_or_none_is_no_tie() -> None:
-    assert score_health(()).ranks
+    assert score_health(make_instances([make_row()]).predicted).ranks
     assert score_health(make_instances([make_row([("a", BOX)], [("a", BOX, 1.0)])]).predicted).ranks
 
 

@@ -186,3 +186,14 @@ def test_the_gate_keeps_its_digits_in_fp32_down_to_1e_12(exponent: int) -> None:
     lse_noncoord = torch.tensor([3.0 + math.log(leak)])
     exact = math.log1p(math.exp(lse_noncoord.double().item() - 3.0))
     assert coord_gate(lse_noncoord, torch.tensor([3.0])).item() == pytest.approx(exact, rel=1e-5)
+
+
+@pytest.mark.parametrize("gap", [-40.0, -1.0, 0.0, 19.0, 21.0, 30.0])
+def test_the_gate_and_its_slope_are_exact_however_much_leaks(gap: float) -> None:
+    leaking = torch.tensor([gap], dtype=torch.float64, requires_grad=True)
+    gate = coord_gate(leaking, torch.zeros(1, dtype=torch.float64))
+    gate.backward()
+    exact = max(gap, 0.0) + math.log1p(math.exp(-abs(gap)))
+    slope = math.exp(min(gap, 0.0)) / (1 + math.exp(-abs(gap)))
+    assert gate.item() == pytest.approx(exact, rel=1e-14)
+    assert leaking.grad.item() == pytest.approx(slope, rel=1e-14)

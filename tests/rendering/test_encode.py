@@ -133,6 +133,17 @@ def test_a_record_may_ask_its_own_question(
     )
 
 
+def test_the_usual_question_is_rendered_once(
+    make_encoder: EncoderMaker, samples: list[Sample], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record, picture = samples[0]
+    encoder = make_encoder()
+    own = encoder.encode_prompt(replace(record, prompt=STYLE.user_prompt), picture)
+    monkeypatch.delattr(type(encoder.conversation), "prompt")
+    assert torch.equal(encoder.encode_prompt(record, picture).input_ids, own.input_ids)
+    assert encoder.length(record) == len(encode(encoder, samples[0]))
+
+
 def test_a_question_may_name_a_place(make_encoder: EncoderMaker, samples: list[Sample]) -> None:
     record, picture = samples[0]
     encoder = make_encoder()

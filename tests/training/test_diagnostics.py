@@ -7,7 +7,18 @@ from coordexp.training.diagnostics import LossWindow, total_loss
 WEIGHTS = CoordWeights(ce=0.5, soft_ce=1.0, w1=2.0, gate=3.0)
 
 
-def output(text: float, coord: float, *, n_text: int, n_coord: int, gate: bool) -> Stage1Output:
+NO_HITS = torch.zeros(0, dtype=torch.bool)
+
+
+def output(
+    text: float,
+    coord: float,
+    *,
+    n_text: int,
+    n_coord: int,
+    gate: bool,
+    text_hits: torch.Tensor = NO_HITS,
+) -> Stage1Output:
     sums = {"text": text, "ce": coord, "soft_ce": 2 * coord, "w1": 3 * coord}
     diagnostics = {"text_correct": n_text / 2, "p_gt": n_coord / 4}
     if gate:
@@ -18,6 +29,7 @@ def output(text: float, coord: float, *, n_text: int, n_coord: int, gate: bool) 
         sums={name: torch.tensor(value) for name, value in sums.items()},
         counts=StepCounts(text=n_text, coord=n_coord),
         diagnostics={name: torch.tensor(value) for name, value in diagnostics.items()},
+        text_hits=text_hits,
     )
 
 
@@ -76,3 +88,41 @@ def test_without_coord_targets_only_text_is_reported() -> None:
     assert figures["coord_diag/enabled"] == 0
     assert "coord_diag/loss" not in figures
     assert total_loss(figures) == 2.0
+
+
+# Two rows of four tokens; the first of each is nobody's target. 1 is desc, 2 structure.
+TYPES = torch.tensor([[1, 1, 2, 0], [0, 2, 2, 1]])
+HITS = torch.tensor([True, False, False, True, True, False])
+
+
+def typed_output() -> Stage1Output:
+    return output(6.0, 1.0, n_text=5, n_coord=1, gate=True, text_hits=HITS)
+
+
+def test_token_types_have_their_own_accuracy() -> None:
+    window = LossWindow(WEIGHTS)
+    window.add(typed_output(), TYPES)
+    figures = window.read(lambda values: values)
+    assert figures["token_type/desc_acc"] == 1 / 2  # right, wrong
+    assert figures["token_type/struct_acc"] == 2 / 3  # wrong, right, right
+
+
+def test_a_rank_without_token_types_sums_as_many_figures() -> None:
+    with_types, without = LossWindow(WEIGHTS), LossWindow(WEIGHTS)
+    with_types.add(typed_output(), TYPES)
+    without.add(typed_output())
+    sizes = []
+    for window in (with_types, without):
+        figures = window.read(lambda values: sizes.append(values.shape) or values)
+        assert ("token_type/desc_acc" in figures) == (window is with_types)
+    assert sizes[0] == sizes[1]
+
+
+def test_a_window_goes_on_from_its_state() -> None:
+    whole, first, second = LossWindow(WEIGHTS), LossWindow(WEIGHTS), LossWindow(WEIGHTS)
+    whole.add(typed_output(), TYPES)
+    whole.add(output(2.0, 5.0, n_text=6, n_coord=4, gate=True))
+    first.add(typed_output(), TYPES)
+    second.load_state_dict(first.state_dict())
+    second.add(output(2.0, 5.0, n_text=6, n_coord=4, gate=True))
+    assert second.read(lambda values: values) == whole.read(lambda values: values)

@@ -2,6 +2,7 @@ import errno
 import json
 import math
 import os
+import threading
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from transformers import TrainerControl, TrainerState, TrainingArguments
 
 from coordexp.errors import CoordExpError
-from coordexp.training.progress import JsonlLog, TensorBoardLog, restore_log
+from coordexp.training.progress import JsonlLog, ProgressBar, TensorBoardLog, restore_log
 
 ROWS: list[dict[str, float]] = [{"loss": 2.5, "step": 1}, {"loss": math.nan, "step": 2}]
 
@@ -74,3 +75,25 @@ def test_tensorboard_shows_each_step_once_after_a_resume(tmp_path: Path) -> None
         log.on_train_end(args, state, control)
     shown = EventAccumulator(str(tmp_path / "tensorboard")).Reload().Scalars("train/loss")
     assert [(one.step, one.value) for one in shown] == [(1, 1.0), (2, 2.0), (3, 30.0), (4, 40.0)]
+
+
+def test_the_bar_draws_when_steps_end_and_has_no_thread_of_its_own(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bar, state = ProgressBar(), TrainerState(max_steps=3, is_world_process_zero=True)
+    threads = threading.active_count()
+    bar.on_train_begin(arguments(tmp_path), state, TrainerControl())
+    assert threading.active_count() == threads
+    state.global_step = 2
+    bar.on_step_end(arguments(tmp_path), state, TrainerControl())
+    bar.stop()
+    assert "2/3" in capsys.readouterr().err
+
+
+def test_the_bar_shows_the_terms(tmp_path: Path) -> None:
+    bar = ProgressBar()
+    terms = {"loss": 3.5, "base_ce/loss": 0.25, "coord_diag/w1": 0.125, "lr/vision": 1.0}
+    state = TrainerState(log_history=[terms])
+    bar.on_log(arguments(tmp_path), state, TrainerControl())
+    (task,) = bar._progress.tasks
+    assert task.fields["figures"] == "loss 3.5 text 0.25 W1 0.125"

@@ -39,7 +39,11 @@ TRAINING = {
 }
 CHANGES = {
     "tuner": {"lora_dropout": 0.1},
-    "custom": {"object_ordering": "random"},
+    "custom": {
+        "object_ordering": "random",
+        "token_type_metrics": {"enabled": True},
+        "instability_monitor": {"enabled": True},
+    },
 }
 
 
@@ -99,7 +103,10 @@ def errors(config: Path) -> str:
 def untimed_rows(run: Path) -> list[dict[str, float]]:
     rows = [json.loads(line) for line in (run / "train_log.jsonl").read_text().splitlines()]
     timed = ("runtime", "per_second")
-    return [{k: row[k] for k in row if not k.endswith(timed)} for row in rows]
+    return [
+        {k: row[k] for k in row if not (k.endswith(timed) or k.startswith("speed/"))}
+        for row in rows
+    ]
 
 
 def assert_same(run: Path, whole: Path) -> None:

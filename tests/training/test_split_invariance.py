@@ -74,6 +74,7 @@ def configs(
         name: make_config(
             out / name,
             training={"per_device_train_batch_size": 1, "per_device_eval_batch_size": 1, **changes},
+            custom={"token_type_metrics": {"enabled": True}},
             data={"train": str(framed_scenes), **small}
             | ({"eval": str(framed_scenes)} if name in EVALUATED else {}),
         )
@@ -112,7 +113,7 @@ OTHERS = [name for name in ONE_RANK | TWO_RANKS if name != "1x24"]
 
 
 def figures(row: dict[str, float], prefix: str = "") -> dict[str, float]:
-    names = ("loss", "base_ce/", "token_acc", "coord_diag/")
+    names = ("loss", "base_ce/", "token_acc", "coord_diag/", "token_type/")
     return {
         key.removeprefix(prefix): value
         for key, value in row.items()
@@ -123,7 +124,7 @@ def figures(row: dict[str, float], prefix: str = "") -> dict[str, float]:
 @pytest.mark.parametrize("name", OTHERS)
 def test_the_log_is_the_same(steps: dict[str, FirstStep], name: str) -> None:
     expected, got = figures(steps["1x24"].row), figures(steps[name].row)
-    assert len(expected) == 13
+    assert len(expected) == 15
     assert got == pytest.approx(expected, rel=1e-5)
 
 

@@ -12,8 +12,9 @@ from coordexp.config.schema import Config
 from coordexp.errors import CoordExpError, InputError
 from coordexp.model.coord_offset import OffsetHead
 from coordexp.objective import Stage1Output, StepCounts
+from coordexp.training.monitor import check_finite
 from coordexp.training.run import build_trainer
-from coordexp.training.trainer import base_model, check_arguments, check_finite
+from coordexp.training.trainer import base_model, check_arguments
 
 MakeConfig = Callable[..., Config]
 COORD_KEYS = (
@@ -27,6 +28,13 @@ KEYS = {
     *(f"coord_diag/{key}" for key in COORD_KEYS),
 }
 TRANSFORMERS_KEYS = {"loss", "grad_norm", "learning_rate", "epoch", "step"}
+TIMES = ("data_seconds", "forward_seconds", "backward_seconds", "step_seconds")
+SPEED_KEYS = {
+    *(f"speed/{key}" for key in TIMES),
+    *("speed/records_per_second", "speed/targets_per_second", "speed/peak_memory_gb"),
+}
+GROUPS = ("coord_embed", "vision", "aligner", "language")
+GROUP_KEYS = {f"{kind}/{group}" for kind in ("lr", "grad_norm") for group in GROUPS}
 NAMED = r"broken terms: text, gate; records: .*train\.jsonl:\d, .*train\.jsonl:\d, .*jsonl:\d$"
 BATCHES = {"1x6": (1, 6), "6x1": (6, 1), "2x3": (2, 3)}
 
@@ -75,7 +83,15 @@ def test_the_split_of_a_step_changes_no_gradient(splits: dict[str, Step], name: 
 
 
 def test_the_logged_keys_are_those_of_the_design(splits: dict[str, Step]) -> None:
-    assert set(splits["1x6"].row) == KEYS | TRANSFORMERS_KEYS
+    ours = KEYS | SPEED_KEYS | GROUP_KEYS | {"offset_norm/coord_embed"}
+    assert set(splits["1x6"].row) == ours | TRANSFORMERS_KEYS
+
+
+def test_the_norms_of_the_groups_make_up_that_of_the_gradient(splits: dict[str, Step]) -> None:
+    row = splits["2x3"].row
+    squares = sum(row[f"grad_norm/{group}"] ** 2 for group in GROUPS)
+    assert squares == pytest.approx(row["grad_norm"] ** 2, rel=1e-5)
+    assert (row["lr/coord_embed"], row["lr/vision"]) == (5e-3, 1e-3)
 
 
 def test_the_loss_is_the_sum_of_what_is_logged(splits: dict[str, Step]) -> None:
@@ -129,7 +145,11 @@ def test_a_weight_that_is_infinite_stops_the_run_by_its_terms(
 def test_a_lost_loss_names_its_terms() -> None:
     sums = {"text": torch.tensor(1.0), "w1": torch.tensor(math.nan), "gate": torch.tensor(0.0)}
     output = Stage1Output(
-        loss=torch.tensor(math.nan), sums=sums, counts=StepCounts(text=1, coord=1), diagnostics={}
+        loss=torch.tensor(math.nan),
+        sums=sums,
+        counts=StepCounts(text=1, coord=1),
+        diagnostics={},
+        text_hits=torch.zeros(2, dtype=torch.bool),
     )
     with pytest.raises(CoordExpError, match=r"broken terms: w1; records: a:1, a:7$"):
         check_finite(output, lambda: ["a:1", "a:7"])

@@ -1,5 +1,7 @@
 """Headless Chromium, for tests that see a page as a browser does."""
 
+import html
+import json
 import re
 import shutil
 import subprocess
@@ -47,10 +49,31 @@ def check_page(page: Path, folder: Path) -> None:
         assert len(colours) > 100
 
 
-def external_urls(html: str) -> list[str]:
+def result_of(page: Path, folder: Path, script: str) -> object:
+    """Return what a function of JavaScript returns on the open page; it must log nothing.
+
+    Args:
+        page: Stays as it is; a copy of it runs the script.
+        folder: For the copy and the browser's files.
+        script: The body of a function that may click and look around.
+    """
+    copy = folder / "driven.html"
+    driver = (
+        "<script>addEventListener('load', () => { const result = (() => {"
+        f"{script}"
+        "})(); document.body.dataset.result = JSON.stringify(result); });</script></body>"
+    )
+    copy.write_text(page.read_text(encoding="utf-8").replace("</body>", driver), encoding="utf-8")
+    dom = browse(copy, folder / "driven", "--enable-logging=stderr", "--v=0", "--dump-dom")
+    assert "CONSOLE" not in dom
+    (result,) = re.findall(r'data-result="(.*?)"', dom)
+    return json.loads(html.unescape(result))
+
+
+def external_urls(page: str) -> list[str]:
     """Return everything in a page that a browser would fetch from elsewhere."""
     # In the script, src is a property; what it could load, the policy forbids.
-    html = re.sub(r"<script>.*?</script>", "", html, flags=re.DOTALL)
-    loads = re.findall(r"""(?:src|href|srcset|poster|action)\s*=\s*["']?([^"'\s>]*)""", html)
-    styles = re.findall(r"""(?:url\(|@import)\s*["']?([^"')\s]*)""", html)
+    page = re.sub(r"<script>.*?</script>", "", page, flags=re.DOTALL)
+    loads = re.findall(r"""(?:src|href|srcset|poster|action)\s*=\s*["']?([^"'\s>]*)""", page)
+    styles = re.findall(r"""(?:url\(|@import)\s*["']?([^"')\s]*)""", page)
     return [url for url in loads + styles if not url.startswith(("data:", "#"))]

@@ -15,11 +15,17 @@ import typer
 from typer.core import TyperGroup
 from typing_extensions import override
 
+from coordexp.cli.data_check import data_check
+from coordexp.cli.data_convert import data_convert
 from coordexp.cli.data_prepare import data_prepare
+from coordexp.cli.data_stats import data_stats
+from coordexp.cli.data_view import data_view
+from coordexp.cli.doctor import doctor
 from coordexp.cli.evaluate import evaluate
 from coordexp.cli.merge import merge
 from coordexp.cli.predict import predict
 from coordexp.cli.quickstart import quickstart
+from coordexp.cli.swift import swift_plugin
 from coordexp.cli.train import train
 from coordexp.cli.vocab import vocab_expand
 from coordexp.errors import CoordExpError
@@ -60,18 +66,26 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 vocab_app = typer.Typer(help="The vocabulary of a base checkpoint.", no_args_is_help=True)
+swift_app = typer.Typer(help="CoordExp inside ms-swift.", no_args_is_help=True)
 data_app = typer.Typer(help="Records: the data contract.", no_args_is_help=True)
 
 # In the order of `--help`.
 app.command()(quickstart)
 app.add_typer(data_app, name="data")
+data_app.command("convert")(data_convert)
 data_app.command("prepare")(data_prepare)
+data_app.command("check")(data_check)
+data_app.command("stats")(data_stats)
+data_app.command("view")(data_view)
 app.add_typer(vocab_app, name="vocab")
 vocab_app.command("expand")(vocab_expand)
 app.command()(train)
+app.command()(doctor)
 app.command()(merge)
 app.command()(predict)
 app.command()(evaluate)
+app.add_typer(swift_app, name="swift")
+swift_app.command("plugin")(swift_plugin)
 
 # What a user has set stays. Nothing is fetched at run time that nobody asked for, and the bars and
 # the advice of the libraries below do not come between ours.

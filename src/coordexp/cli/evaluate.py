@@ -1,21 +1,80 @@
 """`coordexp evaluate`."""
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 
+class Matching(StrEnum):
+    """When two descs are one class."""
+
+    EXACT = "exact"
+    NORMALIZED = "normalized"
+
+
+class Unknown(StrEnum):
+    """What becomes of predicted descs that are no class."""
+
+    BUCKET = "bucket"
+    DROP = "drop"
+
+
+class Method(StrEnum):
+    """The kind of a calibration."""
+
+    ISOTONIC = "isotonic"
+    LOGISTIC = "logistic"
+
+
 def evaluate(
     predictions: Annotated[Path, typer.Argument(help="predictions.jsonl of coordexp predict.")],
     out: Annotated[Path, typer.Option(help="Directory of the figures and the report.")],
+    matching: Annotated[
+        Matching, typer.Option(help="Descs are one class if equal, or but for case and spaces.")
+    ] = Matching.NORMALIZED,
+    unknown: Annotated[
+        Unknown,
+        typer.Option(help="Predicted descs that are no class: false positives, or left out."),
+    ] = Unknown.BUCKET,
+    *,
+    intervals: Annotated[
+        bool, typer.Option("--intervals", help="Add 95 % intervals, by drawing images anew.")
+    ] = False,
+    compare: Annotated[
+        Path | None, typer.Option(help="Another model's predictions of the same records.")
+    ] = None,
+    fit_calibration: Annotated[
+        Method | None, typer.Option(help="Fit calibration.json on half of the images.")
+    ] = None,
+    calibration: Annotated[
+        Path | None, typer.Option(help="Apply a calibration.json to the scores first.")
+    ] = None,
 ) -> None:
     """Score predictions.
 
     Writes metrics.json, per_class.csv, per_image.jsonl and report.html.
     """
-    from coordexp.evaluation.run import evaluate_predictions  # noqa: PLC0415
+    from coordexp.evaluation.run import EvaluateOptions, evaluate_predictions  # noqa: PLC0415
 
-    metrics = evaluate_predictions(predictions, out)
+    if calibration is not None and fit_calibration is not None:
+        raise typer.BadParameter("--calibration applies one, --fit-calibration fits one; not both")
+    options = EvaluateOptions(
+        matching=matching.value,
+        unknown=unknown.value,
+        intervals=intervals,
+        compare=compare,
+        calibration=calibration,
+        fit_calibration=None if fit_calibration is None else fit_calibration.value,
+    )
+    metrics = evaluate_predictions(predictions, out, options)
     bbox = metrics["bbox"]
-    typer.echo(f"{out}: AP {bbox['AP']:.3f}, AP50 {bbox['AP50']:.3f}, AP75 {bbox['AP75']:.3f}")
+    shown = ("AP", "AP50", "AP75")
+    found = [f"{name} {'-' if bbox[name] is None else f'{bbox[name]:.3f}'}" for name in shown]
+    typer.echo(f"{out}: {', '.join(found)}")
+    if compare is not None:
+        row = metrics["compare"]["AP"]
+        if row["interval"] is not None:
+            low, high = row["interval"]
+            typer.echo(f"AP {row['difference']:+.3f} ({low:+.3f} to {high:+.3f}) beside {compare}")

@@ -10,15 +10,18 @@ import typer
 def train(
     config: Annotated[Path, typer.Option("--config", help="The run's YAML file.")],
 ) -> None:
-    """Train an adapter, or a whole model.
+    """Train an adapter, or a whole model; a run that was stopped goes on when started again.
 
     On several GPUs: torchrun --nproc_per_node N -m coordexp train --config X.yaml
     """
     from coordexp.config.load import load_config  # noqa: PLC0415
 
     checked = load_config(config)
-    from coordexp.training.run import train as run  # noqa: PLC0415
+    if checked.host == "ms_swift":
+        from coordexp.integrations.ms_swift_run import train as run  # noqa: PLC0415
+    else:
+        from coordexp.training.run import train as run  # noqa: PLC0415
 
-    done = run(checked)
+    done = run(checked, say=lambda words: typer.echo(words, err=True))
     if os.environ.get("RANK", "0") == "0":
         typer.echo(f"checkpoint: {done}")

@@ -135,12 +135,38 @@ class CoordOffset(Block):
         return self.ids
 
 
+class TokenTypeMetrics(Block):
+    """The text's accuracy by what its tokens are."""
+
+    enabled: bool = False
+    """Log `token_type/desc_acc` and `token_type/struct_acc`, in training and evaluations."""
+
+
+class InstabilityMonitor(Block):
+    """What a run does where its loss jumps or is lost."""
+
+    enabled: bool = False
+    """Write steps that go wrong to `instability.jsonl`, with their records. Without it, what is not
+    finite stops the run, and a jump is nobody's business."""
+    spike_factor: Annotated[float, Field(gt=1)] = 3.0
+    """A step whose loss is this many times the median of those before it is a spike."""
+    window: Annotated[int, Field(ge=10)] = 100
+    """Steps that the median is taken of; with fewer than 10 known, nothing is a spike."""
+    on_spike: Literal["go_on", "stop"] = "go_on"
+    """After the line is written: `stop` ends the run before the step moves the weights."""
+    on_non_finite: Literal["stop", "skip_step"] = "stop"
+    """The same for a loss or gradient that is not finite: `skip_step` leaves the weights as they
+    are and goes on."""
+
+
 class Custom(Block):
     """How records are written, and what is learned from coordinates."""
 
     coord_tokens: CoordTokens = CoordTokens()
     coord_soft_ce_w1: CoordSoftCEW1 = CoordSoftCEW1()
     coord_offset: CoordOffset = CoordOffset()
+    token_type_metrics: TokenTypeMetrics = TokenTypeMetrics()
+    instability_monitor: InstabilityMonitor = InstabilityMonitor()
     object_ordering: ObjectOrdering = "sorted"
     """`sorted` is top to bottom, then left to right; `random` is new for each sample and epoch."""
     json_format: JsonFormat = "standard"

@@ -8,7 +8,7 @@ from pydantic import ValidationError
 
 from coordexp.config.problems import find_problems
 from coordexp.config.schema import Config
-from coordexp.config.yaml_file import load_extended_yaml
+from coordexp.config.yaml_file import YamlMapping, load_extended_yaml
 from coordexp.errors import ConfigError
 
 _WIDTH = 100
@@ -20,14 +20,26 @@ def load_config(path: Path) -> Config:
     Raises:
         ConfigError: If a file cannot be read, or with every problem of the result, by dotted path.
     """
-    raw = load_extended_yaml(path)
+    return check_config(load_extended_yaml(path), name=str(path))
+
+
+def check_config(raw: YamlMapping, *, name: str) -> Config:
+    """Return the configuration that decoded YAML describes.
+
+    Args:
+        raw: The YAML.
+        name: Where it comes from, for messages.
+
+    Raises:
+        ConfigError: With every problem, by dotted path.
+    """
     # Through JSON: there strict validation still turns lists into tuples and text into paths.
     try:
         return Config.model_validate_json(json.dumps(raw))
     except ValidationError as error:
         problems = find_problems(error, raw)
     lines = "".join(f"\n  {problem}" for problem in problems)
-    raise ConfigError(f"{path}: {len(problems)} problem(s){lines}")
+    raise ConfigError(f"{name}: {len(problems)} problem(s){lines}")
 
 
 def dump_config(config: Config) -> str:

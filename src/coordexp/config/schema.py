@@ -12,7 +12,7 @@ from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Discriminator, Field, Tag, model_validator
 
-from coordexp.config.block import Block, PositiveInt, Share, kind_of_value
+from coordexp.config.block import Block, PositiveFloat, PositiveInt, Share, kind_of_value
 from coordexp.config.custom import Custom
 from coordexp.config.training import Training
 
@@ -29,8 +29,9 @@ class Model(Block):
     path: Path
     """Folder of the base checkpoint, its vocabulary expanded by `coordexp vocab expand` where coord
     tokens are used."""
-    attn_implementation: Literal["sdpa", "eager", "flash_attention_2"] = "sdpa"
-    """Which attention kernels run."""
+    attn_implementation: Literal["auto", "sdpa", "eager", "flash_attention_2"] = "auto"
+    """Which attention kernels run; `auto` is `flash_attention_2` for packs in half precision, where
+    flash-attn is installed and a GPU is there, else `sdpa`."""
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     """Of the base's weights; `auto` takes them as stored."""
 
@@ -60,11 +61,24 @@ class Tuner(Block):
     """Checkpoint whose adapter is the starting point; optimizer and schedule start anew."""
 
 
+class MixPart(Block):
+    """One file of several to learn from."""
+
+    path: Path
+    """JSONL of records, of chats, or of both."""
+    weight: PositiveFloat = 1.0
+    """How often an epoch holds each line."""
+
+
 class Data(Block):
     """Records to learn from."""
 
-    train: Path
-    """JSONL of training records."""
+    train: Path | None = None
+    """JSONL of training records, of chats, or of both; needed where there is no `mix`."""
+    mix: Annotated[tuple[MixPart, ...], Field(min_length=1)] | None = None
+    """Several files to train on, in place of `train`. A `weight` (1.0 if left out) says how often an
+    epoch holds each line: 1 is once, 0.5 a random half, another one each epoch, 2.5 twice and a
+    random half a third time."""
     eval: Path | None = None
     """JSONL of held-out records for `training.eval_strategy`."""
     min_pixels: PositiveInt | None = None
@@ -72,6 +86,17 @@ class Data(Block):
     change."""
     max_pixels: PositiveInt | None = None
     """Images larger than this are reduced for the model; null is the processor's own."""
+
+    @property
+    def parts(self) -> tuple[MixPart, ...]:
+        """The files to train on, one or several."""
+        return self.mix or (() if self.train is None else (MixPart(path=self.train),))
+
+    @model_validator(mode="after")
+    def _train_or_mix(self) -> Self:
+        if (self.train is None) == (self.mix is None):
+            raise ValueError("expected one of train (a path) and mix (a list of path and weight)")
+        return self
 
     @model_validator(mode="after")
     def _least_below_most(self) -> Self:
@@ -116,15 +141,15 @@ class Config(Block):
     """One run."""
 
     host: Literal["plain", "ms_swift"] = "plain"
-    """Whose trainer runs: our thin one over transformers, or ms-swift's, which is not available
-    yet."""
+    """Whose trainer runs: our thin one over transformers, or ms-swift's, where it is installed."""
     model: Model
     tuner: Tuner = Tuner()
     training: Training
     data: Data
     custom: Custom = Custom()
     deepspeed: Path | None = None
-    """DeepSpeed's JSON configuration; null runs without DeepSpeed."""
+    """DeepSpeed's JSON (`configs/deepspeed/zero2.json`); null runs without it. ZeRO-3 is refused,
+    and so is what the other blocks say already."""
 
     @model_validator(mode="after")
     def _rules_across_blocks(self) -> Self:
@@ -132,12 +157,6 @@ class Config(Block):
         if broken:
             raise BrokenRulesError(broken)
         return self
-
-    def _host_is_available(self) -> Iterator[BrokenRule]:
-        """`host: ms_swift` is not available yet."""
-        if self.host == "ms_swift":
-            message = "ms_swift is not available yet; use plain"
-            yield BrokenRule("host", message, ("host",))
 
     def _coord_tokens_need_the_coord_loss(self) -> Iterator[BrokenRule]:
         """`custom.coord_tokens.enabled` needs `custom.coord_soft_ce_w1.enabled`."""
@@ -169,12 +188,6 @@ class Config(Block):
             )
             yield BrokenRule(_OPTIMIZER, message, reads)
 
-    def _coord_offset_needs_an_adapter(self) -> Iterator[BrokenRule]:
-        """`custom.coord_offset.enabled` needs `tuner.train_type: lora`: it is saved with it."""
-        if self.custom.coord_offset.enabled and self.tuner.train_type != "lora":
-            message = "coord offsets are saved with a LoRA adapter; use tuner.train_type: lora"
-            yield BrokenRule(_OFFSET, message, (_OFFSET, "tuner.train_type"))
-
     def _coord_offset_ids_cover_the_bins(self) -> Iterator[BrokenRule]:
         """`custom.coord_offset.ids`, where given, holds one id for each bin, `end` included."""
         ids = self.custom.coord_offset.given_ids()
@@ -190,6 +203,20 @@ class Config(Block):
             key = "training.eval_strategy"
             message = f"{self.training.eval_strategy} needs data.eval"
             yield BrokenRule(key, message, (key, "data.eval"))
+
+    def _a_detection_evaluation_needs_records(self) -> Iterator[BrokenRule]:
+        """`training.detection_eval.steps` needs `data.eval`."""
+        if self.training.detection_eval.steps is not None and self.data.eval is None:
+            key = "training.detection_eval.steps"
+            yield BrokenRule(key, "it needs data.eval", (key, "data.eval"))
+
+    def _deepspeed_cannot_skip_a_step(self) -> Iterator[BrokenRule]:
+        """`custom.instability_monitor.on_non_finite: skip_step` goes without DeepSpeed."""
+        monitor = self.custom.instability_monitor
+        key = "custom.instability_monitor.on_non_finite"
+        if monitor.enabled and monitor.on_non_finite == "skip_step" and self.deepspeed is not None:
+            message = "DeepSpeed moves the weights before a step can be judged; use stop"
+            yield BrokenRule(key, message, (key, "deepspeed"))
 
     def _a_resumed_adapter_needs_lora(self) -> Iterator[BrokenRule]:
         """`tuner.resume_adapter` needs `tuner.train_type: lora`."""
@@ -207,14 +234,14 @@ class Config(Block):
             yield BrokenRule("tuner", message, (*towers, _OFFSET))
 
     rules: ClassVar[tuple[Callable[["Config"], Iterator[BrokenRule]], ...]] = (
-        _host_is_available,
         _coord_tokens_need_the_coord_loss,
         _the_coord_loss_needs_coord_tokens,
         _coord_offset_needs_coord_tokens,
         _coord_offset_needs_its_optimizer,
-        _coord_offset_needs_an_adapter,
         _coord_offset_ids_cover_the_bins,
         _evaluation_needs_records,
+        _a_detection_evaluation_needs_records,
+        _deepspeed_cannot_skip_a_step,
         _a_resumed_adapter_needs_lora,
         _something_learns,
     )

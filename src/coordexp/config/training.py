@@ -23,18 +23,28 @@ Scheduler = Literal[
     "linear", "cosine", "constant", "constant_with_warmup", "polynomial", "inverse_sqrt"
 ]
 OptimizerName = Literal["multimodal", "multimodal_coord_offset"]
-ObjectiveBackend = Literal["auto", "reference", "fused"]
+ObjectiveBackend = Literal["auto", "reference", "fused", "triton"]
 Trackers = Annotated[
     Annotated[str, Tag("text")] | Annotated[tuple[str, ...], Tag("list")],
     Discriminator(kind_of_value),
 ]
 
 
+class DetectionEval(Block):
+    """Answers of saved checkpoints, scored while the run goes on; the best is kept in `best/`."""
+
+    steps: PositiveInt | None = None
+    """Steps between evaluations, a multiple of `save_steps`, because a checkpoint is asked; null is
+    none at all."""
+    records: PositiveInt = 100
+    """How many records of `data.eval` are asked about, spread evenly over the file."""
+
+
 class Training(Block):
     """How long, how fast, how often: passed on to transformers' Trainer unless said otherwise."""
 
     output_dir: Path
-    """Where checkpoints and logs go."""
+    """Where checkpoints and logs go; a run that was stopped goes on there."""
     num_train_epochs: PositiveFloat = 1.0
     """Passes over the data; `max_steps` wins where it is set."""
     max_steps: Annotated[int, Field(ge=-1)] = -1
@@ -75,8 +85,9 @@ class Training(Block):
     """When to evaluate the loss on `data.eval`."""
     eval_steps: PositiveInt | None = None
     """Steps between evaluations; null is `logging_steps`."""
+    detection_eval: DetectionEval = DetectionEval()
     save_strategy: Literal["no", "steps", "epoch"] = "steps"
-    """When to write a checkpoint; the last state is always written."""
+    """When to write a checkpoint to go on from; the final weights are always written."""
     save_steps: PositiveInt = 500
     """Steps between checkpoints."""
     save_total_limit: PositiveInt | None = None
@@ -101,15 +112,64 @@ class Training(Block):
     """Groups of parameters with their own rate: vision, aligner, language, and with
     `multimodal_coord_offset` the coord offsets."""
     objective_backend: ObjectiveBackend = "auto"
-    """What computes the loss: `reference` on materialised logits, `fused` without them; `auto`
-    takes the second for large vocabularies and never changes results beyond rounding."""
+    """What computes the loss: `reference` on materialised logits, `fused` without them, `triton`
+    without them in kernels for NVIDIA GPUs, compiled and tested in Triton's interpreter but not yet
+    timed on one; `auto` takes one of the first two by the size of the vocabulary, and never changes
+    results beyond rounding."""
     global_max_length: PositiveInt | None = None
-    """Most tokens that one example may have, image and prompt included; null sets no limit."""
+    """Most tokens that one example may have, image and prompt included, and the size of a pack;
+    null sets no limit."""
+    overlong: Literal["drop", "fail"] = "fail"
+    """What happens to longer examples, before the run starts: `drop` names and counts them, `fail`
+    stops at the first. None is ever cut."""
+    packing: bool = False
+    """Lay several examples into one row of `global_max_length` tokens, none of which sees another.
+    A pack counts as one record in the batch sizes."""
+    packing_buffer: PositiveInt = 512
+    """Examples among which the next one for a pack is chosen."""
+    packing_min_fill_ratio: Share = 0.6
+    """Share of a pack that should be filled: below it on average there is a warning, and
+    `packing_drop_last` leaves out the last packs below it."""
+    packing_drop_last: bool = False
+    """Leave out packs at the end of an epoch that are emptier than `packing_min_fill_ratio`, with a
+    warning; another epoch leaves out other records."""
+    eval_packing: bool = True
+    """Pack in evaluations too, where `packing` is on. The figures are the same."""
 
     @model_validator(mode="after")
     def _no_steps_is_no_run(self) -> Self:
         if self.max_steps == 0:
             raise ValueError("max_steps is a number of steps, or -1 to count epochs; got 0")
+        return self
+
+    @model_validator(mode="after")
+    def _a_detection_evaluation_asks_a_checkpoint(self) -> Self:
+        steps, saves = self.detection_eval.steps, self.save_strategy == "steps"
+        if steps is not None and (not saves or steps % self.save_steps):
+            raise ValueError(
+                "detection_eval asks saved checkpoints: it needs save_strategy: steps, and "
+                f"detection_eval.steps {steps} must be a multiple of save_steps {self.save_steps}"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _a_pack_has_a_size(self) -> Self:
+        if self.packing and self.global_max_length is None:
+            raise ValueError("packing needs global_max_length, the tokens of a pack")
+        return self
+
+    @model_validator(mode="after")
+    def _a_pack_is_a_row(self) -> Self:
+        sizes = {
+            "per_device_train_batch_size": self.per_device_train_batch_size,
+            "per_device_eval_batch_size": self.per_device_eval_batch_size,
+        }
+        for key, training in zip(sizes, (True, False), strict=True):
+            if self.packs(training=training) and sizes[key] > 1:
+                raise ValueError(
+                    f"{key} must be 1 with packing, got {sizes[key]}: a pack is one row; "
+                    "raise global_max_length for more tokens at once"
+                )
         return self
 
     @model_validator(mode="after")
@@ -138,6 +198,10 @@ class Training(Block):
         if self.effective_batch_size % self.per_device_train_batch_size:
             raise ValueError(self._no_multiple(1))
         return self
+
+    def packs(self, *, training: bool) -> bool:
+        """Return whether the examples of training, or of evaluations, are packed."""
+        return self.packing and (training or self.eval_packing)
 
     def accumulation_steps(self, *, world_size: int) -> int:
         """Return how many forward passes one optimizer step takes on each of `world_size` devices.

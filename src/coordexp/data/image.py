@@ -37,6 +37,8 @@ _DECODER_ERRORS = (
 _LYING = range(5, 9)  # EXIF orientations that swap width and height
 _WIDE_MODES = ("I", "F")
 _TAIL_BYTES = 64
+_PNG_START_BYTES = 8
+_PNG_NOTES = (b"eXIf", b"iTXt", b"tEXt", b"zTXt")
 _PNG_END = b"\0\0\0\0IEND\xaeB`\x82"
 _JPEG_END = b"\xff\xd9"
 
@@ -72,7 +74,7 @@ def load_image(root: Path, record: Record) -> Image.Image:
     """
     path = _picture_path(root, record)
     with _errors_in_words(record), Image.open(path) as picture:
-        turned = _check_size(picture, record)
+        turned = _check_size(picture, record, path)
         picture.load()
         return _to_rgb(ImageOps.exif_transpose(picture) if turned else picture)
 
@@ -99,7 +101,7 @@ def find_image(root: Path, record: Record) -> PictureFile:
     """
     path = _picture_path(root, record)
     with _errors_in_words(record), Image.open(path) as picture:
-        turned = _check_size(picture, record)
+        turned = _check_size(picture, record, path)
         return PictureFile(path=path, format=picture.format, mode=picture.mode, turned=turned)
 
 
@@ -112,7 +114,7 @@ def picture_record(root: Path, image: str) -> Record:
     unsized = Record(images=(image,), width=1, height=1, objects=())
     path = _picture_path(root, unsized)
     with _errors_in_words(unsized), Image.open(path) as picture:
-        width, height, _ = _upright_size(picture)
+        width, height, _ = _upright_size(picture, path)
     return Record(images=(image,), width=width, height=height, objects=())
 
 
@@ -128,7 +130,7 @@ def check_image(root: Path, record: Record) -> None:
     """
     path = _picture_path(root, record)
     with _errors_in_words(record), Image.open(path) as picture:
-        _check_size(picture, record)
+        _check_size(picture, record, path)
         settled = picture.mode not in _WIDE_MODES and _has_its_end(path, picture.format)
     if not settled:
         load_image(root, record)
@@ -166,9 +168,9 @@ def _has_its_end(path: Path, kind: str | None) -> bool:
     return tail.endswith(_PNG_END) if kind == "PNG" else _JPEG_END in tail
 
 
-def _check_size(picture: Image.Image, record: Record) -> bool:
+def _check_size(picture: Image.Image, record: Record, path: Path) -> bool:
     """Check the size before a pixel is decoded, and return whether the picture must be turned."""
-    width, height, turn = _upright_size(picture)
+    width, height, turn = _upright_size(picture, path)
     note = f" upright (EXIF orientation {turn})" if turn in _LYING else ""
     wide, high = record.file_size
     if (width, height) != (wide, high):
@@ -179,11 +181,28 @@ def _check_size(picture: Image.Image, record: Record) -> bool:
     return turn in range(2, 9)
 
 
-def _upright_size(picture: Image.Image) -> tuple[int, int, int]:
+def _upright_size(picture: Image.Image, path: Path) -> tuple[int, int, int]:
     """Return width and height after the EXIF orientation is applied, and the orientation."""
     width, height = picture.size
-    turn = picture.getexif().get(0x0112, 1)
+    # Pillow decodes a PNG whose header says nothing, because it may say something after its pixels.
+    is_said = picture.format == "PNG" and not _has_late_notes(path)
+    exif = Image.Image.getexif(picture) if is_said else picture.getexif()
+    turn = exif.get(0x0112, 1)
     return (height, width, turn) if turn in _LYING else (width, height, turn)
+
+
+def _has_late_notes(path: Path) -> bool:
+    """Return whether a PNG has chunks of text or EXIF data behind its pixels."""
+    with path.open("rb") as file:
+        file.seek(_PNG_START_BYTES)
+        behind = False
+        while len(head := file.read(8)) == 8:  # noqa: PLR2004 - size and kind of a chunk
+            size, kind = struct.unpack(">I4s", head)
+            behind = behind or kind == b"IDAT"
+            if behind and kind in _PNG_NOTES:
+                return True
+            file.seek(size + 4, os.SEEK_CUR)  # its data and checksum
+    return False
 
 
 def _to_rgb(picture: Image.Image) -> Image.Image:

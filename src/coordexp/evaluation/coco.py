@@ -2,26 +2,26 @@
 
 Boxes are the bounding boxes of every geometry. Masks (`segm`) compare true and predicted polygons
 where the truth has polygons, and nothing else. Sizes (small below 32 x 32, large above 96 x 96
-pixels) are those of the geometry compared. There are no crowd regions. COCO looks at 100
+pixels) are those of the geometry compared, or what the dataset gives as `area`. COCO looks at 100
 predictions per image and class; where an image holds more true objects than that, the limit of the
 AP figures is raised to their number, while AR100 stays what its name says.
 """
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 import numpy as np
-import numpy.typing as npt
 from faster_coco_eval import COCO, COCOeval_faster
 from faster_coco_eval.core import mask
 
-from coordexp.evaluation.instances import Instance, Instances
+from coordexp.data.record import Geometry
+from coordexp.evaluation.instances import Floats, Instances, Ints, Objects
 
 CocoKind = Literal["bbox", "segm"]
 MAX_DETS = (1, 10, 100)
 AREA_NAMES = ("all", "small", "medium", "large")
+SMALL_PX2, LARGE_PX2 = 32**2, 96**2
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,15 +45,27 @@ class CocoFigures:
 
 @dataclass(frozen=True, slots=True)
 class CocoResult:
-    """The figures over all classes, and each class's own, by category id."""
+    """The figures over all classes, and each class's own, by category id.
+
+    Args:
+        overall: Means over the classes.
+        per_class: By category id.
+        precision: `[2, 101]`: over recall 0 to 1, at IoU 0.50 and 0.75, mean over the classes.
+    """
 
     overall: CocoFigures
     per_class: dict[int, CocoFigures]
+    precision: Floats
 
 
 def has_masks(instances: Instances) -> bool:
     """Return whether the truth holds a polygon."""
-    return any(item.geometry.kind == "poly" for item in instances.truth)
+    return any(geometry.kind == "poly" for geometry in instances.truth.geometries)
+
+
+def most_detections(truth: Objects) -> int:
+    """Return how many predictions of a class in an image count for AP."""
+    return int(max(MAX_DETS[-1], np.bincount(truth.image, minlength=1).max()))
 
 
 def coco_figures(
@@ -67,15 +79,18 @@ def coco_figures(
         image_order: A permutation of the images. It matters only where scores are tied; None is the
             file's order.
     """
-    truth, predicted = _compared(instances.truth, kind), _compared(instances.predicted, kind)
     order = range(len(instances.sizes)) if image_order is None else image_order
-    image_ids = {image: number for number, image in enumerate(order, start=1)}
-    datasets = [_dataset(instances, items, kind, image_ids) for items in (truth, predicted)]
+    image_ids = np.empty(len(instances.sizes), dtype=np.int64)
+    image_ids[list(order)] = np.arange(1, len(image_ids) + 1)
+    truth, predicted = _compared(instances.truth, kind), _compared(instances.predicted, kind)
+    datasets = [coco_dataset(instances, items, kind, image_ids) for items in (truth, predicted)]
     if not datasets[0]["annotations"]:
         nothing = _figures(np.full((10, 101, 1, 4, 3), -1.0), np.full((10, 1, 4, 3), -1.0))
-        return CocoResult(nothing, {})
+        return CocoResult(nothing, {}, np.zeros((2, 101)))
     run = COCOeval_faster(*(COCO(dataset) for dataset in datasets), iouType=kind)
-    most = max(Counter(item.image for item in truth).values())
+    # No true object has the bucket's category: its column would be empty, and takes time.
+    run.params.catIds = list(range(1, instances.categories.bucket_id))
+    most = most_detections(truth)
     run.params.maxDets = [*MAX_DETS, most] if most > MAX_DETS[-1] else list(MAX_DETS)
     run.evaluate()
     run.accumulate()
@@ -85,53 +100,86 @@ def coco_figures(
         per_class={
             number: _figures(precision[:, :, [column]], recall[:, [column]])
             for column, number in enumerate(run.params.catIds)
-            if number != instances.categories.bucket_id
         },
+        precision=_curves(precision[[0, 5], :, :, AREA_NAMES.index("all"), -1]),
     )
 
 
-def _compared(items: Sequence[Instance], kind: CocoKind) -> list[Instance]:
-    return [item for item in items if kind == "bbox" or item.geometry.kind == "poly"]
-
-
-def _dataset(
-    instances: Instances, items: Sequence[Instance], kind: CocoKind, image_ids: dict[int, int]
+def coco_dataset(
+    instances: Instances, items: Objects, kind: CocoKind, image_ids: Ints
 ) -> dict[str, Any]:
-    """Return a COCO dataset; every id counts from 1, since COCO's matching reads 0 as unmatched."""
-    categories = range(1, instances.categories.bucket_id + 1)
-    annotations: list[dict[str, Any]] = []
+    """Return objects as a COCO dataset.
+
+    Every id counts from 1, since COCO's matching reads 0 as unmatched.
+
+    Args:
+        instances: What the objects are of.
+        items: Truth or predictions.
+        kind: Boxes or masks.
+        image_ids: Of each image.
+    """
     # In the order of the images, since equal scores keep the order in which they come.
-    for item in sorted(items, key=lambda item: image_ids[item.image]):
-        row = _annotation(item, instances.sizes[item.image], kind)
-        row |= {"id": len(annotations) + 1, "image_id": image_ids[item.image], "iscrowd": 0}
-        annotations.append(row)
+    order = np.argsort(image_ids[items.image], kind="stable")
+    boxes = items.boxes[order]
+    columns = zip(
+        range(1, len(order) + 1),
+        image_ids[items.image[order]].tolist(),
+        items.category[order].tolist(),
+        np.concatenate([boxes[:, :2], boxes[:, 2:] - boxes[:, :2]], axis=1).tolist(),
+        items.area[order].tolist(),
+        items.score[order].tolist(),
+        items.crowd[order].astype(np.int64).tolist(),
+        strict=True,
+    )
+    annotations: list[dict[str, Any]] = [
+        {
+            "id": number,
+            "image_id": image,
+            "category_id": category,
+            "bbox": box,
+            "area": area,
+            "score": score,
+            "iscrowd": crowd,
+        }
+        for number, image, category, box, area, score, crowd in columns
+    ]
+    if kind == "segm":
+        for row, k in zip(annotations, order.tolist(), strict=True):
+            row["segmentation"] = _region(items.geometries[k], instances.sizes[items.image[k]])
+            if np.isnan(items.known_area[k]):
+                row["area"] = float(mask.area(row["segmentation"]))
     return {
         "images": [
-            {"id": image_ids[image], "width": width, "height": height}
-            for image, (width, height) in enumerate(instances.sizes)
+            {"id": number, "width": width, "height": height}
+            for number, (width, height) in zip(image_ids.tolist(), instances.sizes, strict=True)
         ],
-        "categories": [{"id": number, "name": str(number)} for number in categories],
+        "categories": [
+            {"id": number, "name": str(number)}
+            for number in range(1, instances.categories.bucket_id + 1)
+        ],
         "annotations": annotations,
     }
 
 
-def _annotation(item: Instance, size: tuple[int, int], kind: CocoKind) -> dict[str, Any]:
-    x1, y1, x2, y2 = item.box
-    row: dict[str, Any] = {
-        "category_id": item.category,
-        "score": float(item.score),
-        "bbox": [float(x1), float(y1), float(x2 - x1), float(y2 - y1)],
-        "area": float(item.area),
-    }
-    if kind == "segm":
-        width, height = size
-        outline = [float(value) for value in item.geometry.values]
-        row["segmentation"] = mask.merge(mask.frPyObjects([outline], height, width))
-        row["area"] = float(mask.area(row["segmentation"]))
-    return row
+def _region(geometry: Geometry, size: tuple[int, int]) -> Any:  # noqa: ANN401 - COCO's own
+    width, height = size
+    outline = [float(value) for value in geometry.values]
+    return mask.merge(mask.frPyObjects([outline], height, width))
 
 
-def _figures(precision: npt.NDArray[np.float64], recall: npt.NDArray[np.float64]) -> CocoFigures:
+def _compared(items: Objects, kind: CocoKind) -> Objects:
+    if kind == "bbox":
+        return items
+    return items.chosen(np.array([g.kind == "poly" for g in items.geometries], dtype=np.bool_))
+
+
+def _curves(precision: Floats) -> Floats:
+    """Return the mean over classes, `[iou, recall, class]`, of those that have true objects."""
+    mean: Floats = np.ma.masked_less(precision, 0).mean(axis=2).filled(0.0)
+    return mean
+
+
+def _figures(precision: Floats, recall: Floats) -> CocoFigures:
     """Return the figures of what COCO accumulates.
 
     `precision` is `[iou, recall, class, size, max_dets]`, `recall` lacks its second axis.
@@ -152,6 +200,6 @@ def _figures(precision: npt.NDArray[np.float64], recall: npt.NDArray[np.float64]
     )
 
 
-def _mean(values: npt.NDArray[np.float64]) -> float | None:
+def _mean(values: Floats) -> float | None:
     measured = values[values > -1]
     return float(measured.mean()) if measured.size else None

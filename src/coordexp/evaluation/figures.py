@@ -1,21 +1,26 @@
 """Every figure of one predictions file: what goes into `metrics.json` and the tables."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from coordexp.evaluation.coco import CocoFigures, has_masks
-from coordexp.evaluation.instances import Instances
-from coordexp.evaluation.matching import (
-    IOU_THRESHOLDS,
-    Match,
-    add_matches,
-    match_class,
-    match_images,
+from coordexp.evaluation.breakdown import (
+    Repeats,
+    find_repeats,
+    number,
+    recall_by_count,
+    recall_by_size,
+    referring_accuracy,
+    repeats_to_json,
 )
+from coordexp.evaluation.calibration import calibration_to_json
+from coordexp.evaluation.coco import has_masks
+from coordexp.evaluation.instances import Floats, Instances
+from coordexp.evaluation.matching import Matches, Tally, match, ratio, tally_classes, tally_images
+from coordexp.evaluation.mistakes import Mistakes, confusions_to_json, find_mistakes
 from coordexp.evaluation.predictions import PARSE_STATUSES, Prediction
 from coordexp.evaluation.scores import (
     IMAGE_ORDERS,
@@ -24,33 +29,9 @@ from coordexp.evaluation.scores import (
     ranked_figures,
     score_health,
 )
+from coordexp.evaluation.tables import ImageColumns, Row, class_rows, image_columns, image_rows
 
 UNKNOWN_DESCS_SHOWN = 20
-PER_CLASS_COLUMNS = ("class", "true", "predicted", "AP", "AP50", "AP75", "AR100", "F1@0.5")
-
-
-@dataclass(frozen=True, slots=True)
-class ClassRow:
-    """One class's figures."""
-
-    name: str
-    match: Match
-    bbox: CocoFigures
-    segm: CocoFigures | None
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the figures by column, that of masks where there are any."""
-        row: dict[str, Any] = {
-            "class": self.name,
-            "true": self.match.true,
-            "predicted": self.match.predicted,
-        }
-        boxes = self.bbox.to_json()
-        row |= {name: boxes[name] for name in ("AP", "AP50", "AP75", "AR100")}
-        row["F1@0.5"] = self.match.f1()
-        if self.segm is not None:
-            row["segm AP"] = self.segm.AP
-        return row
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,39 +40,61 @@ class Evaluation:
 
     Args:
         predictions: As read.
-        instances: As compared.
+        matches: What was found, in everything that was compared.
         health: Of the scores.
         bbox: COCO's figures for boxes.
         segm: The same for masks, where the truth has polygons.
+        mistakes: Of what kind each wrong prediction is.
+        repeats: What was said again.
         images: What was found in each image.
-        classes: Each class's figures, by name.
+        classes: One row for each class.
     """
 
     predictions: tuple[Prediction, ...]
-    instances: Instances
+    matches: Matches
     health: ScoreHealth
     bbox: RankedResult
     segm: RankedResult | None
-    images: tuple[Match, ...]
-    classes: tuple[ClassRow, ...]
+    mistakes: Mistakes
+    repeats: Repeats
+    images: ImageColumns
+    classes: tuple[Row, ...]
+
+    @property
+    def instances(self) -> Instances:
+        """Everything that was compared."""
+        return self.matches.instances
 
     def metrics(self) -> dict[str, Any]:
-        """Return the contents of `metrics.json`."""
+        """Return the contents of `metrics.json`, but for what only options ask for."""
+        truth = self.instances.truth
         return {
             "images": len(self.predictions),
             "objects": {
-                "true": len(self.instances.truth),
+                "true": int((~truth.crowd).sum()),
+                "crowds": int(truth.crowd.sum()),
                 "predicted": len(self.instances.predicted),
                 "left_out": dict(self.instances.left_out),
             },
             "bbox": self.bbox.figures.overall.to_json(),
             "segm": self.segm.figures.overall.to_json() if self.segm else None,
-            "f1": f1_figures(add_matches(self.images)),
+            "f1": f1_figures(self.matches, self.images.tally.total()),
+            "referring": referring_accuracy(self.matches),
+            "recall_by_size": recall_by_size(self.matches),
+            "recall_by_count": recall_by_count(self.matches),
+            "mistakes": self.mistakes.counts(),
+            "confusions": confusions_to_json(self.matches, self.mistakes),
+            "duplicates": repeats_to_json(self.instances, self.repeats),
+            "calibration": calibration_to_json(self.matches),
             "scores": self._scores(),
             "parse": parse_health(self.predictions),
             "categories": self._categories(),
-            "per_class": [row.to_json() for row in self.classes],
+            "per_class": list(self.classes),
         }
+
+    def per_image(self) -> list[Row]:
+        """Return the lines of `per_image.jsonl`."""
+        return image_rows(self.predictions, self.matches, self.images)
 
     def _scores(self) -> dict[str, Any]:
         boxes, masks = self.bbox.sd, self.segm.sd if self.segm else None
@@ -115,25 +118,6 @@ class Evaluation:
             "most_frequent_unknown": dict(list(unknown.items())[:UNKNOWN_DESCS_SHOWN]),
         }
 
-    def per_image(self) -> list[dict[str, Any]]:
-        """Return the lines of `per_image.jsonl`."""
-        return [
-            {
-                "image": row.image,
-                "true": match.true,
-                "predicted": match.predicted,
-                "found@0.5": match.found[0],
-                "F1@0.5": match.f1(),
-                "F1": mean_f1(match),
-                "mean_best_iou": _mean(match.best_iou),
-                "mean_best_iou_any_class": _mean(match.best_iou_any_class),
-                "parse": row.status,
-                "dropped": len(row.dropped),
-                "finish_reason": row.finish_reason,
-            }
-            for row, match in zip(self.predictions, self.images, strict=True)
-        ]
-
 
 def evaluate_instances(
     predictions: Sequence[Prediction], instances: Instances, *, seed: int
@@ -148,34 +132,35 @@ def evaluate_instances(
     health = score_health(instances.predicted)
     bbox = ranked_figures(instances, "bbox", health, seed=seed)
     segm = ranked_figures(instances, "segm", health, seed=seed) if has_masks(instances) else None
+    matches = match(instances)
+    mistakes, repeats = find_mistakes(matches), find_repeats(instances)
+    names, classes = instances.categories.names, tally_classes(matches)
     return Evaluation(
         predictions=tuple(predictions),
-        instances=instances,
+        matches=matches,
         health=health,
         bbox=bbox,
         segm=segm,
-        images=match_images(instances),
-        classes=_class_rows(instances, bbox, segm),
+        mistakes=mistakes,
+        repeats=repeats,
+        images=image_columns(matches, tally_images(matches), mistakes, repeats),
+        classes=tuple(class_rows(names, classes, bbox, segm)),
     )
 
 
-def f1_figures(match: Match) -> dict[str, Any]:
+def f1_figures(matches: Matches, total: Tally) -> dict[str, float | None]:
     """Return the figures that need no ranking; None where there is nothing to measure."""
+    f1 = total.f1()[:, 0]
+    real = ~matches.instances.truth.crowd
     return {
-        "F1@0.5": match.f1(),
-        "F1@0.95": match.f1(-1),
-        "F1": mean_f1(match),
-        "precision@0.5": match.found[0] / match.predicted if match.predicted else None,
-        "recall@0.5": match.found[0] / match.true if match.true else None,
-        "mean_best_iou": _mean(match.best_iou),
-        "mean_best_iou_any_class": _mean(match.best_iou_any_class),
+        "F1@0.5": number(f1[0]),
+        "F1@0.95": number(f1[-1]),
+        "F1@mIoU": number(f1.mean()),
+        "precision@0.5": number(ratio(total.found[0], total.predicted[0])[0]),
+        "recall@0.5": number(ratio(total.found[0], total.true)[0]),
+        "mean_best_iou": _mean(matches.best_iou[real]),
+        "mean_best_iou_any_class": _mean(matches.best_iou_any_class[real]),
     }
-
-
-def mean_f1(match: Match) -> float | None:
-    """Return the mean of F1 over COCO's ten IoU thresholds."""
-    values = [match.f1(step) for step in range(len(IOU_THRESHOLDS))]
-    return _mean([value for value in values if value is not None])
 
 
 def parse_health(predictions: Sequence[Prediction]) -> dict[str, Any]:
@@ -192,20 +177,5 @@ def parse_health(predictions: Sequence[Prediction]) -> dict[str, Any]:
     }
 
 
-def _class_rows(
-    instances: Instances, bbox: RankedResult, segm: RankedResult | None
-) -> tuple[ClassRow, ...]:
-    masks: Mapping[int, CocoFigures] = segm.figures.per_class if segm else {}
-    return tuple(
-        ClassRow(
-            name=instances.categories.names[number - 1],
-            match=match_class(instances, number),
-            bbox=figures,
-            segm=masks.get(number),
-        )
-        for number, figures in sorted(bbox.figures.per_class.items())
-    )
-
-
-def _mean(values: Sequence[float]) -> float | None:
-    return float(np.mean(values)) if values else None
+def _mean(values: Floats) -> float | None:
+    return float(np.mean(values)) if len(values) else None

@@ -1,10 +1,13 @@
-"""Truth and predictions of a whole file in one form, for every metric alike."""
+"""Truth and predictions of a whole file as columns, for every figure alike."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
-from coordexp.data.geometry import Box, bounding_box
+import numpy as np
+import numpy.typing as npt
+
+from coordexp.data.geometry import bounding_box
 from coordexp.data.record import Geometry
 from coordexp.evaluation.categories import (
     Categories,
@@ -18,38 +21,62 @@ LEFT_OUT_TRUTH = "true objects without area"
 LEFT_OUT_LINES = "predicted lines without area"
 LEFT_OUT_UNKNOWN = "predicted objects of unknown desc"
 
+Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
+Bools = npt.NDArray[np.bool_]
+
 
 @dataclass(frozen=True, slots=True)
-class Instance:
-    """One object as the metrics see it.
+class Objects:
+    """Objects in the order of their images; each array has one entry, or row, an object.
 
     Args:
         image: Index of its image, from 0.
+        place: Index among the true, or the predicted, objects of its line.
         category: Its id, from 1.
-        geometry: In pixels.
+        boxes: `x1, y1, x2, y2` of the bounding box, whatever the geometry is.
         score: 1 for a true object.
+        crowd: Whether a true object stands for a group.
+        known_area: In square pixels, where the dataset says so; else NaN.
+        geometries: In pixels.
     """
 
-    image: int
-    category: int
-    geometry: Geometry
-    score: float
+    image: Ints
+    place: Ints
+    category: Ints
+    boxes: Floats
+    score: Floats
+    crowd: Bools
+    known_area: Floats
+    geometries: tuple[Geometry, ...]
 
     @property
-    def box(self) -> Box:
-        """The bounding box, whatever the geometry is."""
-        return bounding_box(self.geometry.values)
+    def area(self) -> Floats:
+        """What the dataset says, else that of the box."""
+        width, height = (self.boxes[:, 2:] - self.boxes[:, :2]).T
+        return np.where(np.isnan(self.known_area), width * height, self.known_area)
 
-    @property
-    def area(self) -> float:
-        """Of the bounding box, in square pixels."""
-        x1, y1, x2, y2 = self.box
-        return (x2 - x1) * (y2 - y1)
+    def __len__(self) -> int:
+        """Return the number of objects."""
+        return len(self.geometries)
+
+    def chosen(self, keep: Bools) -> "Objects":
+        """Return those that a mask keeps."""
+        return Objects(
+            image=self.image[keep],
+            place=self.place[keep],
+            category=self.category[keep],
+            boxes=self.boxes[keep],
+            score=self.score[keep],
+            crowd=self.crowd[keep],
+            known_area=self.known_area[keep],
+            geometries=tuple(self.geometries[k] for k in np.flatnonzero(keep).tolist()),
+        )
 
 
 @dataclass(frozen=True, slots=True)
 class Instances:
-    """Everything that the metrics compare.
+    """Everything that the figures compare.
 
     Args:
         sizes: Width and height of each image.
@@ -62,10 +89,18 @@ class Instances:
 
     sizes: tuple[tuple[int, int], ...]
     categories: Categories
-    truth: tuple[Instance, ...]
-    predicted: tuple[Instance, ...]
+    truth: Objects
+    predicted: Objects
     unknown: Mapping[str, int]
     left_out: Mapping[str, int]
+
+    def with_scores(self, scores: Floats) -> "Instances":
+        """Return the same with other scores."""
+        return replace(self, predicted=replace(self.predicted, score=scores))
+
+    def without_predictions(self, dropped: Bools) -> "Instances":
+        """Return the same without some of the predictions."""
+        return replace(self, predicted=self.predicted.chosen(~dropped))
 
 
 def collect_instances(
@@ -77,49 +112,75 @@ def collect_instances(
     collapsed when it was quantised, or the bounding box of an upright line. Predicted lines without
     area go with them, while a predicted box without area stays, as the false positive that it is.
     """
-    categories = build_categories(
-        (item.desc for row in predictions for item in row.truth), matching=matching, unknown=unknown
-    )
-    truth: list[Instance] = []
-    predicted: list[Instance] = []
+    descs = dict.fromkeys(item.desc for row in predictions for item in row.truth)
+    categories = build_categories(descs, matching=matching, unknown=unknown)
+    truth, predicted = _Columns(categories), _Columns(categories)
     unknown_descs: Counter[str] = Counter()
     left_out: Counter[str] = Counter()
+    bucket, drop = categories.bucket_id, unknown == "drop"
     for image, row in enumerate(predictions):
-        for item in row.truth:
-            instance = _instance(image, item, categories)
-            _keep(instance, truth, left_out, LEFT_OUT_TRUTH if instance.area == 0 else None)
-        for item in row.predicted:
-            if categories.id_of(item.desc) is None:
+        for place, item in enumerate(row.truth):
+            if not truth.add(image, place, item, keep_flat=False):
+                left_out[LEFT_OUT_TRUTH] += 1
+        for place, item in enumerate(row.predicted):
+            if predicted.category_of(item.desc) == bucket:
                 unknown_descs[item.desc] += 1
-            instance = _instance(image, item, categories)
-            _keep(instance, predicted, left_out, _why_left_out(instance, categories))
+                if drop:
+                    left_out[LEFT_OUT_UNKNOWN] += 1
+                    continue
+            if not predicted.add(image, place, item, keep_flat=item.geometry.kind != "line"):
+                left_out[LEFT_OUT_LINES] += 1
     return Instances(
         sizes=tuple((row.width, row.height) for row in predictions),
         categories=categories,
-        truth=tuple(truth),
-        predicted=tuple(predicted),
+        truth=truth.objects(),
+        predicted=predicted.objects(),
         unknown=dict(unknown_descs.most_common()),
         left_out=dict(left_out),
     )
 
 
-def _instance(image: int, item: ScoredObject, categories: Categories) -> Instance:
-    category = categories.id_of(item.desc) or categories.bucket_id
-    return Instance(image=image, category=category, geometry=item.geometry, score=item.score)
+@dataclass(slots=True)
+class _Columns:
+    """Objects in the making."""
 
+    categories: Categories
+    ids: dict[str, int] = field(default_factory=dict)
+    image: list[int] = field(default_factory=list)
+    place: list[int] = field(default_factory=list)
+    category: list[int] = field(default_factory=list)
+    boxes: list[tuple[float, ...]] = field(default_factory=list)
+    items: list[ScoredObject] = field(default_factory=list)
 
-def _why_left_out(predicted: Instance, categories: Categories) -> str | None:
-    if predicted.geometry.kind == "line" and predicted.area == 0:
-        return LEFT_OUT_LINES
-    if predicted.category == categories.bucket_id and categories.unknown == "drop":
-        return LEFT_OUT_UNKNOWN
-    return None
+    def category_of(self, desc: str) -> int:
+        """Return the id of a desc, the bucket's where it is no class."""
+        if desc not in self.ids:
+            self.ids[desc] = self.categories.id_of(desc) or self.categories.bucket_id
+        return self.ids[desc]
 
+    def add(self, image: int, place: int, item: ScoredObject, *, keep_flat: bool) -> bool:
+        """Add an object and return whether it was kept; one without area may not be."""
+        geometry = item.geometry
+        plain = geometry.kind == "bbox_2d"
+        box = geometry.values if plain else bounding_box(geometry.values)
+        if not keep_flat and (box[0] == box[2] or box[1] == box[3]):
+            return False
+        self.image.append(image)
+        self.place.append(place)
+        self.category.append(self.category_of(item.desc))
+        self.boxes.append(box)
+        self.items.append(item)
+        return True
 
-def _keep(
-    instance: Instance, kept: list[Instance], left_out: Counter[str], reason: str | None
-) -> None:
-    if reason is None:
-        kept.append(instance)
-    else:
-        left_out[reason] += 1
+    def objects(self) -> Objects:
+        """Return the columns."""
+        return Objects(
+            image=np.array(self.image, dtype=np.int64),
+            place=np.array(self.place, dtype=np.int64),
+            category=np.array(self.category, dtype=np.int64),
+            boxes=np.array(self.boxes, dtype=np.float64).reshape(-1, 4),
+            score=np.array([item.score for item in self.items], dtype=np.float64),
+            crowd=np.array([item.crowd for item in self.items], dtype=np.bool_),
+            known_area=np.array([item.area for item in self.items], dtype=np.float64),
+            geometries=tuple(item.geometry for item in self.items),
+        )

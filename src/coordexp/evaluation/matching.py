@@ -1,131 +1,174 @@
-"""F1 at fixed IoU, and how close the best box comes: figures that need no scores.
+"""Which prediction finds which true object, at each of COCO's ten IoU thresholds.
 
 Within an image and a class, predictions take turns in order of their score (ties: in the order of
 the answer); each takes the free true box that it overlaps most, where their IoU reaches the
-threshold.
+threshold. One that finds none but covers a crowd of its class is not judged. These are COCO's
+rules. Everything that needs matches works on this table: F1, intervals, calibration, mistakes.
 """
 
-from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
-from coordexp.evaluation.instances import Instance, Instances
+from coordexp.evaluation.instances import Bools, Floats, Instances, Ints, Objects
+from coordexp.evaluation.overlap import Overlaps, find_overlaps
 
 # COCO's ten, rounded so that 0.55 is the float that a reader types.
 IOU_THRESHOLDS = tuple(round(0.5 + 0.05 * step, 2) for step in range(10))
+STEPS = len(IOU_THRESHOLDS)
 
-Floats = npt.NDArray[np.float64]
+Counts = Ints | Floats
 
 
 @dataclass(frozen=True, slots=True)
-class Match:
-    """What was found in one image, of one class or of all.
+class Matches:
+    """What was found.
 
     Args:
-        true: Number of true objects.
-        predicted: Number of predictions.
-        found: How many true objects were found at each of `IOU_THRESHOLDS`.
+        instances: Truth and predictions.
+        overlaps: Of truth and predictions, whatever their classes.
+        truth_of: `[threshold, prediction]`: the true object it found, -1 for none.
+        judged: `[threshold, prediction]`: false where it only covers a crowd.
         best_iou: Of each true object, the IoU of the nearest prediction of its class; 0 where there
             is none.
         best_iou_any_class: The same among predictions of all classes.
     """
 
-    true: int
-    predicted: int
-    found: tuple[int, ...]
-    best_iou: tuple[float, ...]
-    best_iou_any_class: tuple[float, ...]
+    instances: Instances
+    overlaps: Overlaps
+    truth_of: Ints
+    judged: Bools
+    best_iou: Floats
+    best_iou_any_class: Floats
 
-    def f1(self, step: int = 0) -> float | None:
-        """Return F1 at a threshold, 2·TP / (true + predicted); None where both are empty."""
-        total = self.true + self.predicted
-        return 2 * self.found[step] / total if total else None
+    @property
+    def correct(self) -> Bools:
+        """`[threshold, prediction]`: whether it found a true object."""
+        return self.truth_of >= 0
+
+    def found(self, step: int = 0) -> Bools:
+        """Return of each true object whether it was found at a threshold."""
+        found = np.zeros(len(self.instances.truth), dtype=np.bool_)
+        found[self.truth_of[step][self.correct[step]]] = True
+        return found
 
 
-def box_iou(a: Floats, b: Floats) -> Floats:
-    """Return the IoU of each box of `a` with each of `b`; 0 where neither has an area.
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """Counts in groups, such as images or classes; fractions where images are weighted.
 
-    Example:
-        >>> box_iou(np.array([[0.0, 0, 2, 2]]), np.array([[0.0, 0, 2, 1], [5, 5, 6, 6]]))
-        array([[0.5, 0. ]])
+    Args:
+        true: `[group]`: true objects, without crowds.
+        found: `[threshold, group]`: those that were found.
+        predicted: `[threshold, group]`: predictions that are judged.
     """
-    low = np.maximum(a[:, None, :2], b[None, :, :2])
-    high = np.minimum(a[:, None, 2:], b[None, :, 2:])
-    shared = np.prod(np.maximum(high - low, 0.0), axis=2)
-    union = np.prod(a[:, 2:] - a[:, :2], axis=1)[:, None]
-    union = union + np.prod(b[:, 2:] - b[:, :2], axis=1)[None, :] - shared
-    iou: Floats = np.divide(shared, union, out=np.zeros_like(shared), where=union > 0)
-    return iou
+
+    true: Counts
+    found: Counts
+    predicted: Counts
+
+    def total(self) -> "Tally":
+        """Return all groups as one."""
+        return Tally(
+            self.true.sum(keepdims=True),
+            self.found.sum(axis=1, keepdims=True),
+            self.predicted.sum(axis=1, keepdims=True),
+        )
+
+    def f1(self) -> Floats:
+        """Return `[threshold, group]` F1, 2·TP / (true + predicted); NaN where both are empty."""
+        return ratio(2 * self.found, self.true + self.predicted)
 
 
-def match_images(instances: Instances) -> tuple[Match, ...]:
-    """Return what was found in each image, in the file's order."""
-    truth, predicted = _by_image(instances.truth), _by_image(instances.predicted)
-    return tuple(
-        match_image(truth[image], predicted[image]) for image in range(len(instances.sizes))
+def ratio(part: Counts, whole: Counts) -> Floats:
+    """Return quotients, NaN over zero."""
+    shape = np.broadcast(part, whole).shape
+    quotient: Floats = np.divide(part, whole, out=np.full(shape, np.nan), where=whole > 0)
+    return quotient
+
+
+def match(instances: Instances) -> Matches:
+    """Return what was found."""
+    truth, predicted = instances.truth, instances.predicted
+    overlaps = find_overlaps(truth, predicted, len(instances.sizes))
+    same = truth.category[overlaps.first] == predicted.category[overlaps.second]
+    own = overlaps.chosen(same)
+    truth_of, judged = _assign(truth, predicted, own)
+    return Matches(
+        instances=instances,
+        overlaps=overlaps,
+        truth_of=truth_of,
+        judged=judged,
+        best_iou=_best(own, len(truth)),
+        best_iou_any_class=_best(overlaps, len(truth)),
     )
 
 
-def match_class(instances: Instances, category: int) -> Match:
-    """Return what was found of one class in all images."""
-    truth = _by_image([item for item in instances.truth if item.category == category])
-    predicted = _by_image([item for item in instances.predicted if item.category == category])
-    return add_matches([match_image(truth[k], predicted[k]) for k in sorted({*truth, *predicted})])
+def tally_images(matches: Matches) -> Tally:
+    """Return the counts of each image."""
+    truth, predicted = matches.instances.truth, matches.instances.predicted
+    return _tally(matches, truth.image, predicted.image, len(matches.instances.sizes))
 
 
-def add_matches(matches: Sequence[Match]) -> Match:
-    """Return several matches as one."""
-    return Match(
-        true=sum(match.true for match in matches),
-        predicted=sum(match.predicted for match in matches),
-        found=tuple(
-            sum(match.found[step] for match in matches) for step in range(len(IOU_THRESHOLDS))
-        ),
-        best_iou=tuple(iou for match in matches for iou in match.best_iou),
-        best_iou_any_class=tuple(iou for match in matches for iou in match.best_iou_any_class),
+def tally_classes(matches: Matches) -> Tally:
+    """Return the counts of each category id; the group of id 0 is empty."""
+    truth, predicted = matches.instances.truth, matches.instances.predicted
+    bucket = matches.instances.categories.bucket_id
+    return _tally(matches, truth.category, predicted.category, bucket + 1)
+
+
+def _tally(matches: Matches, truth_group: Ints, predicted_group: Ints, groups: int) -> Tally:
+    def count(keep: Bools) -> Ints:
+        return np.stack([np.bincount(predicted_group[row], minlength=groups) for row in keep])
+
+    real = ~matches.instances.truth.crowd
+    return Tally(
+        true=np.bincount(truth_group[real], minlength=groups),
+        found=count(matches.correct),
+        predicted=count(matches.judged),
     )
 
 
-def match_image(truth: Sequence[Instance], predicted: Sequence[Instance]) -> Match:
-    """Return what was found in one image."""
-    ranked = sorted(predicted, key=lambda item: -item.score)
-    iou = box_iou(_boxes(truth), _boxes(ranked))
-    same_class = np.array([[t.category == p.category for p in ranked] for t in truth], dtype=bool)
-    own = np.where(same_class.reshape(iou.shape), iou, 0.0)
-    return Match(
-        true=len(truth),
-        predicted=len(predicted),
-        found=tuple(_count_found(own, threshold) for threshold in IOU_THRESHOLDS),
-        best_iou=_best(own),
-        best_iou_any_class=_best(iou),
+def _best(overlaps: Overlaps, count: int) -> Floats:
+    best = np.zeros(count)
+    np.maximum.at(best, overlaps.first, overlaps.iou)
+    return best
+
+
+def _assign(truth: Objects, predicted: Objects, own: Overlaps) -> tuple[Ints, Bools]:
+    """Return `truth_of` and `judged` from the overlaps within classes."""
+    truth_of = np.full((STEPS, len(predicted)), -1, dtype=np.int64)
+    near = own.chosen((own.iou >= IOU_THRESHOLDS[0]) & ~truth.crowd[own.first])
+    rivals = (np.bincount(near.first, minlength=len(truth))[near.first] > 1) | (
+        np.bincount(near.second, minlength=len(predicted))[near.second] > 1
     )
+    alone = near.chosen(~rivals)
+    for step, threshold in enumerate(IOU_THRESHOLDS):
+        keep = alone.iou >= threshold
+        truth_of[step, alone.second[keep]] = alone.first[keep]
+    for steps, second, first in _contested(near.chosen(rivals), predicted):
+        truth_of[steps, second] = first
+    crowds = own.chosen(truth.crowd[own.first])
+    covered = np.zeros(len(predicted))
+    np.maximum.at(covered, crowds.second, crowds.iou)
+    judged = (truth_of >= 0) | (covered < np.array(IOU_THRESHOLDS)[:, None])
+    return truth_of, judged
 
 
-def _count_found(iou: Floats, threshold: float) -> int:
-    """Return how many rows (truth) the columns (predictions, best first) take."""
-    free = iou.copy()
-    found = 0
-    for column in free.T if len(free) else ():
-        row = int(column.argmax())
-        if column[row] >= threshold:
-            found += 1
-            free[row] = 0.0
-    return found
-
-
-def _best(iou: Floats) -> tuple[float, ...]:
-    return tuple(float(value) for value in iou.max(axis=1, initial=0.0))
-
-
-def _boxes(items: Sequence[Instance]) -> Floats:
-    return np.array([item.box for item in items], dtype=np.float64).reshape(-1, 4)
-
-
-def _by_image(items: Sequence[Instance]) -> defaultdict[int, list[Instance]]:
-    rows: defaultdict[int, list[Instance]] = defaultdict(list)
-    for item in items:
-        rows[item.image].append(item)
-    return rows
+def _contested(near: Overlaps, predicted: Objects) -> Iterator[tuple[int, int, int]]:
+    """Yield step, prediction and true object where several want one, or one could have several."""
+    # The surest prediction first, of its true boxes the nearest, of equally near ones the last.
+    order = np.lexsort(
+        (-near.first, -near.iou, near.second, -predicted.score[near.second])
+    ).tolist()
+    first, second, iou = near.first.tolist(), near.second.tolist(), near.iou.tolist()
+    for step, threshold in enumerate(IOU_THRESHOLDS):
+        taken: set[int] = set()
+        served: set[int] = set()
+        for k in order:
+            if iou[k] < threshold or second[k] in served or first[k] in taken:
+                continue
+            taken.add(first[k])
+            served.add(second[k])
+            yield step, second[k], first[k]

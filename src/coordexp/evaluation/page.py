@@ -4,13 +4,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from PIL import Image
-
-from coordexp.data.image import load_image
-from coordexp.errors import RecordError
-from coordexp.evaluation.figures import ClassRow, Evaluation
-from coordexp.evaluation.matching import Match
+from coordexp.evaluation.bootstrap import FIGURES
+from coordexp.evaluation.figures import Evaluation
+from coordexp.evaluation.page_charts import curves, mistakes
+from coordexp.evaluation.page_gallery import gallery, open_picture
 from coordexp.evaluation.predictions import Prediction, ScoredObject
+from coordexp.evaluation.tables import PER_CLASS_COLUMNS, Row
 from coordexp.viewing.charts import bar_chart
 from coordexp.viewing.draw import DrawnObject, draw_objects
 from coordexp.viewing.report import (
@@ -19,16 +18,12 @@ from coordexp.viewing.report import (
     Shot,
     Tile,
     Tone,
-    box_legend,
     cards,
     note,
-    paragraph,
-    picture_grid,
     stat_tiles,
     table,
 )
 
-PICTURES, HARDEST = 9, 6
 CLASSES_SHOWN = 40
 
 
@@ -37,13 +32,15 @@ def evaluation_page(evaluation: Evaluation, predictions: Path, metrics: Mapping[
     page = Page(
         title="Evaluation",
         subtitle=f"{predictions.name}: {len(evaluation.predictions):,} images, "
-        f"{len(evaluation.instances.truth):,} true objects, "
+        f"{metrics['objects']['true']:,} true objects, "
         f"{len(evaluation.instances.predicted):,} predictions.",
     )
     page.add("Figures", *_headline(evaluation, metrics))
-    page.add("Pictures", *_pictures(evaluation, predictions.parent))
+    page.add("Curves", *curves(evaluation, metrics))
+    page.add("Mistakes", *mistakes(evaluation, metrics))
     page.add("Classes", *_classes(evaluation.classes))
     page.add("Answers", *_answers(metrics))
+    page.add("Pictures", *gallery(evaluation, predictions.parent))
     return page
 
 
@@ -73,14 +70,6 @@ def shot(row: Prediction, folder: Path, caption: str) -> Shot | None:
     )
     alt = f"{row.image}: {len(row.truth)} true and {len(row.predicted)} predicted objects"
     return Shot(drawn, caption, alt)
-
-
-def open_picture(row: Prediction, folder: Path) -> Image.Image | None:
-    """Return the picture, or None where it cannot be opened: figures need no pictures."""
-    try:
-        return load_image(folder / row.root, row.record())
-    except RecordError:
-        return None
 
 
 def class_bars(classes: Sequence[tuple[str, float | None, int]]) -> Html:
@@ -120,7 +109,7 @@ def _headline(evaluation: Evaluation, metrics: Mapping[str, Any]) -> list[Html]:
     ]
     if (warning := evaluation.health.warning()) is not None:
         blocks.insert(0, note(warning, tone="warn"))
-    blocks += [_coco_table(evaluation), _f1_table(f1)]
+    blocks += [_coco_table(evaluation), _f1_table(f1), *_more_tables(metrics)]
     left_out = evaluation.instances.left_out
     if left_out:
         counted = ", ".join(f"{count:,} {reason}" for reason, count in left_out.items())
@@ -147,7 +136,7 @@ def _f1_table(f1: Mapping[str, float | None]) -> Html:
     names = {
         "F1@0.5": "F1@0.5",
         "F1@0.95": "F1@0.95",
-        "F1": "F1, 0.50 to 0.95",
+        "F1@mIoU": "F1@mIoU",
         "precision@0.5": "Precision@0.5",
         "recall@0.5": "Recall@0.5",
         "mean_best_iou": "Mean best IoU",
@@ -160,50 +149,72 @@ def _f1_table(f1: Mapping[str, float | None]) -> Html:
     )
 
 
-def _pictures(evaluation: Evaluation, folder: Path) -> list[Html]:
-    count = len(evaluation.predictions)
-    even = sorted({k * count // PICTURES for k in range(PICTURES)})
-    hardest = sorted(
-        (k for k in range(count) if k not in even), key=lambda k: _f1_or_one(evaluation.images[k])
-    )[:HARDEST]
-    blocks = [box_legend()]
-    for title, chosen in (
-        ("Evenly spaced through the file, not chosen by result.", even),
-        ("The lowest F1@0.5 among the others.", sorted(hardest)),
-    ):
-        shots = [_captioned_shot(evaluation, index, folder) for index in chosen]
-        found = [item for item in shots if item is not None]
-        if found:
-            blocks += [paragraph(title), picture_grid([[item] for item in found])]
-        if len(found) < len(shots):
-            missing = len(shots) - len(found)
-            blocks.append(note(f"{missing} of {len(shots)} pictures could not be opened."))
+def _more_tables(metrics: Mapping[str, Any]) -> list[Html]:
+    blocks = []
+    referring = metrics["referring"]
+    if referring["expressions"]:
+        names = [name for name in referring if name.startswith("accuracy")]
+        caption = (
+            f"{referring['expressions']:,} images with one true object, as referring expressions: "
+            "how often the surest box is right."
+        )
+        row = ["Surest box", *(shown(referring[name]) for name in names)]
+        blocks.append(table(["Referring", *names], [row], caption=caption))
+    if "intervals" in metrics:
+        found = metrics["intervals"]
+        caption = f"95 % intervals over {found['resamples']:,} draws of the images."
+        known = {**metrics["bbox"], **metrics["f1"]}
+        rows = [[name, shown(known[name]), _shown_interval(found[name])] for name in FIGURES]
+        blocks.append(table(["Figure", "of these images", "95 % interval"], rows, caption=caption))
+    if "compare" in metrics:
+        blocks.append(_comparison(metrics["compare"]))
     return blocks
 
 
-def _f1_or_one(match: Match) -> float:
-    f1 = match.f1()
-    return 1.0 if f1 is None else f1
+def _comparison(compare: Mapping[str, Any]) -> Html:
+    rows = [
+        [
+            name,
+            shown(row["this"]),
+            shown(row["other"]),
+            "\N{EN DASH}" if row["difference"] is None else f"{row['difference']:+.3f}",
+            _shown_interval(row["interval"], "+.3f"),
+        ]
+        for name in FIGURES
+        for row in [compare[name]]
+    ]
+    return table(
+        ["Compared", "this", "other", "difference", "95 % interval"],
+        rows,
+        caption=f"Beside {compare['with']}, on the same draws of the images. An interval without "
+        "0 is a difference.",
+    )
 
 
-def _captioned_shot(evaluation: Evaluation, index: int, folder: Path) -> Shot | None:
-    row, match = evaluation.predictions[index], evaluation.images[index]
-    caption = f"{row.image} · {match.found[0]} of {match.true} found, {match.predicted} predicted"
-    if row.status != "ok":
-        caption += f" · answer {row.status}"
-    return shot(row, folder, caption)
+def _shown_interval(ends: Sequence[float] | None, form: str = ".3f") -> str:
+    if ends is None:
+        return "\N{EN DASH}"
+    return f"{ends[0]:{form}} to {ends[1]:{form}}"
 
 
-def _classes(classes: Sequence[ClassRow]) -> list[Html]:
+def _classes(classes: Sequence[Row]) -> list[Html]:
     if not classes:
         return [note("The truth holds no objects, so there are no classes.")]
-    rows = [row.to_json() for row in classes]
-    blocks = [class_bars([(row["class"], row["AP"], row["true"]) for row in rows])]
-    if len(rows) > CLASSES_SHOWN:
+    blocks = [class_bars([(row["class"], row["AP"], row["true"]) for row in classes])]
+    if len(classes) > CLASSES_SHOWN:
         blocks.append(
-            note(f"The {CLASSES_SHOWN} most frequent of {len(rows)}; all are in per_class.csv.")
+            note(f"The {CLASSES_SHOWN} most frequent of {len(classes)}; all are in per_class.csv.")
         )
-    return blocks
+    ranked = sorted(classes, key=lambda row: -row["true"])[:CLASSES_SHOWN]
+    names = PER_CLASS_COLUMNS[1:]
+    rows = [
+        [
+            row["class"],
+            *(f"{row[n]:,}" if isinstance(row[n], int) else shown(row[n]) for n in names),
+        ]
+        for row in ranked
+    ]
+    return [*blocks, table(["Class", *names], rows)]
 
 
 def _answers(metrics: Mapping[str, Any]) -> list[Html]:

@@ -5,20 +5,25 @@ One line of `predictions.jsonl`::
     {"root": "../data", "image": "images/1.png", "width": 640, "height": 480,
      "gt": [{"desc": "cat", "bbox_2d": [10, 20.5, 300, 400]}],
      "pred": [{"desc": "cat", "bbox_2d": [11, 20, 300, 399], "score": 0.93}],
-     "raw_text": "...", "parse": {"status": "ok", "dropped": []}, "finish_reason": "eos"}
+     "raw_text": "...", "parse": {"status": "ok", "dropped": []}, "finish_reason": "eos",
+     "tokens": [["{", 1.0], ["cat", 0.97]]}
 
 `root` is the dataset's folder relative to the predictions file, `image` a path relative to `root`.
-All numbers are pixels of the original image. A box without area is allowed here, unlike in a
-record: a model may say so.
+All numbers are pixels of the original image; where `data prepare` has resized it, `resized` gives
+the size of the file, as in a record. A box without area is allowed here, unlike in a
+record: a model may say so. A true object may carry `iscrowd` and `area`, as in COCO. `tokens`, the
+pieces of the answer with their probabilities, may be missing.
 """
 
+import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Literal, Never, get_args
 
-from coordexp.data.jsonl import read_rows
+from coordexp.data.json_line import parse_json_line
+from coordexp.data.jsonl import read_lines
 from coordexp.data.record import (
     GEOMETRY_KINDS,
     Geometry,
@@ -26,11 +31,14 @@ from coordexp.data.record import (
     Record,
     checked_image_path,
     parse_geometry,
+    parse_resized,
 )
 from coordexp.errors import InputError, RecordError
+from coordexp.evaluation.fields import list_at, mapping_of, number_of, size_at, text_at
 
 ParseStatus = Literal["ok", "salvaged", "failed"]
 PARSE_STATUSES: tuple[ParseStatus, ...] = get_args(ParseStatus)
+_NUMBERS = frozenset((int, float))
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,12 +50,16 @@ class ScoredObject:
         geometry: Where it is, in pixels.
         score: How sure the model is; only the order matters to average precision.
         score_parts: What the score was made of.
+        crowd: Whether a true one stands for a group that nobody has taken apart.
+        area: Of a true one in square pixels, where the dataset knows better than its geometry.
     """
 
     desc: str
     geometry: Geometry
     score: float
     score_parts: Mapping[str, float]
+    crowd: bool = False
+    area: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +90,8 @@ class Prediction:
         status: Whether the answer could be read as a whole, in part or not at all.
         dropped: What was left of the answer.
         finish_reason: Why generation ended: `eos` or `length`.
+        resized: Width and height of the picture's file, where `data prepare` has resized it.
+        tokens: The pieces of the answer and how probable each was; empty where that is not known.
     """
 
     root: str
@@ -90,10 +104,12 @@ class Prediction:
     status: ParseStatus
     dropped: tuple[DroppedText, ...]
     finish_reason: str
+    resized: tuple[int, int] | None = None
+    tokens: tuple[tuple[str, float], ...] = ()
 
     def record(self) -> Record:
         """Return a record of the picture without its objects, for opening it."""
-        return Record(images=(self.image,), width=self.width, height=self.height, objects=())
+        return Record((self.image,), self.width, self.height, (), resized=self.resized)
 
 
 def read_predictions(path: Path) -> tuple[Prediction, ...]:
@@ -104,14 +120,42 @@ def read_predictions(path: Path) -> tuple[Prediction, ...]:
         RecordError: If a line breaks the contract; it names file, line and object.
     """
     predictions = []
-    for line, row in read_rows(path):
+    for line, text in read_lines(path):
         try:
-            predictions.append(parse_prediction(row))
+            predictions.append(parse_prediction(_decoded(text)))
         except RecordError as error:
             raise error.at(path, line) from None
     if not predictions:
         raise InputError(f"{path}: the file is empty; expected one prediction a line")
     return tuple(predictions)
+
+
+class _CloseLookError(ValueError):
+    """A line that only `parse_json_line` can judge."""
+
+
+def _close_look(_: object) -> Never:
+    raise _CloseLookError
+
+
+def _distinct(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    row = dict(pairs)
+    return row if len(row) == len(pairs) else _close_look(pairs)
+
+
+_DECODER = json.JSONDecoder(parse_constant=_close_look, object_pairs_hook=_distinct)
+
+
+def _decoded(line: bytes) -> object:
+    """Return the JSON value of a line; `parse_json_line` finds the words for what is wrong.
+
+    That one is made for records: a line with a colon in a string, as every answer has, it reads
+    twice.
+    """
+    try:
+        return _DECODER.decode(line.decode("utf-8"))
+    except (ValueError, RecursionError):
+        return parse_json_line(line)
 
 
 def parse_prediction(data: object) -> Prediction:
@@ -120,23 +164,25 @@ def parse_prediction(data: object) -> Prediction:
     Raises:
         RecordError: If the line breaks the contract.
     """
-    row = _mapping(data, "a prediction")
-    width, height = _size(row, "width"), _size(row, "height")
-    parse = _mapping(row.get("parse"), "parse")
+    row = mapping_of(data, "a prediction")
+    width, height = size_at(row, "width"), size_at(row, "height")
+    parse = mapping_of(row.get("parse"), "parse")
     status = parse.get("status")
     if status not in PARSE_STATUSES:
         raise RecordError(f"parse.status: expected {' | '.join(PARSE_STATUSES)}, got {status!r}")
     return Prediction(
-        root=_text(row, "root"),
+        root=text_at(row, "root"),
         image=checked_image_path(row.get("image")),
         width=width,
         height=height,
         truth=_objects(row, "gt", width, height),
         predicted=_objects(row, "pred", width, height),
-        raw_text=_text(row, "raw_text"),
+        raw_text=text_at(row, "raw_text"),
         status=status,
-        dropped=tuple(_dropped(item) for item in _list(parse, "dropped")),
-        finish_reason=_text(row, "finish_reason"),
+        dropped=tuple(_dropped(item) for item in list_at(parse, "dropped")),
+        finish_reason=text_at(row, "finish_reason"),
+        resized=parse_resized(row),
+        tokens=_tokens(row),
     )
 
 
@@ -144,7 +190,7 @@ def _objects(
     row: Mapping[str, object], key: Literal["gt", "pred"], width: int, height: int
 ) -> tuple[ScoredObject, ...]:
     objects = []
-    for index, item in enumerate(_list(row, key)):
+    for index, item in enumerate(list_at(row, key)):
         try:
             objects.append(_object(item, width, height, scored=key == "pred"))
         except RecordError as error:
@@ -153,21 +199,44 @@ def _objects(
 
 
 def _object(data: object, width: int, height: int, *, scored: bool) -> ScoredObject:
-    row = _mapping(data, "an object")
+    row = mapping_of(data, "an object")
     kinds = [kind for kind in GEOMETRY_KINDS if kind in row]
     if len(kinds) != 1:
         got = " and ".join(kinds) if kinds else "none of them"
         raise RecordError(f"exactly one of {', '.join(GEOMETRY_KINDS)}; got {got}")
-    desc = _text(row, "desc")
+    desc = text_at(row, "desc")
     if not desc.strip():
         raise RecordError("desc: expected text that is not empty")
-    parts = _mapping(row.get("score_parts", {}), "score_parts")
-    return ScoredObject(
-        desc=desc,
-        geometry=_geometry(kinds[0], row[kinds[0]], width, height),
-        score=_number(row.get("score"), "score") if scored else 1.0,
-        score_parts={name: _number(part, f"score_parts.{name}") for name, part in parts.items()},
-    )
+    geometry = _geometry(kinds[0], row[kinds[0]], width, height)
+    if not scored:
+        return ScoredObject(desc, geometry, 1.0, {}, _crowd(row), _area(row))
+    return ScoredObject(desc, geometry, number_of(row.get("score"), "score"), _parts(row))
+
+
+def _parts(row: Mapping[str, object]) -> Mapping[str, float]:
+    parts = mapping_of(row.get("score_parts", {}), "score_parts")
+    return {
+        name: part
+        if type(part) is float and math.isfinite(part)
+        else number_of(part, f"score_parts.{name}")
+        for name, part in parts.items()
+    }
+
+
+def _crowd(row: Mapping[str, object]) -> bool:
+    value = row.get("iscrowd", 0)
+    if value not in (0, 1):
+        raise RecordError(f"iscrowd: expected 0 or 1, got {value!r}")
+    return bool(value)
+
+
+def _area(row: Mapping[str, object]) -> float | None:
+    if "area" not in row:
+        return None
+    area = number_of(row["area"], "area")
+    if area < 0:
+        raise RecordError(f"area: expected square pixels, got {area}")
+    return area
 
 
 def _geometry(kind: GeometryKind, values: object, width: int, height: int) -> Geometry:
@@ -176,54 +245,33 @@ def _geometry(kind: GeometryKind, values: object, width: int, height: int) -> Ge
     geometry = parse_geometry("line" if flat else kind, values, width, height)
     if geometry.unit != "px":
         raise RecordError(f"{kind}: expected pixels, got coord tokens")
-    return replace(geometry, kind=kind)
+    return replace(geometry, kind=kind) if flat else geometry
 
 
 def _has_no_area(values: object) -> bool:
-    match values:
-        case [int() | float() as x1, int() | float() as y1, int() | float() as x2, y2] if (
-            isinstance(y2, int | float)
-        ):
-            return x1 <= x2 and y1 <= y2 and (x1 == x2 or y1 == y2)
-    return False
+    if type(values) is not list or not _NUMBERS.issuperset(map(type, values)):
+        return False
+    if len(values) != 4:  # noqa: PLR2004 - two corners
+        return False
+    x1, y1, x2, y2 = values
+    return bool((x1 == x2 and y1 <= y2) or (y1 == y2 and x1 <= x2))
+
+
+def _tokens(row: Mapping[str, object]) -> tuple[tuple[str, float], ...]:
+    if "tokens" not in row:
+        return ()
+    tokens = []
+    for index, pair in enumerate(list_at(row, "tokens")):
+        match pair:
+            case [str() as piece, float() | int() as probability] if 0 <= probability <= 1:
+                tokens.append((piece, float(probability)))
+            case _:
+                raise RecordError(
+                    f"tokens[{index}]: expected a text and its probability, got {pair!r}"
+                )
+    return tuple(tokens)
 
 
 def _dropped(data: object) -> DroppedText:
-    row = _mapping(data, "parse.dropped[]")
-    return DroppedText(reason=_text(row, "reason"), text=_text(row, "text"))
-
-
-def _mapping(data: object, name: str) -> Mapping[str, object]:
-    if not isinstance(data, dict):
-        raise RecordError(f"{name}: expected a JSON object, got {type(data).__name__}")
-    return data
-
-
-def _list(row: Mapping[str, object], key: str) -> list[object]:
-    value = row.get(key)
-    if not isinstance(value, list):
-        raise RecordError(f"{key}: expected a list (empty is fine), got {type(value).__name__}")
-    return value
-
-
-def _text(row: Mapping[str, object], key: str) -> str:
-    value = row.get(key)
-    if not isinstance(value, str):
-        raise RecordError(f"{key}: expected text, got {type(value).__name__}")
-    return value
-
-
-def _size(row: Mapping[str, object], key: str) -> int:
-    value = row.get(key)
-    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-        raise RecordError(f"{key}: expected a positive whole number of pixels, got {value!r}")
-    return value
-
-
-def _number(value: object, name: str) -> float:
-    if not isinstance(value, int | float) or isinstance(value, bool) or not math.isfinite(value):
-        raise RecordError(
-            f"{name}: expected a finite number, got {value!r}; "
-            "a model without scores gets 1.0 everywhere, and the figures say so"
-        )
-    return value
+    row = mapping_of(data, "parse.dropped[]")
+    return DroppedText(reason=text_at(row, "reason"), text=text_at(row, "text"))

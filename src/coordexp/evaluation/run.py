@@ -4,69 +4,235 @@ import csv
 import io
 import json
 import logging
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from coordexp.data.jsonl import write_jsonl
 from coordexp.errors import InputError
+from coordexp.evaluation.bootstrap import comparison_to_json, intervals_to_json, resample
+from coordexp.evaluation.calibration import (
+    Calibration,
+    CalibrationMethod,
+    are_probabilities,
+    fit_calibration,
+    judged_calibration,
+    load_calibration,
+    sha256_of,
+)
 from coordexp.evaluation.categories import CategoryMatching, UnknownDescs
-from coordexp.evaluation.figures import PER_CLASS_COLUMNS, Evaluation, evaluate_instances
-from coordexp.evaluation.instances import collect_instances
+from coordexp.evaluation.figures import Evaluation, evaluate_instances
+from coordexp.evaluation.instances import Instances, collect_instances
+from coordexp.evaluation.matching import match
 from coordexp.evaluation.page import evaluation_page
-from coordexp.evaluation.predictions import read_predictions
+from coordexp.evaluation.predictions import Prediction, read_predictions
+from coordexp.evaluation.scores import score_health
+from coordexp.evaluation.tables import PER_CLASS_COLUMNS, Row
 from coordexp.viewing.report import write_atomically
 
 logger = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EvaluateOptions:
+    """What to compute, and how.
+
+    Args:
+        matching: How descs become classes.
+        unknown: What becomes of predicted descs that are no class.
+        seed: Of image orders where scores are tied, of draws, and of the calibration's split.
+        intervals: Whether to draw images anew, for intervals.
+        compare: Another predictions file of the same images.
+        calibration: A calibration file to apply to the scores first.
+        fit_calibration: Fit one of this kind, from the raw scores.
+    """
+
+    matching: CategoryMatching = "normalized"
+    unknown: UnknownDescs = "bucket"
+    seed: int = 0
+    intervals: bool = False
+    compare: Path | None = None
+    calibration: Path | None = None
+    fit_calibration: CalibrationMethod | None = None
+
+
+DEFAULTS = EvaluateOptions()
+
+
+@dataclass(frozen=True, slots=True)
+class Computed:
+    """All figures of a predictions file.
+
+    Args:
+        evaluation: With what they were computed from.
+        metrics: The contents of `metrics.json`.
+        fitted: A calibration, where one was asked for.
+    """
+
+    evaluation: Evaluation
+    metrics: dict[str, Any]
+    fitted: Calibration | None
+
+
 def evaluate_predictions(
-    predictions: Path,
-    out: Path,
-    *,
-    matching: CategoryMatching = "normalized",
-    unknown: UnknownDescs = "bucket",
-    seed: int = 0,
+    predictions: Path, out: Path, options: EvaluateOptions = DEFAULTS
 ) -> dict[str, Any]:
     """Write the figures of a predictions file into a folder and return the metrics.
 
-    The files are `metrics.json`, `per_class.csv`, `per_image.jsonl` and `report.html`. Everything
-    is computed before the first file is written, and `metrics.json` comes last: where it exists,
-    the others are complete. Other files in the folder stay.
+    The files are `metrics.json`, `per_class.csv`, `per_image.jsonl` and, where a calibration is
+    fitted, `calibration.json`; then `report.html`, for whose pictures it takes longer. Everything
+    is computed before the first file is written, and the report comes last: where it exists, the
+    others are complete. Other files in the folder stay.
 
     Args:
         predictions: The predictions file; its pictures are found through each line's `root`.
         out: The folder to write to, made where it is missing.
-        matching: How descs become classes.
-        unknown: What becomes of predicted descs that are no class.
-        seed: Of the image orders over which figures are averaged where scores are tied.
+        options: What to compute, and how.
 
     Raises:
-        InputError: If the file cannot be read or `out` is no folder.
+        InputError: If a file cannot be read, `out` cannot be written, or what is to be compared
+            does not belong together.
         RecordError: If a line breaks the contract.
+    """
+    check_folder(out)
+    computed = compute_figures(predictions, options)
+    for warning in _warnings(computed.evaluation):
+        logger.warning("%s: %s", predictions, warning)
+    (out / "report.html").unlink(missing_ok=True)
+    write_figures(out, computed)
+    page = evaluation_page(computed.evaluation, predictions, computed.metrics)
+    page.write(out / "report.html")
+    return computed.metrics
+
+
+def compute_figures(predictions: Path, options: EvaluateOptions = DEFAULTS) -> Computed:
+    """Return the figures of a predictions file.
+
+    Args:
+        predictions: The predictions file.
+        options: What to compute, and how.
+    """
+    applied = load_calibration(options.calibration) if options.calibration else None
+    rows = read_predictions(predictions)
+    others = _other_rows(rows, options)
+    instances = _collected(rows, options)
+    fitted = None
+    digest = sha256_of(predictions)
+    images = [row.image for row in rows]
+    if options.fit_calibration is not None:
+        fitted = applied = fit_calibration(
+            match(instances), images, options.fit_calibration, seed=options.seed, source=predictions
+        )
+    if applied is not None:
+        instances = _calibrated(instances, applied, predictions)
+    evaluation = evaluate_instances(rows, instances, seed=options.seed)
+    metrics: dict[str, Any] = {"predictions": {"file": predictions.name, "sha256": digest}}
+    metrics |= evaluation.metrics()
+    if applied is not None:
+        metrics["calibration"] = judged_calibration(applied, evaluation.matches, images, digest)
+    metrics |= _resampled(evaluation, others, options)
+    return Computed(evaluation, metrics, fitted)
+
+
+def write_figures(out: Path, computed: Computed) -> None:
+    """Write everything but the report."""
+    out.mkdir(parents=True, exist_ok=True)
+    write_atomically(out / "per_class.csv", _csv(computed.evaluation.classes))
+    write_jsonl(out / "per_image.jsonl", computed.evaluation.per_image())
+    if computed.fitted is not None:
+        write_atomically(out / "calibration.json", _json(computed.fitted.to_json()))
+    write_atomically(out / "metrics.json", _json(computed.metrics))
+
+
+def check_folder(out: Path) -> None:
+    """Check that a folder can be written, or made; nothing is written yet.
+
+    Raises:
+        InputError: If it is a file, or lies where nothing may be written.
     """
     if out.exists() and not out.is_dir():
         raise InputError(f"{out}: is a file; --out names a folder")
-    rows = read_predictions(predictions)
-    instances = collect_instances(rows, matching=matching, unknown=unknown)
-    evaluation = evaluate_instances(rows, instances, seed=seed)
-    metrics = evaluation.metrics()
-    page = evaluation_page(evaluation, predictions, metrics)
-    if (warning := evaluation.health.warning()) is not None:
-        logger.warning("%s: %s", predictions, warning)
-    (out / "metrics.json").unlink(missing_ok=True)
-    write_atomically(out / "per_class.csv", per_class_csv(evaluation))
-    write_jsonl(out / "per_image.jsonl", evaluation.per_image())
-    page.write(out / "report.html")
-    text = json.dumps(metrics, ensure_ascii=False, allow_nan=False, indent=2) + "\n"
-    write_atomically(out / "metrics.json", text)
+    standing = next(place for place in (out.absolute(), *out.absolute().parents) if place.exists())
+    if not standing.is_dir():
+        raise InputError(f"{out}: cannot be made, because {standing} is a file")
+    if not os.access(standing, os.W_OK | os.X_OK):
+        raise InputError(f"{out}: cannot be written; --out names a folder you may write to")
+
+
+def _collected(rows: Sequence[Prediction], options: EvaluateOptions) -> Instances:
+    return collect_instances(rows, matching=options.matching, unknown=options.unknown)
+
+
+def _calibrated(instances: Instances, calibration: Calibration, source: Path) -> Instances:
+    scores = instances.predicted.score
+    if not are_probabilities(scores):
+        raise InputError(f"{source}: cannot be calibrated: there are scores outside 0 to 1")
+    return instances.with_scores(calibration.apply(scores))
+
+
+def _warnings(evaluation: Evaluation) -> list[str]:
+    warnings = [evaluation.health.warning()]
+    if not len(evaluation.instances.truth):
+        warnings.append("there is not one true object, so nothing can be measured but the answers")
+    return [warning for warning in warnings if warning is not None]
+
+
+def _other_rows(
+    rows: Sequence[Prediction], options: EvaluateOptions
+) -> tuple[Prediction, ...] | None:
+    if options.compare is None:
+        return None
+    others = read_predictions(options.compare)
+    _check_paired(rows, others, options.compare)
+    return others
+
+
+def _resampled(
+    evaluation: Evaluation, others: Sequence[Prediction] | None, options: EvaluateOptions
+) -> dict[str, Any]:
+    if not options.intervals and others is None:
+        return {}
+    own = resample(evaluation.matches, evaluation.health, seed=options.seed)
+    metrics: dict[str, Any] = {"intervals": intervals_to_json(own)} if options.intervals else {}
+    if others is not None:
+        instances = _collected(others, options)
+        health = score_health(instances.predicted)
+        other = resample(match(instances), health, seed=options.seed)
+        metrics["compare"] = {"with": str(options.compare), **comparison_to_json(own, other)}
     return metrics
 
 
-def per_class_csv(evaluation: Evaluation) -> str:
+def _check_paired(this: Sequence[Prediction], other: Sequence[Prediction], path: Path) -> None:
+    """Check that two files are about the same images and the same truth.
+
+    Raises:
+        InputError: If they are not; it names the first line that differs.
+    """
+    if len(other) != len(this):
+        raise InputError(
+            f"{path}: has {len(other)} lines, the file to compare with has {len(this)}; "
+            "compare answers to the same records"
+        )
+    for line, (a, b) in enumerate(zip(this, other, strict=True), start=1):
+        if (a.image, a.truth) != (b.image, b.truth):
+            what = "another image" if a.image != b.image else "another truth"
+            raise InputError(
+                f"{path}:{line}: {what} than in the file to compare with ({a.image}); "
+                "compare answers to the same records, in the same order"
+            )
+
+
+def _csv(rows: Sequence[Row]) -> str:
     """Return a table of the classes; an empty cell is a figure that cannot be measured."""
-    columns = [*PER_CLASS_COLUMNS, *(["segm AP"] if evaluation.segm else [])]
+    masks = ["segm AP"] if any("segm AP" in row for row in rows) else []
     buffer = io.StringIO()
-    writer = csv.DictWriter(buffer, columns, lineterminator="\n")
+    writer = csv.DictWriter(buffer, [*PER_CLASS_COLUMNS, *masks], lineterminator="\n")
     writer.writeheader()
-    writer.writerows(row.to_json() for row in evaluation.classes)
+    writer.writerows(rows)
     return buffer.getvalue()
+
+
+def _json(value: Mapping[str, Any]) -> str:
+    return json.dumps(value, ensure_ascii=False, allow_nan=False, indent=2) + "\n"

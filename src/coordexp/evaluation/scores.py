@@ -5,14 +5,13 @@ the order of the images, and the figure becomes a matter of file order. So ties 
 where they are common AP is averaged over shuffled image orders and carries its standard deviation.
 """
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from coordexp.evaluation.coco import CocoFigures, CocoKind, CocoResult, coco_figures
-from coordexp.evaluation.instances import Instance, Instances
+from coordexp.evaluation.instances import Instances, Objects
 
 COMMON_TIES = 0.1
 IMAGE_ORDERS = 20
@@ -59,15 +58,18 @@ class RankedResult:
     sd: CocoFigures | None
 
 
-def score_health(predicted: Sequence[Instance]) -> ScoreHealth:
+def score_health(predicted: Objects) -> ScoreHealth:
     """Return how well the scores separate the predictions."""
-    if not predicted:
+    if not len(predicted):
         return ScoreHealth(constant=False, tied_fraction=0.0)
-    keys = [(item.category, item.score) for item in predicted]
-    times = Counter(keys)
+    # Stable, so that equal pairs of class and score become neighbours.
+    order = np.lexsort((predicted.score, predicted.category))
+    category, score = predicted.category[order], predicted.score[order]
+    same = (category[1:] == category[:-1]) & (score[1:] == score[:-1])
+    tied = np.concatenate([same, [False]]) | np.concatenate([[False], same])
     return ScoreHealth(
-        constant=len(keys) > 1 and len({score for _, score in keys}) == 1,
-        tied_fraction=sum(times[key] > 1 for key in keys) / len(keys),
+        constant=len(score) > 1 and bool((score == score[0]).all()),
+        tied_fraction=float(tied.mean()),
     )
 
 
@@ -88,7 +90,8 @@ def ranked_figures(
         number: _mean_and_sd([result.per_class[number] for result in results])[0]
         for number in results[0].per_class
     }
-    return RankedResult(CocoResult(mean, per_class), sd=sd)
+    precision = np.mean([result.precision for result in results], axis=0)
+    return RankedResult(CocoResult(mean, per_class, precision), sd=sd)
 
 
 def _mean_and_sd(several: Sequence[CocoFigures]) -> tuple[CocoFigures, CocoFigures]:

@@ -3,6 +3,7 @@
 import random
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 
 from PIL import Image
 from rich.console import Console
@@ -63,7 +64,8 @@ def gallery_page(records: RecordFile, chosen: Sequence[int], style: RenderingSty
     for index in track(
         chosen, "draw", console=console, transient=True, disable=not console.is_terminal
     ):
-        sample = _sample(records, index, style)
+        record, title = records[index], f"line {index + 1}"
+        sample = record_sample(records.root, record, style, index=index, title=title)
         blocks.append(sample_block(sample))
         classes.append(sample.classes)
         missing += sample.picture is None
@@ -78,9 +80,19 @@ def gallery_page(records: RecordFile, chosen: Sequence[int], style: RenderingSty
     return page.add("", *above, sample_browser(blocks, classes))
 
 
-def _sample(records: RecordFile, index: int, style: RenderingStyle) -> Sample:
-    record = records[index]
-    picture, remark = _picture(records, record, style)
+def record_sample(
+    root: Path, record: Record, style: RenderingStyle, *, index: int, title: str
+) -> Sample:
+    """Return a record as it is shown; a picture that cannot be opened is the reason for that.
+
+    Args:
+        root: The folder that its path is relative to.
+        record: What is shown.
+        style: Of the answer.
+        index: Of the record among all, for a random order of objects.
+        title: Where it stands.
+    """
+    picture, remark = _picture(root, record, style)
     ordering, alphabet = style.object_ordering, style.alphabet
     objects = ordered_objects(record, ordering, seed=0, epoch=0, index=index, alphabet=alphabet)
     answer = render_answer(
@@ -92,7 +104,7 @@ def _sample(records: RecordFile, index: int, style: RenderingStyle) -> Sample:
         coord_tokens=style.coord_tokens,
     )
     return Sample(
-        title=f"line {index + 1}: {record.image}",
+        title=f"{title}: {record.image}",
         picture=picture,
         remark=remark,
         answer=answer,
@@ -102,12 +114,10 @@ def _sample(records: RecordFile, index: int, style: RenderingStyle) -> Sample:
     )
 
 
-def _picture(
-    records: RecordFile, record: Record, style: RenderingStyle
-) -> tuple[Image.Image | None, str]:
+def _picture(root: Path, record: Record, style: RenderingStyle) -> tuple[Image.Image | None, str]:
     """Return the picture with its objects, and the words below it."""
     try:
-        picture = load_annotated_image(records.root, record)
+        picture = load_annotated_image(root, record)
     except RecordError as error:
         return None, error.message
     width, height = record.width, record.height

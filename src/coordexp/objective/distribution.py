@@ -92,9 +92,9 @@ def coord_gate(
 
     .. math:: -\log \sum_{k \in \mathrm{coord}} \mathrm{softmax}(z)_k
 
-    Zero when all mass is on coord ids; log(V / K) when the logits are uniform. Written as a
-    softplus of the difference: the textbook form, one logsumexp minus another, loses every digit in
-    float32 near zero.
+    Zero when all mass is on coord ids; log(V / K) when the logits are uniform. It is the softplus
+    of the difference: the textbook form, one logsumexp minus another, loses every digit in float32
+    near zero.
 
     Args:
         lse_noncoord: logsumexp of the logits (already divided by the temperature) outside the coord
@@ -105,4 +105,5 @@ def coord_gate(
         >>> coord_gate(torch.zeros(1), torch.zeros(1))
         tensor([0.6931])
     """
-    return functional.softplus(lse_noncoord - lse_coord)
+    # Not functional.softplus, which from 20 on returns its argument, with a slope of exactly 1.
+    return -functional.logsigmoid(lse_coord - lse_noncoord)

@@ -56,11 +56,14 @@ def solved_stage1_loss(
             hidden, head_weight, head_offset, loss, problem, solution
         )
     terms = problem.term_names()
+    text_hits = torch.zeros_like(labels, dtype=torch.bool)
+    text_hits[rows.index[: rows.counts.text]] = solution.text_hits
     return Stage1Output(
         loss=loss,
         sums={name: solution.sums[name] for name in terms},
         counts=rows.counts,
         diagnostics={name: solution.sums[name] for name in solution.sums if name not in terms},
+        text_hits=text_hits,
     )
 
 

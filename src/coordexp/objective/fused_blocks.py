@@ -14,7 +14,7 @@ from collections import defaultdict
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from coordexp.objective.distribution import coord_gate
@@ -64,7 +64,7 @@ def solve_in_blocks(problem: Problem) -> Solution:
     for rows in tiles(walked, count, sizes.coord_height):
         work.coord(rows, problem.gather(rows), None)
     head = work.head_gradient(walked) if problem.wanted.head else None
-    return Solution(work.sums(), work.hidden, work.coord_rows_gradient, head)
+    return Solution(work.sums(), work.text_hits(), work.hidden, work.coord_rows_gradient, head)
 
 
 class _Work:
@@ -99,6 +99,10 @@ class _Work:
             name: torch.cat([self._like, *self._parts[name]]).sum()
             for name in self._problem.sum_names()
         }
+
+    def text_hits(self) -> Bool[Tensor, " M"]:
+        """Return which text rows have the highest logit at their target."""
+        return torch.cat([self._like, *self._parts["text_correct"]]).bool()
 
     def walk(self, rows: slice) -> None:
         """Take in a chunk of rows that look at the whole vocabulary, text before coord."""

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from coordexp.objective.masks import label_bins, text_mask
@@ -145,6 +145,7 @@ class Solution:
 
     Args:
         sums: By the names of `Problem.sum_names`: the sums and diagnostics of `Stage1Output`.
+        text_hits: Which text rows have the highest logit at their target.
         hidden: Gradient of the supervised rows, not yet multiplied by what a row counts: in float16
             the product would underflow before the gradient scaler sees it.
         coord_rows: Gradient of the head's coord rows, hence of the offset.
@@ -152,6 +153,7 @@ class Solution:
     """
 
     sums: dict[str, Float[Tensor, ""]]
+    text_hits: Bool[Tensor, " M"]
     hidden: Float[Tensor, "N D"] | None
     coord_rows: Float[Tensor, "K D"] | None
     head: Float[Tensor, "V D"] | None

@@ -6,7 +6,7 @@ vocabularies, not the one for memory.
 """
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.nn import functional
 
@@ -39,7 +39,9 @@ def reference_stage1_loss(
     counts = StepCounts(text=int(is_text.sum()), coord=int(is_coord.sum()))
 
     logits = _logits(hidden[is_text], head_weight, coord_ids, head_offset)
-    sums, diagnostics = _text_terms(logits, labels[is_text])
+    sums, correct = _text_terms(logits, labels[is_text])
+    text_hits = torch.zeros_like(is_text).masked_scatter(is_text, correct)
+    diagnostics = {"text_correct": correct.to(logits.dtype).sum()}
 
     coord_hidden = hidden[is_coord]
     if weights.gate:
@@ -67,6 +69,7 @@ def reference_stage1_loss(
         sums={name: value.detach() for name, value in sums.items()},
         counts=counts,
         diagnostics=diagnostics,
+        text_hits=text_hits,
     )
 
 
@@ -98,12 +101,14 @@ def _at_least_float32(x: Float[Tensor, "N M"]) -> Float[Tensor, "N M"]:
     return x if x.dtype == torch.float64 else x.float()
 
 
-def _text_terms(logits: Float[Tensor, "N V"], targets: Int[Tensor, " N"]) -> tuple[Sums, Sums]:
+def _text_terms(
+    logits: Float[Tensor, "N V"], targets: Int[Tensor, " N"]
+) -> tuple[Sums, Bool[Tensor, " N"]]:
     text = functional.cross_entropy(logits, targets, reduction="sum")
     scores = logits.detach()
     # No argmax: the target is right when nothing is above it.
     correct = scores.gather(1, targets[:, None])[:, 0] >= scores.amax(-1)
-    return {"text": text}, {"text_correct": correct.to(scores.dtype).sum()}
+    return {"text": text}, correct
 
 
 def _coord_terms(

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 W1Unit = Literal["fraction", "bins"]
@@ -73,9 +73,11 @@ class Stage1Output:
         diagnostics: Sums over targets, detached: `text_correct` (text targets with the highest
             logit), `p_gt` (probability of the true bin among the bins), and `coord_mass`
             (probability inside the coord vocabulary; missing with the gate).
+        text_hits: Which tokens have a text target with the highest logit; `text_correct` of them.
     """
 
     loss: Float[Tensor, ""]
     sums: Mapping[str, Float[Tensor, ""]]
     counts: StepCounts
     diagnostics: Mapping[str, Float[Tensor, ""]]
+    text_hits: Bool[Tensor, " T"]

@@ -14,8 +14,12 @@ from torch import Tensor
 
 from coordexp.data.record import Record
 from coordexp.rendering.encode import IGNORE_INDEX, Encoder, Example
+from coordexp.rendering.token_types import NO_TYPE
 
 Batch = dict[str, Tensor]
+
+# The key of a batch for what its tokens are, where the encoder says so; it never reaches the model.
+TOKEN_TYPES = "token_types"
 
 
 class Collator:
@@ -46,6 +50,8 @@ class Collator:
     def __call__(self, examples: Sequence[Example]) -> Batch:
         """Return `input_ids`, `labels`, `attention_mask`, `position_ids` and the patches.
 
+        Token types join them where an example has any.
+
         `position_ids` are left out on the left side: generation needs the model to work out its
         own, and to remember them for the steps that follow.
 
@@ -72,12 +78,26 @@ class Collator:
                 for axis in range(3)
             ]
             batch["position_ids"] = torch.stack(rows)
+            if types := typed(examples):
+                batch[TOKEN_TYPES] = self._padded(types, NO_TYPE)
         return batch
 
     def _padded(self, rows: Sequence[Int[Tensor, " _"]], value: int) -> Int[Tensor, "B T"]:
         return torch.nn.utils.rnn.pad_sequence(
             list(rows), batch_first=True, padding_value=value, padding_side=self.side
         )
+
+
+def typed(examples: Sequence[Example]) -> list[Int[Tensor, " _"]]:
+    """Return the token types of each example, none at all where no example has them."""
+    if all(example.token_types is None for example in examples):
+        return []
+    return [
+        torch.full_like(example.input_ids, NO_TYPE)
+        if example.token_types is None
+        else example.token_types
+        for example in examples
+    ]
 
 
 def with_a_picture(examples: Sequence[Example], blank: Example) -> Sequence[Example]:

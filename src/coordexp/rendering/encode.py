@@ -6,9 +6,10 @@ Prompt and answer are tokenised apart, at the very place where generation will b
 is trained is what is generated.
 """
 
+import math
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Float, Int
@@ -25,6 +26,7 @@ from coordexp.rendering.conversation import Conversation
 from coordexp.rendering.dense_json import render_answer
 from coordexp.rendering.positions import mrope_positions
 from coordexp.rendering.style import RenderingStyle
+from coordexp.rendering.token_types import NO_TYPE, character_types, token_types
 
 IGNORE_INDEX = -100
 IMAGE_TOKEN = "<|image_pad|>"
@@ -42,6 +44,8 @@ class Example:
         position_ids: mRoPE rows: temporal, height, width.
         pixel_values: Patches of all images.
         image_grid_thw: Frames and patches along height and width of each image.
+        token_types: What each token of a record's answer is, where the encoder was asked for it;
+            `coordexp.rendering.token_types`.
     """
 
     input_ids: Int[Tensor, " T"]
@@ -49,6 +53,7 @@ class Example:
     position_ids: Int[Tensor, "3 T"]
     pixel_values: Float[Tensor, "P C"]
     image_grid_thw: Int[Tensor, "I 3"]
+    token_types: Int[Tensor, " T"] | None = None
 
     def __len__(self) -> int:
         return len(self.input_ids)
@@ -61,6 +66,7 @@ class Encoder:
         tokenizer: Of the base, coord tokens included where the style uses them.
         image_processor: Of the base.
         style: What is asked and how it is answered.
+        with_token_types: Whether examples say what each token is, for figures.
 
     Raises:
         CheckpointError: If the tokenizer lacks the image placeholder or a usable chat template.
@@ -72,10 +78,13 @@ class Encoder:
         tokenizer: PreTrainedTokenizerBase,
         image_processor: Qwen2VLImageProcessorPil,
         style: RenderingStyle,
+        *,
+        with_token_types: bool = False,
     ) -> None:
         self.tokenizer = tokenizer
         self.image_processor = image_processor
         self.style = style
+        self.with_token_types = with_token_types
         self.conversation = Conversation(tokenizer, system_prompt=style.system_prompt)
         (self.end_of_turn_id,) = self._ids(self.conversation.end_of_turn)
         image_ids = self._ids(IMAGE_TOKEN)
@@ -89,6 +98,8 @@ class Encoder:
         ):
             if text is not None and (token := self._reserved_token(text)):
                 raise InputError(f"custom.{key}: holds {token}, which only the chat template may")
+        # Most records ask it, and rendering it took longer than their answers.
+        self._usual_prompt_ids = self._question_ids(style.user_prompt)
 
     def encode(
         self, record: Record, picture: Image.Image, *, seed: int, epoch: int, index: int
@@ -99,9 +110,9 @@ class Encoder:
             RecordError: If its text holds a special token, which would end the answer or stand for
                 a picture.
         """
-        return self._example(
-            record, picture, self._answer_ids(record, seed=seed, epoch=epoch, index=index)
-        )
+        answer, descs = self._answer(record, seed=seed, epoch=epoch, index=index)
+        example = self._example(record, picture, self._ids(answer))
+        return self._typed(example, answer, descs) if self.with_token_types else example
 
     def encode_prompt(self, record: Record, picture: Image.Image) -> Example:
         """Return the example up to where the answer begins, for generation."""
@@ -117,7 +128,8 @@ class Encoder:
             RecordError: As `encode` does.
         """
         prompt_ids = self._prompt_ids(record)
-        answer_ids = self._answer_ids(record, seed=0, epoch=0, index=0)
+        answer, _ = self._answer(record, seed=0, epoch=0, index=0)
+        answer_ids = self._ids(answer)
         return len(prompt_ids) - 1 + self._image_tokens(record.file_size) + len(answer_ids)
 
     def encode_chat(self, chat: Chat, pictures: Sequence[Image.Image]) -> Example:
@@ -168,11 +180,19 @@ class Encoder:
 
     def _prompt_ids(self, record: Record) -> list[int]:
         """Return the prompt with one placeholder for the picture."""
-        if record.prompt is not None and (token := self._reserved_token(record.prompt)):
+        if not record.prompt:
+            return self._usual_prompt_ids
+        if token := self._reserved_token(record.prompt):
             raise RecordError(f"prompt: holds the special token {token}")
-        return self._ids(self.conversation.prompt(record.prompt or self.style.user_prompt))
+        return self._question_ids(record.prompt)
 
-    def _answer_ids(self, record: Record, *, seed: int, epoch: int, index: int) -> list[int]:
+    def _question_ids(self, question: str) -> list[int]:
+        return self._ids(self.conversation.prompt(question))
+
+    def _answer(
+        self, record: Record, *, seed: int, epoch: int, index: int
+    ) -> tuple[str, list[str]]:
+        """Return the answer with what ends the turn, and the descs in it, in order."""
         for place, item in enumerate(record.objects):
             if token := self._reserved_token(item.desc):
                 raise RecordError(f"desc: holds the special token {token}", obj=place)
@@ -192,7 +212,15 @@ class Encoder:
             json_format=self.style.json_format,
             coord_tokens=self.style.coord_tokens,
         )
-        return self._ids(answer + self.conversation.end_of_turn)
+        return answer + self.conversation.end_of_turn, [item.desc for item in objects]
+
+    def _typed(self, example: Example, answer: str, descs: Sequence[str]) -> Example:
+        tokens = self.tokenizer(answer, add_special_tokens=False, return_offsets_mapping=True)
+        offsets: list[tuple[int, int]] = tokens["offset_mapping"]
+        characters = character_types(answer, descs, self.style.json_format)
+        types = torch.full_like(example.input_ids, NO_TYPE)
+        types[-len(offsets) :] = token_types(offsets, characters)
+        return replace(example, token_types=types)
 
     def _example(self, record: Record, picture: Image.Image, answer_ids: Sequence[int]) -> Example:
         return self._assembled([(self._prompt_ids(record), False), (answer_ids, True)], [picture])
@@ -205,8 +233,9 @@ class Encoder:
                 f"({len(pictures)}), got {found}"
             )
         patches, grids = self._patches(pictures)
+        sizes: list[tuple[int, int, int]] = [(t, h, w) for t, h, w in grids.tolist()]
         merge_size = self.image_processor.merge_size
-        placeholders = iter([int(grid.prod()) // merge_size**2 for grid in grids])
+        placeholders = iter([math.prod(size) // merge_size**2 for size in sizes])
         ids: list[int] = []
         labels: list[int] = []
         for segment, is_answer in segments:
@@ -214,9 +243,7 @@ class Encoder:
             ids += tokens
             labels += tokens if is_answer else [IGNORE_INDEX] * len(tokens)
         positions = mrope_positions(
-            [token_id == self.image_token_id for token_id in ids],
-            [(int(t), int(h), int(w)) for t, h, w in grids],
-            merge_size,
+            [token_id == self.image_token_id for token_id in ids], sizes, merge_size
         )
         return Example(
             input_ids=torch.tensor(ids),
@@ -249,5 +276,7 @@ def _reserved_tokens(
 
 def _with_placeholders(ids: Sequence[int], image_token_id: int, counts: Iterator[int]) -> list[int]:
     """Return the ids with each image placeholder repeated for every merged patch of its picture."""
-    repeats = (next(counts, 1) if token == image_token_id else 1 for token in ids)
-    return [token for token, times in zip(ids, repeats, strict=True) for _ in range(times)]
+    tokens: list[int] = []
+    for token in ids:
+        tokens += [token] * next(counts, 1) if token == image_token_id else (token,)
+    return tokens

@@ -27,7 +27,7 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
-from coordexp.rendering.collate import Batch, with_a_picture
+from coordexp.rendering.collate import TOKEN_TYPES, Batch, typed, with_a_picture
 from coordexp.rendering.encode import IGNORE_INDEX, Example
 
 
@@ -46,6 +46,8 @@ class PackCollator:
     def __call__(self, examples: Sequence[Example]) -> Batch:
         """Return `input_ids`, `labels`, four-row `position_ids` and the patches.
 
+        Token types join them where an example has any.
+
         Raises:
             ValueError: If the first token of an example is a target: what comes before it in the
                 row is another example.
@@ -55,7 +57,9 @@ class PackCollator:
         if any(example.labels[0] != IGNORE_INDEX for example in packed):
             raise ValueError("the first token of an example must not be a target")
         input_ids = torch.cat([example.input_ids for example in packed])[None]
+        types = typed(packed)
         return {
+            **({TOKEN_TYPES: torch.cat(types)[None]} if types else {}),
             "input_ids": input_ids,
             "labels": labels[None],
             "position_ids": packed_position_ids(packed)[:, None],

@@ -39,9 +39,10 @@ def mrope_positions(
     token, position = 0, 0
     while token < len(is_image):
         if not is_image[token]:
+            text = _text_length(is_image, token)
             for row in rows:
-                row.append(position)
-            token, position = token + 1, position + 1
+                row.extend(range(position, position + text))
+            token, position = token + text, position + text
             continue
         grid = next(grids, None)
         if grid is None:
@@ -59,10 +60,16 @@ def mrope_positions(
     return rows
 
 
+def _text_length(is_image: Sequence[bool], start: int) -> int:
+    try:
+        return is_image.index(True, start) - start
+    except ValueError:  # no image follows
+        return len(is_image) - start
+
+
 def _append_image(rows: Positions, start: int, frames: int, high: int, wide: int) -> None:
     for _ in range(frames):
+        rows[0].extend([start] * (high * wide))
         for y in range(high):
-            for x in range(wide):
-                rows[0].append(start)
-                rows[1].append(start + y)
-                rows[2].append(start + x)
+            rows[1].extend([start + y] * wide)
+            rows[2].extend(range(start, start + wide))

@@ -35,6 +35,7 @@ from coordexp.model.towers import TOWERS, Tower, tower_of
 from coordexp.objective import CoordTarget, CoordWeights
 from coordexp.rendering.encode import Encoder
 from coordexp.rendering.style import RenderingStyle
+from coordexp.training.engines import engine_arguments
 from coordexp.training.loss_function import Objective
 from coordexp.training.trainer import base_model
 
@@ -69,10 +70,10 @@ def build_style(config: Config) -> RenderingStyle:
     )
 
 
-def build_encoder(path: Path, style: RenderingStyle) -> Encoder:
+def build_encoder(path: Path, style: RenderingStyle, *, with_token_types: bool = False) -> Encoder:
     """Return the encoder of a checkpoint's tokenizer and image processor."""
     processor = load_image_processor(path, min_pixels=style.min_pixels, max_pixels=style.max_pixels)
-    return Encoder(load_tokenizer(path), processor, style)
+    return Encoder(load_tokenizer(path), processor, style, with_token_types=with_token_types)
 
 
 def build_vocab(config: Config) -> CoordVocab | None:
@@ -133,7 +134,7 @@ def build_learner(
     base = base_model(model)
     # Generation's cache would make packed and padded attention differ, and costs memory.
     base.config.text_config.use_cache = False
-    return Learner(model=model, card=_card(config, vocab, tokenizer))
+    return Learner(model=model, card=build_card(config, vocab, tokenizer))
 
 
 def build_arguments(config: Config, *, world_size: int) -> TrainingArguments:
@@ -141,6 +142,7 @@ def build_arguments(config: Config, *, world_size: int) -> TrainingArguments:
     training = config.training
     theirs = {field.name for field in fields(TrainingArguments)} - {"gradient_accumulation_steps"}
     passed_on = training.model_dump(include=theirs)
+    passed_on |= engine_arguments(config)
     passed_on["report_to"] = (
         list(training.report_to) if isinstance(training.report_to, tuple) else training.report_to
     )
@@ -148,7 +150,6 @@ def build_arguments(config: Config, *, world_size: int) -> TrainingArguments:
         **passed_on,
         gradient_accumulation_steps=training.accumulation_steps(world_size=world_size),
         gradient_checkpointing_kwargs={"use_reentrant": False},
-        deepspeed=None if config.deepspeed is None else str(config.deepspeed),
         # Every batch has a picture, a blank one if need be: all that learns takes part in a step.
         ddp_find_unused_parameters=False,
         remove_unused_columns=False,
@@ -194,7 +195,7 @@ def _check_make(config: Config, path: Path) -> None:
     if not (path / "adapter_config.json").is_file():
         raise CheckpointError(f"{path}: adapter_config.json is missing; expected an adapter")
     saved = LoraConfig.from_pretrained(str(path))
-    towers, leaves = _lora_places(config)
+    towers, leaves = lora_places(config)
     pairs = {
         "tuner.lora_rank": (tuner.lora_rank, saved.r),
         "tuner.lora_alpha": (tuner.lora_alpha, saved.lora_alpha),
@@ -218,8 +219,19 @@ def _check_make(config: Config, path: Path) -> None:
 
 
 def _fresh(config: Config, vocab: CoordVocab | None) -> TrainedModel:
-    block, offset = config.model, config.custom.coord_offset
+    block = config.model
     base = load_base(block.path, dtype=block.dtype, attn_implementation=attention_of(config))
+    install_offsets(config, base, vocab)
+    return _tuned(config, base)
+
+
+def install_offsets(config: Config, base: PreTrainedModel, vocab: CoordVocab | None) -> None:
+    """Give a loaded base the coord offsets that the configuration asks for, none perhaps.
+
+    Raises:
+        CheckpointError: If the base has fewer rows than coord ids.
+    """
+    offset = config.custom.coord_offset
     if vocab is not None:
         _check_size(config, base, vocab)
     if offset.enabled and vocab is not None:
@@ -230,7 +242,6 @@ def _fresh(config: Config, vocab: CoordVocab | None) -> TrainedModel:
             tie_head=offset.tie_head,
             dtype=dtypes.get(offset.dtype) or getattr(torch, offset.dtype),
         )
-    return _tuned(config, base)
 
 
 def _check_size(config: Config, base: PreTrainedModel, vocab: CoordVocab) -> None:
@@ -243,7 +254,7 @@ def _check_size(config: Config, base: PreTrainedModel, vocab: CoordVocab) -> Non
 
 def _tuned(config: Config, base: PreTrainedModel) -> TrainedModel:
     tuner = config.tuner
-    towers, leaves = _lora_places(config)
+    towers, leaves = lora_places(config)
     if tuner.train_type == "full":
         _choose_what_learns(base, towers)
         return base
@@ -270,7 +281,8 @@ def _choose_what_learns(base: PreTrainedModel, towers: Sequence[Tower]) -> None:
         reattach_coord_offset_hooks(base)
 
 
-def _lora_places(config: Config) -> tuple[list[Tower], tuple[str, ...] | None]:
+def lora_places(config: Config) -> tuple[list[Tower], tuple[str, ...] | None]:
+    """Return the towers that get LoRA, and the last names of its layers; None for all of them."""
     tuner = config.tuner
     frozen = {
         "vision": tuner.freeze_vit,
@@ -281,9 +293,10 @@ def _lora_places(config: Config) -> tuple[list[Tower], tuple[str, ...] | None]:
     return [tower for tower, _ in TOWERS if not frozen[tower]], leaves
 
 
-def _card(
+def build_card(
     config: Config, vocab: CoordVocab | None, tokenizer: PreTrainedTokenizerBase
 ) -> WeightsCard:
+    """Return what a checkpoint of the run must carry about its base."""
     offset = config.custom.coord_offset
     fingerprint = tokenizer_fingerprint(tokenizer)
     ids = None if vocab is None else (vocab.ids[0], vocab.ids[-1])

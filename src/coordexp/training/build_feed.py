@@ -34,10 +34,33 @@ def build_feed(
         RecordError: If a record or its picture is wrong, or too long under `overlong: fail`.
         InputError: If no record is left.
     """
-    block = config.training
+    records = checked_records(parts, config)
+    return plan_feed(records, parts, config, encoder, training=training)
+
+
+def checked_records(parts: Sequence[MixPart], config: Config) -> Mix:
+    """Return files of records after a look at every record and every picture's file.
+
+    Raises:
+        RecordError: If a record or its picture is wrong.
+        InputError: If a file cannot be read, or is empty.
+    """
     alphabet = config.custom.coord_tokens.alphabet.to_alphabet()
     records = Mix.open([part.path for part in parts], alphabet)
     check_records(records)
+    return records
+
+
+def plan_feed(
+    records: Mix, parts: Sequence[MixPart], config: Config, encoder: Encoder, *, training: bool
+) -> Feed:
+    """Return the feed of checked records, measured where that is needed.
+
+    Raises:
+        RecordError: If a record is too long under `overlong: fail`.
+        InputError: If no record is left.
+    """
+    block = config.training
     dataset = RecordDataset(records, encoder, seed=block.seed, max_length=block.global_max_length)
     kept: Sequence[int] = range(len(records))
     lengths: Sequence[int] = ()

@@ -123,6 +123,18 @@ def record_lengths(records: Samples, encoder: Encoder) -> "array[int]":
     return lengths
 
 
+def record_length(records: Samples, encoder: Encoder, index: int) -> int:
+    """Return the tokens of one record's example; no picture is opened.
+
+    Raises:
+        RecordError: If the record cannot be encoded.
+    """
+    try:
+        return _length(records[index], encoder, records.root_of(index))
+    except RecordError as error:
+        raise error.at(*records.place_of(index)) from None
+
+
 def _length(sample: Sample, encoder: Encoder, root: Path) -> int:
     if isinstance(sample, Chat):
         pictures = picture_records(root, sample)

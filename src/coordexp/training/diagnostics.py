@@ -4,12 +4,15 @@
 |---|---|
 | `base_ce/loss`, `base_ce/tokens` | mean cross-entropy of text targets, and their number |
 | `token_acc` | share of text targets with the highest logit |
+| `token_type/{desc, struct}_acc` | the same for text targets that name things, and for structure |
 | `coord_diag/{ce, soft_ce, w1, gate}` | unweighted means over coord targets |
 | `coord_diag/loss` | their weighted sum |
 | `coord_diag/coord_vocab_mass` | mean probability inside the coord vocabulary |
 | `coord_diag/p_gt` | mean probability of the true bin among the bins |
 | `coord_diag/coord_tokens` | number of coord targets |
 | `coord_diag/enabled` | 1 where there are any, else 0, and then no other `coord_diag/*` |
+
+Nothing is read from the device until a figure is: a micro-batch costs a few small additions there.
 """
 
 from collections.abc import Callable, Mapping
@@ -19,6 +22,7 @@ import torch
 from torch import Tensor
 
 from coordexp.objective import CoordWeights, Stage1Output
+from coordexp.rendering.token_types import DESC, STRUCT
 
 COORD_MEANS = {
     "ce": "ce",
@@ -28,6 +32,8 @@ COORD_MEANS = {
     "coord_mass": "coord_vocab_mass",
     "p_gt": "p_gt",
 }
+TOKEN_TYPES = {DESC: "desc", STRUCT: "struct"}
+_COUNTS = tuple(f"{kind}_{what}" for kind in TOKEN_TYPES.values() for what in ("tokens", "correct"))
 
 
 class LossWindow:
@@ -37,13 +43,21 @@ class LossWindow:
         self._weights = weights
         self._sums: dict[str, Tensor] = {}
 
-    def add(self, output: Stage1Output) -> None:
-        """Take in the terms of one micro-batch."""
+    def add(self, output: Stage1Output, token_types: Tensor | None = None) -> None:
+        """Take in the terms of one micro-batch.
+
+        Args:
+            output: Its loss.
+            token_types: `[B, T]`, what each of its tokens is, where that is known.
+        """
         counts = {"n_text": output.counts.text, "n_coord": output.counts.coord}
         values = {**output.sums, **output.diagnostics, **counts}
+        if token_types is not None:
+            values |= token_type_counts(output, token_types)
         for name, value in values.items():
             number = torch.as_tensor(value, dtype=torch.float64, device=output.loss.device)
-            self._sums[name] = self._sums.get(name, torch.zeros_like(number)) + number
+            known = self._sums.get(name)
+            self._sums[name] = number if known is None else known + number
 
     def read(self, reduce: Callable[[Tensor], Tensor]) -> dict[str, float]:
         """Return the figures of the window and start a new one.
@@ -53,8 +67,11 @@ class LossWindow:
         """
         if not self._sums:
             return {}
-        names = sorted(self._sums)
-        values = reduce(torch.stack([self._sums[name] for name in names])).tolist()
+        # On every rank the same, also where one of them has seen no types.
+        names = sorted({*self._sums, *_COUNTS})
+        nothing = torch.zeros_like(self._sums["n_text"])
+        stacked = torch.stack([self._sums.get(name, nothing) for name in names])
+        values = reduce(stacked).tolist()
         self._sums = {}
         return self._figures(dict(zip(names, values, strict=True)))
 
@@ -75,6 +92,11 @@ class LossWindow:
             "coord_diag/coord_tokens": n_coord,
             "coord_diag/enabled": float(n_coord > 0),
         }
+        figures |= {
+            f"token_type/{kind}_acc": sums[f"{kind}_correct"] / sums[f"{kind}_tokens"]
+            for kind in TOKEN_TYPES.values()
+            if sums[f"{kind}_tokens"]
+        }
         if n_coord:
             means = {name: sums[name] / n_coord for name in COORD_MEANS if name in sums}
             figures |= {f"coord_diag/{COORD_MEANS[name]}": mean for name, mean in means.items()}
@@ -84,6 +106,19 @@ class LossWindow:
                 weight * means[term] for term, weight in weights.items() if term in means
             )
         return figures
+
+
+def token_type_counts(output: Stage1Output, token_types: Tensor) -> dict[str, Tensor]:
+    """Return how many tokens of each type there are, and how many of them are right.
+
+    Args:
+        output: Of the same tokens.
+        token_types: `[B, T]`; the first of each row is nobody's target.
+    """
+    types = token_types[:, 1:].flatten()
+    is_kind = types == types.new_tensor(list(TOKEN_TYPES))[:, None]
+    tokens, correct = is_kind.sum(1), (is_kind & output.text_hits).sum(1)
+    return dict(zip(_COUNTS, torch.stack([tokens, correct], dim=1).flatten(), strict=True))
 
 
 def total_loss(figures: dict[str, float]) -> float:

@@ -56,7 +56,15 @@ MAY_CHANGE = frozenset(
         "training.save_total_limit",
         "training.report_to",
         "training.dataloader_num_workers",
+        "training.detection_eval.steps",
+        "training.detection_eval.records",
         "data.eval",
+        "custom.token_type_metrics.enabled",
+        "custom.instability_monitor.enabled",
+        "custom.instability_monitor.spike_factor",
+        "custom.instability_monitor.window",
+        "custom.instability_monitor.on_spike",
+        "custom.instability_monitor.on_non_finite",
     }
 )
 # Keys that may be raised, so that the run goes on for longer.

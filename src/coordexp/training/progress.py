@@ -1,6 +1,7 @@
 """A progress bar with the loss beside it, the log as JSONL, and TensorBoard's of a resumed run."""
 
 import json
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -8,14 +9,29 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
-from transformers.integrations.integration_utils import TensorBoardCallback
+from transformers.integrations.integration_utils import (
+    INTEGRATION_TO_CALLBACK,
+    TensorBoardCallback,
+)
 from typing_extensions import override
 
+from coordexp.errors import InputError
 from coordexp.files import write_text
 from coordexp.training.checkpoint import disk_errors
 
 TENSORBOARD_NAME = "tensorboard"
 LOG_NAME = "train_log.jsonl"
+
+_SECONDS_BETWEEN_DRAWINGS = 0.5
+
+# What the bar shows, and under which name.
+SHOWN = {
+    "loss": "loss",
+    "base_ce/loss": "text",
+    "coord_diag/soft_ce": "softCE",
+    "coord_diag/w1": "W1",
+    "coord_diag/gate": "gate",
+}
 
 
 class ProgressBar(TrainerCallback):
@@ -24,13 +40,16 @@ class ProgressBar(TrainerCallback):
     def __init__(self) -> None:
         self._progress = Progress(
             TextColumn("[bold]train"),
-            BarColumn(),
+            BarColumn(bar_width=12),
             MofNCompleteColumn(),
             TextColumn("{task.fields[figures]}"),
             TimeRemainingColumn(),
             console=Console(stderr=True),
+            # rich's own thread draws ten times a second, whether a step has ended or not.
+            auto_refresh=False,
         )
         self._task = self._progress.add_task("train", total=None, figures="")
+        self._next_drawing = 0.0
 
     @override
     def on_train_begin(
@@ -45,14 +64,16 @@ class ProgressBar(TrainerCallback):
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: object
     ) -> None:
         self._progress.update(self._task, completed=state.global_step)
+        if time.monotonic() >= self._next_drawing:
+            self._progress.refresh()
+            self._next_drawing = time.monotonic() + _SECONDS_BETWEEN_DRAWINGS
 
     @override
     def on_log(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: object
     ) -> None:
         row = state.log_history[-1]
-        shown = {"loss": "loss", "base_ce/loss": "text", "coord_diag/loss": "coord"}
-        figures = "  ".join(f"{name} {row[key]:.3f}" for key, name in shown.items() if key in row)
+        figures = " ".join(f"{name} {row[key]:.3g}" for key, name in SHOWN.items() if key in row)
         if figures:
             self._progress.update(self._task, figures=figures)
 
@@ -85,6 +106,22 @@ class JsonlLog(TrainerCallback):
                 self._path.open("a", encoding="utf-8") as file,
             ):
                 file.write(json.dumps(state.log_history[-1]) + "\n")
+
+
+def check_trackers(names: Sequence[str]) -> None:
+    """Refuse trackers that nobody knows or that are not installed, before a model is loaded.
+
+    Raises:
+        InputError: For the first of them.
+    """
+    for name in names:
+        if name not in INTEGRATION_TO_CALLBACK:
+            known = ", ".join(sorted(INTEGRATION_TO_CALLBACK))
+            raise InputError(f"training.report_to: unknown tracker {name!r}; known: {known}, none")
+        try:
+            INTEGRATION_TO_CALLBACK[name]()
+        except (RuntimeError, ImportError) as error:
+            raise InputError(f"training.report_to: {name}: {error}") from None
 
 
 def restore_log(path: Path, rows: Sequence[Mapping[str, object]]) -> None:

@@ -19,9 +19,11 @@ from transformers.integrations.integration_utils import TensorBoardCallback
 
 from coordexp.config.load import dump_config
 from coordexp.config.schema import Config, MixPart
+from coordexp.coord_tokens.vocab import CoordVocab
 from coordexp.errors import CoordExpError, InputError
 from coordexp.files import copy_missing_files, write_text
 from coordexp.model.card import WeightsCard, write_card
+from coordexp.rendering.encode import Encoder
 from coordexp.rendering.style import RenderingStyle, style_to_json
 from coordexp.training.build import (
     build_arguments,
@@ -33,6 +35,9 @@ from coordexp.training.build import (
 )
 from coordexp.training.build_feed import build_feed, training_collator
 from coordexp.training.checkpoint import disk_errors
+from coordexp.training.engines import check_launch
+from coordexp.training.feed import Feed
+from coordexp.training.monitor import monitor_settings
 from coordexp.training.optimizer import (
     TABLE_NAME,
     group_parameters,
@@ -49,7 +54,7 @@ from coordexp.training.output import (
     find_start,
     mark_output,
 )
-from coordexp.training.progress import JsonlLog, ProgressBar, TensorBoardLog
+from coordexp.training.progress import JsonlLog, ProgressBar, TensorBoardLog, check_trackers
 from coordexp.training.trainer import CoordTrainer, check_arguments
 
 logger = logging.getLogger(__name__)
@@ -144,23 +149,47 @@ def build_trainer(config: Config, *, callbacks: Sequence[TrainerCallback]) -> Co
     Raises:
         InputError: As `train` does, but whatever the output directory holds.
     """
-    training = config.training
+    check_launch(config)
     vocab = build_vocab(config)
-    style = build_style(config)
-    encoder = build_encoder(config.model.path, style)
+    encoder = build_encoder(
+        config.model.path,
+        build_style(config),
+        with_token_types=config.custom.token_type_metrics.enabled,
+    )
     held_out = config.data.eval
     train_feed = build_feed(config.data.parts, config, encoder, training=True)
-    eval_feed = held_out and build_feed([MixPart(path=held_out)], config, encoder, training=False)
+    eval_feed = None
+    if held_out is not None:
+        eval_feed = build_feed([MixPart(path=held_out)], config, encoder, training=False)
+    return assemble_trainer(config, vocab, encoder, train_feed, eval_feed, callbacks=callbacks)
+
+
+def assemble_trainer(
+    config: Config,
+    vocab: CoordVocab | None,
+    encoder: Encoder,
+    train_feed: Feed,
+    eval_feed: Feed | None,
+    *,
+    callbacks: Sequence[TrainerCallback],
+) -> CoordTrainer:
+    """Return the trainer of a run out of its parts; the model is loaded here.
+
+    Raises:
+        InputError: If the model, or what of it learns, does not fit the configuration.
+    """
     arguments = build_arguments(config, world_size=world_size())
     check_arguments(arguments)
+    check_trackers(list(arguments.report_to or ()))  # a list, whatever its type says
+    detection = _detection(config)
 
-    set_seed(training.seed)
+    set_seed(config.training.seed)
     learner = build_learner(config, vocab, encoder.tokenizer)
     groups = parameter_groups(config)
     group_parameters(learner.model, groups)  # raises while nothing is written yet
 
     def write_extras(directory: Path) -> None:
-        _write_extras(directory, config, style, learner.card)
+        write_beside_weights(directory, config, encoder.style, learner.card)
 
     trainer = CoordTrainer(
         model=learner.model,
@@ -171,18 +200,38 @@ def build_trainer(config: Config, *, callbacks: Sequence[TrainerCallback]) -> Co
         processing_class=encoder.tokenizer,
         callbacks=list(callbacks),
         objective=build_objective(config, vocab),
+        pack_size=config.training.global_max_length if config.training.packing else None,
+        monitor=monitor_settings(config),
         groups=groups,
         write_extras=write_extras,
     )
     trainer.remove_callback(PrinterCallback)
     if trainer.pop_callback(TensorBoardCallback) is not None:
         trainer.add_callback(TensorBoardLog())  # type: ignore[no-untyped-call]
+    if detection is not None:  # after the logs, which it writes to when the run begins
+        trainer.add_callback(detection(trainer))
     return trainer
 
 
-def _write_extras(
+def _detection(config: Config) -> Callable[[CoordTrainer], TrainerCallback] | None:
+    """Return what makes the callback that asks checkpoints, None where it asks nothing."""
+    if config.training.detection_eval.steps is None:
+        return None
+    # Not above: inference and evaluation would make every start half a second longer.
+    from coordexp.training.detection import DetectionEvaluation, build_detection  # noqa: PLC0415
+
+    asked = build_detection(config)
+    if asked is None:
+        return None
+    return lambda trainer: DetectionEvaluation(
+        asked, log=trainer.log, wait=trainer.accelerator.wait_for_everyone
+    )
+
+
+def write_beside_weights(
     directory: Path, config: Config, style: RenderingStyle, card: WeightsCard
 ) -> None:
+    """Write what belongs beside the weights of a run: its card, its configuration."""
     write_card(directory, style=style_to_json(style), weights=card)
     write_text(directory / CONFIG_NAME, dump_config(config))
     if card.base is None:

@@ -4,21 +4,22 @@ Everything else, distribution, accumulation, checkpoints, trackers, is transform
 accelerate's. Which records every step sees is the plan's (`coordexp.training.planned`).
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import torch
 from peft import PeftModel
 from torch import Tensor, nn
-from transformers import PretrainedConfig, PreTrainedModel, Trainer, TrainingArguments
+from transformers import PreTrainedModel, Trainer, TrainingArguments
 from transformers.trainer_utils import EvalLoopOutput
 from typing_extensions import override
 
-from coordexp.errors import CoordExpError, InputError
+from coordexp.errors import InputError
 from coordexp.model.hidden_head import emitting_hidden_states, install_loss_head
 from coordexp.model.plain_weights import (
+    generating_with_cache,
     keeps_own_tables,
     load_offset_tables,
     plain_weights,
@@ -26,9 +27,13 @@ from coordexp.model.plain_weights import (
 )
 from coordexp.objective import Stage1Output, StepCounts
 from coordexp.objective.masks import count_targets
+from coordexp.rendering.collate import TOKEN_TYPES
 from coordexp.training.diagnostics import LossWindow, total_loss
+from coordexp.training.engines import check_fsdp, gathered_weights, place_deepspeed
 from coordexp.training.feed import RECORDS
 from coordexp.training.loss_function import Objective, Stage1LossFunction
+from coordexp.training.measured import MeasuredTrainer
+from coordexp.training.monitor import check_finite
 from coordexp.training.optimizer import (
     OptimizerRow,
     ParameterGroup,
@@ -36,7 +41,10 @@ from coordexp.training.optimizer import (
     optimizer_table,
 )
 from coordexp.training.planned import PlannedTrainer
-from coordexp.training.resume import Resumable, ResumableTrainer
+from coordexp.training.resume import Resumable
+
+# What a batch says of itself, and the model does not want to know.
+_UNSEEN = (RECORDS, TOKEN_TYPES)
 
 
 class CoordSoftCEW1LossMixin(PlannedTrainer):
@@ -56,8 +64,10 @@ class CoordSoftCEW1LossMixin(PlannedTrainer):
     """
 
     def __init__(self, *args: Any, objective: Objective, **kwargs: Any) -> None:  # noqa: ANN401 - the Trainer's own
+        place_deepspeed(use_cpu=False)
         super().__init__(*args, **kwargs)
         check_arguments(self.args)
+        check_fsdp(getattr(self.accelerator.state, "fsdp_plugin", None))
         model = base_model(self.model)
         self._head = install_loss_head(model)
         self._objective = objective
@@ -94,10 +104,10 @@ class CoordSoftCEW1LossMixin(PlannedTrainer):
         """Return the share of the step's loss that these inputs carry.
 
         Raises:
-            CoordExpError: If a term is not finite.
+            CoordExpError: If it is not finite, and nobody looks at the whole step.
         """
         # Packs need a call without a cache, whatever the model's configuration says.
-        seen = {name: value for name, value in inputs.items() if name != RECORDS}
+        seen = {name: value for name, value in inputs.items() if name not in _UNSEEN}
         call: dict[str, Any] = {**seen, "use_cache": False}
         with emitting_hidden_states(self._head):
             # transformers hands the counts through to the loss function unread, and multiplies the
@@ -108,13 +118,35 @@ class CoordSoftCEW1LossMixin(PlannedTrainer):
                 return_outputs=return_outputs,
                 num_items_in_batch=num_items_in_batch,  # type: ignore[arg-type]
             )
+        output, training = self.last_output, model.training
+        self.observe_loss(output, lambda: self.places(inputs, training=training))
+        window = self._train_window if training else self._eval_window
+        window.add(output, inputs.get(TOKEN_TYPES))
+        return result
+
+    def observe_loss(self, output: Stage1Output, places: Callable[[], Sequence[str]]) -> None:
+        """Look at the terms of a micro-batch.
+
+        Args:
+            output: Its loss.
+            places: Returns where its records stand.
+
+        Raises:
+            CoordExpError: If one is not finite.
+        """
+        check_finite(output, places)
+
+    @property
+    def last_output(self) -> Stage1Output:
+        """What the loss of the last micro-batch was made of.
+
+        Raises:
+            TypeError: If there was none.
+        """
         output = self._loss_function.last
         if output is None:
             raise TypeError("the model did not call its loss function; were labels passed?")
-        training = model.training
-        check_finite(output, lambda: self.places(inputs, training=training))
-        (self._train_window if training else self._eval_window).add(output)
-        return result
+        return output
 
     @override
     def prediction_step(
@@ -153,7 +185,7 @@ class CoordSoftCEW1LossMixin(PlannedTrainer):
         return summed
 
 
-class CoordTrainer(CoordSoftCEW1LossMixin, ResumableTrainer):
+class CoordTrainer(CoordSoftCEW1LossMixin, MeasuredTrainer):
     """Our own run: the mixin with optimizer groups, and checkpoints that are whole.
 
     Args:
@@ -183,6 +215,14 @@ class CoordTrainer(CoordSoftCEW1LossMixin, ResumableTrainer):
             self.optimizer = kind(group_parameters(learner, self._groups), **arguments)
         return self.optimizer
 
+    @override
+    def observe_loss(self, output: Stage1Output, places: Callable[[], Sequence[str]]) -> None:
+        """Keep a micro-batch until its whole step is judged."""
+        if self.within_step:
+            self.keep_for_step(output, self._objective.weights, places)
+        else:
+            super().observe_loss(output, places)
+
     def optimizer_rows(self) -> list[OptimizerRow]:
         """Return the groups as they were resolved."""
         return optimizer_table(base_model(self.model), self._groups)
@@ -193,6 +233,17 @@ class CoordTrainer(CoordSoftCEW1LossMixin, ResumableTrainer):
         return {**super().resumables(), "loss_window": self._train_window}
 
     @override
+    def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
+        """Save the weights, once."""
+        if self.model is None or not self.is_fsdp_enabled:
+            super().save_model(output_dir, _internal_call)
+            return
+        # transformers saves nothing at all where every rank's checkpoint holds its own share.
+        weights = gathered_weights(self.model)
+        if self.args.should_save:
+            self._save(output_dir, weights)
+
+    @override
     def _save(
         self, output_dir: str | None = None, state_dict: dict[str, Any] | None = None
     ) -> None:
@@ -200,7 +251,7 @@ class CoordTrainer(CoordSoftCEW1LossMixin, ResumableTrainer):
         model = self.accelerator.unwrap_model(self.model)
         own_tables = keeps_own_tables(model)
         plain = plain_weights(model, state_dict) if own_tables else nullcontext(state_dict)
-        with _as_loaded(base_model(model).config), plain as weights:
+        with generating_with_cache(base_model(model).config), plain as weights:
             super()._save(str(directory), weights)
         if self.args.should_save:
             if own_tables:
@@ -245,33 +296,3 @@ def base_model(model: nn.Module | None) -> PreTrainedModel:
     if not isinstance(base, PreTrainedModel):
         raise TypeError(f"expected a transformers model, got {type(base).__name__}")
     return base
-
-
-@contextmanager
-def _as_loaded(config: PretrainedConfig) -> Iterator[None]:
-    """Save a model that generates with a cache, whatever training needs."""
-    before = config.use_cache, config.text_config.use_cache
-    config.use_cache = config.text_config.use_cache = True
-    try:
-        yield
-    finally:
-        config.use_cache, config.text_config.use_cache = before
-
-
-def check_finite(output: Stage1Output, places: Callable[[], Sequence[str]]) -> None:
-    """Stop a run whose loss is lost.
-
-    Args:
-        output: Of one micro-batch.
-        places: Returns where its records stand.
-
-    Raises:
-        CoordExpError: If the loss is not finite; it names the broken terms and the records.
-    """
-    if torch.isfinite(output.loss):
-        return
-    broken = [name for name, value in output.sums.items() if not torch.isfinite(value)]
-    raise CoordExpError(
-        f"the loss is not finite; broken terms: {', '.join(broken) or 'only their weighted sum'}; "
-        f"records: {', '.join(places()) or 'none'}"
-    )

@@ -30,7 +30,9 @@ class Series:
     noisy: bool = True
 
 
-def line_chart(title: str, series: Sequence[Series], *, x_name: str, remark: str = "") -> Html:
+def line_chart(
+    title: str, series: Sequence[Series], *, x_name: str, remark: str = "", counted: bool = True
+) -> Html:
     """Return lines over a common axis; noisy ones faint, under their running mean.
 
     Args:
@@ -38,20 +40,22 @@ def line_chart(title: str, series: Sequence[Series], *, x_name: str, remark: str
         series: Those without points are left out.
         x_name: Below the axis.
         remark: A sentence under the title.
+        counted: Whether the axis below counts things, such as steps, and has no fractions.
     """
     drawn = [item for item in series if item.points]
     if not drawn:
         return figure(title, Html('<p class="empty">nothing was logged</p>'), remark)
     xs = [x for item in drawn for x, _ in item.points]
     ys = [y for item in drawn for _, y in item.points]
-    frame = _Frame(nice_ticks(min(xs), max(xs), whole=True), nice_ticks(min(0.0, *ys), max(ys)))
+    frame = _Frame(nice_ticks(min(xs), max(xs), whole=counted), nice_ticks(min(0.0, *ys), max(ys)))
     lines = "".join(_lines(item, frame, k) for k, item in enumerate(drawn))
     legend = ""
     if len(drawn) > 1:
         keys = "".join(f'<span class="key c{k}">{text(s.name)}</span>' for k, s in enumerate(drawn))
         legend = f'<p class="legend">{keys}</p>'
     first, last = drawn[0].points[0][1], drawn[0].points[-1][1]
-    label = f"{title}: from {_short(first)} to {_short(last)} over {_short(max(xs))} {x_name}s"
+    label = f"{title}: from {_short(first)} to {_short(last)} over {_short(max(xs))} {x_name}"
+    label += "s" if counted else ""
     svg = (
         f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{text(label)}">'
         f"{frame.axes(x_name)}{lines}</svg>"
@@ -109,6 +113,27 @@ def histogram(
         f"{frame.axes(x_name)}{bars}{line}</svg>"
     )
     return figure(title, Html(svg), remark)
+
+
+def heat_table(
+    title: str, columns: Sequence[str], rows: Sequence[tuple[str, Sequence[int]]]
+) -> Html:
+    """Return counts in a table whose cells are as dark as they are large in their row.
+
+    A cell whose column has the name of its row is what should be there, and has another colour.
+    """
+    head = "".join(f'<th scope="col">{text(name)}</th>' for name in ("", *columns))
+    body = ""
+    for name, counts in rows:
+        total = max(1, sum(counts))
+        cells = "".join(
+            f'<td class="{"right" if column == name else ""}" style="--heat:{count / total:.2f}">'
+            f"{count or ''}</td>"
+            for column, count in zip(columns, counts, strict=True)
+        )
+        body += f'<tr><th scope="row">{text(name)}</th>{cells}</tr>'
+    table = f'<table class="heat"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'
+    return figure(title, Html(f'<div class="scroll" tabindex="0">{table}</div>'))
 
 
 def figure(title: str, content: Html, remark: str = "") -> Html:

@@ -14,7 +14,7 @@ from collections import defaultdict
 
 import torch
 import triton
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from coordexp.objective.distribution import coord_gate
@@ -45,7 +45,9 @@ def solve_with_kernels(problem: Problem) -> Solution:
             work.text(rows)
         for rows in tiles(num_text, count, work.chunk):
             work.coord(rows)
-        return Solution(work.sums(), work.hidden, work.coord_rows_gradient, work.head())
+        return Solution(
+            work.sums(), work.text_hits(), work.hidden, work.coord_rows_gradient, work.head()
+        )
 
 
 class _Work:
@@ -76,10 +78,15 @@ class _Work:
 
     def sums(self) -> dict[str, Float[Tensor, ""]]:
         """Return the sums over all rows."""
+        return {name: self._all(name).sum() for name in self._problem.sum_names()}
+
+    def text_hits(self) -> Bool[Tensor, " M"]:
+        """Return which text rows have the highest logit at their target."""
+        return self._all("text_correct").bool()
+
+    def _all(self, name: str) -> Float[Tensor, " n"]:
         like = self._weight.new_empty(0, dtype=self._problem.sum_dtype)
-        return {
-            name: torch.cat([like, *self._parts[name]]).sum() for name in self._problem.sum_names()
-        }
+        return torch.cat([like, *self._parts[name]])
 
     def head(self) -> Float[Tensor, "V D"] | None:
         """Return the head's gradient."""

@@ -1,0 +1,86 @@
+"""What kind of mistake each wrong prediction is, and what was taken for what; all at IoU 0.5.
+
+A prediction that found nothing is, the first that fits:
+
+- `duplicate`: it overlaps a true object of its class by 0.5, which a surer one has found;
+- `wrong class`: it overlaps a true object of another class by 0.5;
+- `poor box`: it overlaps a true object of its class by 0.1;
+- `hallucination`: there is nothing of the kind.
+
+A true object that nothing found is a `miss`.
+"""
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+
+import numpy as np
+
+from coordexp.evaluation.instances import Bools, Ints
+from coordexp.evaluation.matching import Matches
+
+MistakeKind = Literal["miss", "duplicate", "wrong class", "poor box", "hallucination"]
+MISTAKE_KINDS: tuple[MistakeKind, ...] = get_args(MistakeKind)
+GOOD_IOU, POOR_IOU = 0.5, 0.1
+CONFUSIONS_SHOWN = 50
+
+
+@dataclass(frozen=True, slots=True)
+class Mistakes:
+    """The mistakes of a file.
+
+    Args:
+        missed: Of each true object.
+        kind: Of each prediction: an index into `MISTAKE_KINDS`, -1 where it is right or not judged.
+        taken_for: Of each prediction of a wrong class, the true object that it overlaps most; -1
+            for the others.
+    """
+
+    missed: Bools
+    kind: Ints
+    taken_for: Ints
+
+    def counts(self) -> dict[str, int]:
+        """Return the number of each kind."""
+        times = np.bincount(self.kind[self.kind >= 0], minlength=len(MISTAKE_KINDS)).tolist()
+        return {**dict(zip(MISTAKE_KINDS, times, strict=True)), "miss": int(self.missed.sum())}
+
+
+def find_mistakes(matches: Matches) -> Mistakes:
+    """Return what kind of mistake each wrong prediction is."""
+    truth, predicted = matches.instances.truth, matches.instances.predicted
+    pairs = matches.overlaps.chosen(~truth.crowd[matches.overlaps.first])
+    own = truth.category[pairs.first] == predicted.category[pairs.second]
+    best_own, best_other = np.zeros(len(predicted)), np.zeros(len(predicted))
+    np.maximum.at(best_own, pairs.second[own], pairs.iou[own])
+    np.maximum.at(best_other, pairs.second[~own], pairs.iou[~own])
+    wrong = matches.judged[0] & ~matches.correct[0]
+    cases = [best_own >= GOOD_IOU, best_other >= GOOD_IOU, best_own >= POOR_IOU]
+    named = [MISTAKE_KINDS.index(name) for name in ("duplicate", "wrong class", "poor box")]
+    kind = np.select(cases, named, default=MISTAKE_KINDS.index("hallucination"))
+    kind = np.where(wrong, kind, -1)
+    taken_for = np.full(len(predicted), -1, dtype=np.int64)
+    confused = kind == MISTAKE_KINDS.index("wrong class")
+    near = pairs.chosen(~own & confused[pairs.second])
+    order = np.argsort(near.iou, kind="stable")
+    taken_for[near.second[order]] = near.first[order]  # the nearest is written last
+    return Mistakes(missed=~matches.found() & ~truth.crowd, kind=kind, taken_for=taken_for)
+
+
+def confusions(matches: Matches, mistakes: Mistakes) -> Counter[tuple[int, int]]:
+    """Return how often a true class was called another one, by category ids."""
+    truth, predicted = matches.instances.truth, matches.instances.predicted
+    confused = np.flatnonzero(mistakes.taken_for >= 0)
+    true = truth.category[mistakes.taken_for[confused]].tolist()
+    said = predicted.category[confused].tolist()
+    return Counter(zip(true, said, strict=True))
+
+
+def confusions_to_json(matches: Matches, mistakes: Mistakes) -> list[dict[str, Any]]:
+    """Return the most frequent confusions; a predicted desc that is no class is None."""
+    categories = matches.instances.categories
+    names = ["", *categories.names, None]
+    return [
+        {"true": names[true], "predicted": names[said], "count": count}
+        for (true, said), count in confusions(matches, mistakes).most_common(CONFUSIONS_SHOWN)
+    ]

@@ -1,0 +1,137 @@
+"""The curves and charts of an evaluation's report."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from coordexp.evaluation.figures import Evaluation
+from coordexp.evaluation.mistakes import confusions
+from coordexp.evaluation.ranking import RECALLS
+from coordexp.viewing.charts import Series, bar_chart, heat_table, histogram, line_chart
+from coordexp.viewing.report import Html, cards, note
+
+CONFUSED_SHOWN = 12
+LEAST_IN_BIN = 5
+MISSED, NO_CLASS, OTHERS = "missed", "no class", "others"
+_FULL = 1.0
+
+
+def curves(evaluation: Evaluation, metrics: Mapping[str, Any]) -> list[Html]:
+    """Return precision over recall, calibration, and recall by size and number of objects."""
+    loose, tight = evaluation.bbox.figures.precision
+    lines = [
+        Series(name, list(zip(RECALLS.tolist(), values.tolist(), strict=True)), noisy=False)
+        for name, values in (("IoU 0.50", loose), ("IoU 0.75", tight))
+    ]
+    remark = "Mean over the classes"
+    pr = line_chart("Precision over recall", lines, x_name="recall", remark=remark, counted=False)
+    return [
+        cards([pr, *_calibration(metrics["calibration"])]),
+        cards([_by_size(metrics["recall_by_size"]), _by_count(metrics["recall_by_count"])]),
+    ]
+
+
+def mistakes(evaluation: Evaluation, metrics: Mapping[str, Any]) -> list[Html]:
+    """Return the mistakes by kind, and what was taken for what."""
+    counts = metrics["mistakes"]
+    most = max(1, *counts.values())
+    bars = [(name, float(count), f"{count:,}") for name, count in counts.items()]
+    blocks = [bar_chart("Mistakes at IoU 0.5", bars, most=most)]
+    repeats = metrics["duplicates"]
+    if repeats["objects"]:
+        without = repeats["F1@0.5_without"]
+        blocks.append(
+            note(
+                f"{repeats['objects']:,} predictions ({repeats['share']:.1%}) repeat a surer one; "
+                f"{repeats['images_with_burst']:,} answers say one object three times or more, at "
+                f"most {repeats['longest_burst']} times. Without repeats F1@0.5 is "
+                f"{without:.3f}."
+            )
+        )
+    if evaluation.instances.categories.names:
+        blocks.append(_confusion(evaluation))
+    return blocks
+
+
+def _calibration(calibration: Mapping[str, Any] | None) -> list[Html]:
+    if calibration is None:
+        return [note("The scores are not between 0 and 1, so they cannot be read as shares.")]
+    bins = calibration["bins"]
+    kept = [row for row in bins if row["predictions"] >= LEAST_IN_BIN]
+    points = [(row["mean_score"], row["right"]) for row in kept]
+    ece = calibration["ece"]
+    remark = "" if ece is None else f"Expected calibration error {ece:.3f}"
+    if "applied" in calibration:
+        remark += f", {calibration['applied']['method']} map, {calibration['images']} images"
+    if len(kept) < len(bins):
+        remark += f"; bins of fewer than {LEAST_IN_BIN} predictions are not drawn"
+    lines = [
+        Series("share right", points, noisy=False),
+        Series("as it should be", [(0.0, 0.0), (1.0, 1.0)], noisy=False),
+    ]
+    columns = [(row["from"], row["to"], row["predictions"]) for row in bins]
+    return [
+        line_chart("Share right over score", lines, x_name="score", remark=remark, counted=False),
+        histogram("Scores", columns, x_name="score"),
+    ]
+
+
+def _by_size(rows: Sequence[Mapping[str, Any]]) -> Html:
+    return _recall_bars(
+        "Recall at IoU 0.5 · true objects by size",
+        [(f"{row['size']} ", row) for row in rows],
+    )
+
+
+def _by_count(rows: Sequence[Mapping[str, Any]]) -> Html:
+    return _recall_bars(
+        "Recall at IoU 0.5 · by objects in the image",
+        [(row["objects"].replace("-", "\N{EN DASH}"), row) for row in rows],
+    )
+
+
+def _recall_bars(title: str, rows: Sequence[tuple[str, Mapping[str, Any]]]) -> Html:
+    bars = []
+    for name, row in rows:
+        recall = row["recall@0.5"]
+        shown = "\N{EN DASH}" if recall is None else f"{recall:.3f}"
+        bars.append((name, recall, f"{shown} · {row['true']:,}"))
+    return bar_chart(title, bars, most=_FULL)
+
+
+def _confusion(evaluation: Evaluation) -> Html:
+    """Return true classes in rows, what they were called in columns."""
+    matches, found = evaluation.matches, evaluation.mistakes
+    categories = matches.instances.categories
+    truth = matches.instances.truth
+    times = confusions(matches, found)
+    true = np.bincount(truth.category[~truth.crowd], minlength=categories.bucket_id + 1)
+    confused: Counter[int] = Counter()
+    for (one, other), count in times.items():
+        confused[one] += count
+        confused[other] += count
+    every = range(1, categories.bucket_id)
+    shown = sorted(every, key=lambda number: (-confused[number], -true[number]))[:CONFUSED_SHOWN]
+    shown.sort()
+    names = [categories.names[number - 1] for number in shown]
+    taken = np.zeros(len(truth), dtype=np.bool_)
+    taken[found.taken_for[found.taken_for >= 0]] = True
+    right, lost = matches.found(), found.missed & ~taken
+    rows = []
+    for number, name in zip(shown, names, strict=True):
+        own = truth.category == number
+        cells = [times[number, other] for other in shown]
+        cells[shown.index(number)] = int((right & own).sum())
+        elsewhere = sum(
+            count
+            for (one, other), count in times.items()
+            if one == number and other not in (*shown, categories.bucket_id)
+        )
+        rest = [elsewhere, times[number, categories.bucket_id], int((lost & own).sum())]
+        rows.append((name, [*cells, *rest]))
+    title = "What true objects were called"
+    if len(every) > len(shown):
+        title += f" · the {len(shown)} most confused of {len(every)} classes"
+    return heat_table(title, [*names, OTHERS, NO_CLASS, MISSED], rows)

@@ -1,0 +1,105 @@
+"""Everything that could be wrong with a run, looked at before it costs anything.
+
+Each check is one small function, in the modules `doctor_*`, that says what it found and leaves
+what it has built for the checks after it: tokenizer, records, feed, trainer. What a check needs and
+nobody could build is no finding of its own; it says whose fault that is.
+
+The run's own code builds everything, so that what passes here starts there. Nothing is written into
+the run's output directory.
+"""
+
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+
+from coordexp.config.schema import Config
+from coordexp.data.mix import Mix
+from coordexp.errors import CoordExpError
+from coordexp.inspection.doctor_boxes import boxes_there_and_back, pictures
+from coordexp.inspection.doctor_finding import Check, Diagnosis, Finding, Pieces, UnbuiltError
+from coordexp.inspection.doctor_learning import (
+    FirstPass,
+    Scratch,
+    gradient,
+    loss,
+    memory,
+    parameters,
+)
+from coordexp.inspection.doctor_memory import MEMORY_ADVICE
+from coordexp.inspection.doctor_place import disk_room, joined, save_and_resume, versions
+from coordexp.inspection.doctor_records import (
+    Feeds,
+    Held,
+    batches,
+    lengths,
+    normalised_twice,
+    records,
+)
+from coordexp.inspection.doctor_step import one_step
+from coordexp.inspection.doctor_tokens import Looks, labels, template
+from coordexp.inspection.doctor_vocabulary import (
+    KnownVocab,
+    tokenizer_ids,
+    tying,
+    vocabulary_rows,
+)
+from coordexp.rendering.encode import Encoder
+from coordexp.training.trainer import CoordTrainer
+
+CHECKS = (
+    Check("versions", versions),
+    Check("save and resume", save_and_resume),
+    Check("tokenizer ids", tokenizer_ids, (KnownVocab,)),
+    Check("vocabulary rows", vocabulary_rows),
+    Check("tying", tying),
+    Check("template", template, (Encoder,)),
+    Check("records", records, (Mix, Held)),
+    Check("normalised twice", normalised_twice),
+    Check("lengths", lengths, (Feeds,)),
+    Check("batches", batches),
+    Check("labels", labels, (Looks,)),
+    Check("box, token, box", boxes_there_and_back),
+    Check("pictures", pictures),
+    Check("who learns", parameters, (CoordTrainer,)),
+    Check("loss", loss, (FirstPass,)),
+    Check("gradient", gradient),
+    Check("one step", one_step),
+    Check("memory", memory),
+    Check("disk", disk_room),
+)
+
+
+def examine(config: Config, *, say: Callable[[str], None] = lambda _: None) -> Diagnosis:
+    """Return what every check finds.
+
+    Args:
+        config: Of the run.
+        say: Takes the name of each check as it begins.
+    """
+    with tempfile.TemporaryDirectory(prefix="coordexp-doctor-") as scratch:
+        diagnosis = Diagnosis(pieces=Pieces(config, scratch_of(config, Path(scratch))))
+        for check in CHECKS:
+            say(check.name)
+            diagnosis.findings[check.name] = found_by(check, diagnosis.pieces)
+    return diagnosis
+
+
+def found_by(check: Check, pieces: Pieces) -> Finding:
+    """Return what a check finds; an error in the user's words is a finding too."""
+    try:
+        return check.look(pieces)
+    except UnbuiltError as error:
+        makers = [other.name for other in CHECKS if error.kind in other.makes]
+        return Finding("yellow", f"not looked at, because of: {makers[0]}")
+    except CoordExpError as error:
+        return Finding("red", joined(str(error)))
+    except torch.OutOfMemoryError:
+        return Finding("red", "the device ran out of memory", MEMORY_ADVICE)
+
+
+def scratch_of(config: Config, folder: Path) -> Scratch:
+    """Return the configuration of a run that writes elsewhere, in this process alone."""
+    training = config.training.model_copy(update={"output_dir": folder, "report_to": "none"})
+    return Scratch(config.model_copy(update={"training": training, "deepspeed": None}))

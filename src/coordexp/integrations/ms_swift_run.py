@@ -1,0 +1,142 @@
+"""`host: ms_swift` of `coordexp train`: the same YAML, run by ms-swift.
+
+The output directory holds in the end what `coordexp.training.run` leaves there: the adapter, the
+tokenizer, `coordexp.json`, `config.yaml`, `train_log.jsonl`; beside them ms-swift's own files and
+the messages that it was given. A run that was stopped goes on from the newest complete checkpoint.
+"""
+
+import logging
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from accelerate import PartialState
+
+from coordexp.config.load import dump_config, load_config
+from coordexp.config.schema import Config, MixPart
+from coordexp.errors import InputError
+from coordexp.integrations.ms_swift import connect
+from coordexp.integrations.ms_swift_config import arguments_of_config, check_host
+from coordexp.integrations.ms_swift_messages import write_messages
+from coordexp.integrations.ms_swift_place import plugin_path
+from coordexp.integrations.ms_swift_refusals import check_ms_swift
+from coordexp.model.card import CARD_NAME
+from coordexp.rendering.encode import Encoder
+from coordexp.training.build import build_encoder, build_style
+from coordexp.training.build_feed import checked_records, plan_feed
+from coordexp.training.checkpoint import find_checkpoints
+from coordexp.training.output import CONFIG_NAME, claimed, mark_output
+from coordexp.training.progress import JsonlLog
+from coordexp.training.run import is_first_rank, world_size
+
+logger = logging.getLogger(__name__)
+
+# Written last into a checkpoint by transformers.
+_LAST_FILE = "trainer_state.json"
+
+
+def train(config: Config, *, say: Callable[[str], None] = logger.info) -> Path:
+    """Train with ms-swift and return the output directory.
+
+    Args:
+        config: With `host: ms_swift`.
+        say: Takes what the user should know.
+
+    Raises:
+        InputError: If ms-swift is absent, of another version, or cannot follow the configuration.
+    """
+    check_ms_swift()
+    check_host(config)
+    directory = config.training.output_dir
+    if (directory / CARD_NAME).exists():
+        _check_same(config)
+        say(f"{directory}: this run is finished; nothing to do")
+        return directory
+    resume = _newest_checkpoint(config)
+    if resume is not None:
+        say(f"{directory}: going on from {resume.name}")
+    if not is_first_rank():
+        _wait(config)
+        _run(config, resume)
+        return directory
+    encoder = build_encoder(config.model.path, build_style(config))
+    with claimed(directory):
+        mark_output(config)
+        _write_records(config.data.parts, config, encoder, _messages(config, "train"))
+        if config.data.eval is not None:
+            held_out = [MixPart(path=config.data.eval)]
+            _write_records(held_out, config, encoder, _messages(config, "eval"))
+        _wait(config)
+        _run(config, resume)
+    return directory
+
+
+def _wait(config: Config) -> None:
+    """Let every rank come to where the messages are written."""
+    if world_size() > 1:
+        PartialState(cpu=config.training.use_cpu).wait_for_everyone()
+
+
+def _run(config: Config, resume: Path | None) -> None:
+    from swift.arguments import SftArguments  # noqa: PLC0415 - ms-swift may be absent
+    from swift.pipelines import SwiftSft  # noqa: PLC0415
+
+    arguments = arguments_of_config(
+        config,
+        train=_messages(config, "train"),
+        held_out=None if config.data.eval is None else _messages(config, "eval"),
+        world_size=world_size(),
+    )
+    sft: Any = SwiftSft(
+        SftArguments(
+            **arguments,
+            external_plugins=[str(plugin_path())],
+            resume_from_checkpoint=None if resume is None else str(resume),
+        )
+    )
+    connect(sft, config)
+    theirs = sft.train
+
+    def train_and_save(trainer: Any) -> Any:  # noqa: ANN401 - ms-swift's
+        trainer.add_callback(JsonlLog(config.training.output_dir))
+        result = theirs(trainer)
+        trainer.save_model()
+        return result
+
+    sft.train = train_and_save
+    sft.run()
+
+
+def _messages(config: Config, split: str) -> Path:
+    return config.training.output_dir / "messages" / f"{split}.jsonl"
+
+
+def _write_records(parts: Sequence[MixPart], config: Config, encoder: Encoder, path: Path) -> None:
+    """Check records as our own runner does, and write those that it would train on."""
+    records = checked_records(parts, config)
+    feed = plan_feed(records, parts, config, encoder, training=False)
+    kept = sorted(index for batch in feed.plan.batches(0) for index in batch)
+    write_messages(records, kept, encoder, path, path.with_suffix(""))
+
+
+def _newest_checkpoint(config: Config) -> Path | None:
+    directory = config.training.output_dir
+    if not directory.is_dir() or not any(directory.iterdir()):
+        return None
+    if not (directory / CONFIG_NAME).exists():
+        raise InputError(
+            f"training.output_dir: {directory} holds something that is no run of coordexp train "
+            f"(no {CONFIG_NAME}); choose another or remove it"
+        )
+    _check_same(config)
+    complete = [path for path in find_checkpoints(directory) if (path / _LAST_FILE).exists()]
+    return complete[-1] if complete else None
+
+
+def _check_same(config: Config) -> None:
+    known = config.training.output_dir / CONFIG_NAME
+    if dump_config(load_config(known)) != dump_config(config):
+        raise InputError(
+            f"training.output_dir: the run in {known.parent} has another configuration; choose "
+            "another directory, or bring the old one back"
+        )

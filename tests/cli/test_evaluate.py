@@ -1,0 +1,65 @@
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from coordexp.cli.app import app
+from tests.evaluation.conftest import make_random_rows, make_row, write_predictions
+
+BOX = (10, 10, 50, 50)
+
+
+def run(*arguments: object) -> tuple[int, str]:
+    result = CliRunner().invoke(app, ["evaluate", *map(str, arguments)])
+    return result.exit_code, result.output
+
+
+def test_figures_are_told_and_those_that_cannot_be_measured_too(tmp_path: Path) -> None:
+    path = write_predictions(tmp_path / "p.jsonl", [make_row([("a", BOX)], [("a", BOX, 0.5)])])
+    assert run(path, "--out", tmp_path) == (0, f"{tmp_path}: AP 1.000, AP50 1.000, AP75 1.000\n")
+    path = write_predictions(tmp_path / "e.jsonl", [make_row()])
+    code, output = run(path, "--out", tmp_path)
+    assert (code, "AP -" in output) == (0, True)
+
+
+def test_every_option_reaches_the_figures(tmp_path: Path) -> None:
+    path = write_predictions(tmp_path / "p.jsonl", make_random_rows(1, images=30))
+    options = ["--matching", "exact", "--unknown", "drop", "--intervals", "--compare", path]
+    code, output = run(path, "--out", tmp_path, *options, "--fit-calibration", "isotonic")
+    assert (code, "+0.000 (+0.000 to +0.000)" in output) == (0, True)
+    metrics = json.loads((tmp_path / "metrics.json").read_text())
+    assert metrics["categories"]["matching"] == "exact"
+    assert metrics["categories"]["unknown"] == "drop"
+    assert "intervals" in metrics
+    assert metrics["calibration"]["applied"]["method"] == "isotonic"
+    stored = tmp_path / "calibration.json"
+    assert run(path, "--out", tmp_path / "again", "--calibration", stored)[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (json.dumps(make_row()) + "\n{broken\n", "p.jsonl:2: not JSON"),
+        ("", "p.jsonl: the file is empty"),
+        ("{}\n", "p.jsonl:1: width: expected"),
+        (json.dumps({**make_row(), "gt": None}) + "\n", "p.jsonl:1: gt: missing"),
+        (None, "p.jsonl: cannot be read"),
+    ],
+)
+def test_bad_input_is_named_without_a_traceback(
+    tmp_path: Path, content: str | None, message: str
+) -> None:
+    path = tmp_path / "p.jsonl"
+    if content is not None:
+        path.write_text(content)
+    code, output = run(path, "--out", tmp_path / "out")
+    assert code == 2
+    assert message in output
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_calibration_is_fitted_or_applied(tmp_path: Path) -> None:
+    options = ["--calibration", "c.json", "--fit-calibration", "isotonic"]
+    code, output = run("p.jsonl", "--out", tmp_path, *options)
+    assert (code, "not both" in output) == (2, True)

@@ -1,0 +1,62 @@
+import re
+from pathlib import Path
+
+import pytest
+
+from coordexp.evaluation import page_gallery
+from coordexp.evaluation.figures import Evaluation, evaluate_instances
+from coordexp.evaluation.instances import collect_instances
+from coordexp.evaluation.page_gallery import gallery, worst_first
+from coordexp.evaluation.predictions import parse_prediction
+from tests.evaluation.conftest import Row, make_row, write_predictions
+
+BOX, FAR = (10, 10, 50, 50), (100, 100, 140, 140)
+
+
+def evaluated(rows: list[Row]) -> Evaluation:
+    predictions = [parse_prediction(item) for item in rows]
+    instances = collect_instances(predictions, matching="normalized", unknown="bucket")
+    return evaluate_instances(predictions, instances, seed=0)
+
+
+def some_rows() -> list[Row]:
+    return [
+        make_row([("cat", BOX)], [("Cat", BOX, 0.9)], image="fine.png"),
+        make_row([("cat", BOX), ("dog", FAR)], [("dog", BOX, 0.8)], image="bad.png"),
+        make_row(image="empty.png"),
+        make_row([("cat", BOX)], image="nothing.png"),
+    ]
+
+
+def test_the_worst_come_first_and_empty_images_are_fine() -> None:
+    assert worst_first(evaluated(some_rows())) == [1, 3, 0, 2]
+
+
+def test_marks_tell_what_became_of_each_object(tmp_path: Path) -> None:
+    rows = some_rows()
+    write_predictions(tmp_path / "p.jsonl", rows)
+    html = "".join(gallery(evaluated(rows), tmp_path))
+    assert re.findall(r"<h3>(\w+)\.png", html) == ["bad", "nothing", "fine", "empty"]
+    first = html.split("<article")[1]
+    assert re.findall(r"<b>(\w+)</b> ([\d.]*)(?:<em>(.*?)</em>)?", first) == [
+        ("cat", "", "miss"),
+        ("dog", "", "miss"),
+        ("dog", "0.80", "wrong class"),
+    ]
+    assert "2 of 2" not in first
+    assert 'data-classes="[&quot;cat&quot;,&quot;dog&quot;]"' in first
+
+
+def test_many_answers_are_cut_to_the_worst(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(page_gallery, "MOST_ANSWERS", 2)
+    rows = some_rows()
+    write_predictions(tmp_path / "p.jsonl", rows)
+    html = "".join(gallery(evaluated(rows), tmp_path))
+    assert "The 2 worst of 4 answers" in html
+    assert html.count("<article") == 2
+
+
+def test_what_takes_no_part_is_said_to_be_left_out(tmp_path: Path) -> None:
+    rows = [make_row([("cat", (5, 5, 5, 9)), ("cat", BOX)])]
+    write_predictions(tmp_path / "p.jsonl", rows)
+    assert "<em>left out</em>" in "".join(gallery(evaluated(rows), tmp_path))

@@ -1,0 +1,137 @@
+import html
+import json
+import re
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from coordexp.data.record import Geometry
+from coordexp.viewing.answers import (
+    NO_MISTAKE,
+    Answer,
+    Mark,
+    answer_block,
+    answer_browser,
+    answer_legend,
+)
+from coordexp.viewing.report import Page
+from tests.viewing.chromium import result_of
+
+EVIL = "<script>alert('x')</script>\"&"
+BOX = Geometry("bbox_2d", (4, 5, 20, 25), "px")
+POLY = Geometry("poly", (4, 5, 20, 5, 12, 25), "px")
+LINE = Geometry("line", (4, 5, 20, 25), "px")
+
+
+def answer(*marks: Mark, title: str = "a.png", picture: bool = True) -> Answer:
+    return Answer(
+        title=title,
+        remark=title,
+        picture=Image.new("RGB", (40, 30), "#345678") if picture else None,
+        size=(40, 30),
+        marks=marks,
+        tokens=[("{", 1.0), (title, 0.1), ("}", 0.97)],
+    )
+
+
+def some() -> list[Answer]:
+    return [
+        answer(
+            Mark("cat", "cat", BOX, true=True, mistake="miss"),
+            Mark("dog", "dog", BOX, true=False, score=0.5, mistake="wrong class", also="cat"),
+        ),
+        answer(Mark("cat", "cat", BOX, true=True), Mark("cat", "cat", BOX, true=False, score=0.9)),
+        answer(Mark("dog", "dog", POLY, true=True, mistake="miss"), title="b.png"),
+    ]
+
+
+def page_of(answers: list[Answer]) -> Page:
+    browser = answer_browser(
+        [answer_block(item) for item in answers], [item.marks for item in answers]
+    )
+    return Page("Answers").add("Pictures", answer_legend(), browser)
+
+
+def test_all_text_is_escaped() -> None:
+    evil = Mark(EVIL, EVIL, BOX, true=False, score=0.5, mistake=EVIL)
+    for picture in (True, False):
+        found = page_of([answer(evil, title=EVIL, picture=picture)]).sections[0][1]
+        assert "<script" not in found
+        assert "&quot;&amp;" in found
+
+
+def test_mistakes_are_found_under_their_class_and_the_other_one() -> None:
+    (found,) = re.findall(r'data-mistakes="(.*?)"', answer_block(some()[0]))
+    assert json.loads(html.unescape(found)) == [
+        ["miss", "cat"],
+        ["wrong class", "cat"],
+        ["wrong class", "dog"],
+    ]
+
+
+def test_the_filters_count_answers() -> None:
+    options = re.findall(r'<option value="(.*?)">(.*?)</option>', page_of(some()).sections[0][1])
+    assert options == [
+        ("", "every class (3)"),
+        ("cat", "cat (2)"),
+        ("dog", "dog (2)"),
+        ("", "any (3)"),
+        ("miss", "miss (2)"),
+        (NO_MISTAKE, f"{NO_MISTAKE} (1)"),
+        ("wrong class", "wrong class (1)"),
+    ]
+
+
+def test_each_geometry_has_its_shape_in_pixels_of_the_original() -> None:
+    marks = [Mark("a", "a", shape, true=True) for shape in (BOX, POLY, LINE)]
+    found = answer_block(answer(*marks))
+    assert '<svg viewBox="0 0 40 30"' in found
+    assert re.findall(r"<(poly\w+) points=\"(.*?)\"", found) == [
+        ("polygon", "4 5 20 5 20 25 4 25"),
+        ("polygon", "4 5 20 5 12 25"),
+        ("polyline", "4 5 20 25"),
+    ]
+
+
+def test_odd_tokens_are_coloured_and_certain_ones_are_not() -> None:
+    found = answer_block(answer())
+    assert '{<i class="p0" title="0.1">a.png</i><i class="p4" title="0.97">}</i>' in found
+    plain = Answer("t", "", None, (4, 3), (), [("{}", None)])
+    assert "<code>{}</code>" in answer_block(plain)
+    assert "coloured" not in answer_block(plain)
+
+
+@pytest.mark.browser
+@pytest.mark.slow
+def test_the_filters_work_together_and_pointing_shows_the_box(tmp_path: Path) -> None:
+    page_of(some()).write(tmp_path / "page.html")
+    script = """
+        const seen = [];
+        const choose = (name, kind) => {
+            for (const [id, value] of [["class-filter", name], ["mistake-filter", kind]]) {
+                const select = document.getElementById(id);
+                select.value = value;
+                select.dispatchEvent(new Event("change"));
+            }
+            const shown = [...document.querySelectorAll(".sample")].map((s) => +!s.hidden);
+            seen.push([shown.join(""), document.querySelector(".filter output").textContent]);
+        };
+        choose("", ""); choose("dog", ""); choose("dog", "miss"); choose("", "(no mistake)");
+        choose("cat", "wrong class"); choose("", "");
+        document.querySelector(".marks li[data-k='1']").click();
+        seen.push([...document.querySelectorAll(".hot")].map((part) => part.dataset.k).join(""));
+        document.querySelector("details").open = true;
+        seen.push(document.querySelector(".answer .p0").checkVisibility());
+        return seen;
+    """
+    assert result_of(tmp_path / "page.html", tmp_path, script) == [
+        ["111", "3 of 3"],
+        ["101", "2 of 3"],
+        ["001", "1 of 3"],
+        ["010", "1 of 3"],
+        ["100", "1 of 3"],
+        ["111", "3 of 3"],
+        "11",
+        True,
+    ]
