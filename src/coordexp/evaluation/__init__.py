@@ -1,6 +1,7 @@
 """From predictions to figures.
 
 - `predictions`: one line of `predictions.jsonl` as checked values; `fields` checks each of them.
+- `collector`: no collection of garbage while there is none.
 - `categories`: descs become category ids; what matches no class is counted.
 - `instances`: truth and predictions of a whole file as columns, and what was left out.
 - `overlap`: which boxes of an image overlap, for all images at once.

@@ -16,6 +16,7 @@ from faster_coco_eval import COCO, COCOeval_faster
 from faster_coco_eval.core import mask
 
 from coordexp.data.record import Geometry
+from coordexp.evaluation.collector import collector_paused
 from coordexp.evaluation.instances import Floats, Instances, Ints, Objects
 
 CocoKind = Literal["bbox", "segm"]
@@ -68,6 +69,7 @@ def most_detections(truth: Objects) -> int:
     return int(max(MAX_DETS[-1], np.bincount(truth.image, minlength=1).max()))
 
 
+@collector_paused()
 def coco_figures(
     instances: Instances, kind: CocoKind, *, image_order: Sequence[int] | None = None
 ) -> CocoResult:

@@ -15,6 +15,7 @@ from coordexp.evaluation.categories import (
     UnknownDescs,
     build_categories,
 )
+from coordexp.evaluation.collector import collector_paused
 from coordexp.evaluation.predictions import Prediction, ScoredObject
 
 LEFT_OUT_TRUTH = "true objects without area"
@@ -103,6 +104,7 @@ class Instances:
         return replace(self, predicted=self.predicted.chosen(~dropped))
 
 
+@collector_paused()
 def collect_instances(
     predictions: Sequence[Prediction], *, matching: CategoryMatching, unknown: UnknownDescs
 ) -> Instances:

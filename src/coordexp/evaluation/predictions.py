@@ -34,6 +34,7 @@ from coordexp.data.record import (
     parse_resized,
 )
 from coordexp.errors import InputError, RecordError
+from coordexp.evaluation.collector import collector_paused
 from coordexp.evaluation.fields import list_at, mapping_of, number_of, size_at, text_at
 
 ParseStatus = Literal["ok", "salvaged", "failed"]
@@ -112,6 +113,7 @@ class Prediction:
         return Record((self.image,), self.width, self.height, (), resized=self.resized)
 
 
+@collector_paused()
 def read_predictions(path: Path) -> tuple[Prediction, ...]:
     """Return every line of a predictions file.
 
