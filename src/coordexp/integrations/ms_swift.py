@@ -21,8 +21,8 @@ from coordexp.integrations.ms_swift_template import apply_coord_template_adapter
 from coordexp.integrations.ms_swift_trainer import Hosted
 from coordexp.model.adapters import lora_target_pattern
 from coordexp.model.coord_offset import ADAPTER_NAME
+from coordexp.training.base_card import build_card
 from coordexp.training.build import (
-    build_card,
     build_encoder,
     build_objective,
     build_style,
