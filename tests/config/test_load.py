@@ -18,6 +18,7 @@ COMPLETE = sorted([*CONFIGS.glob("dlora/*.yaml"), *STARTS, CONFIGS / "quickstart
 PRESETS = sorted(CONFIGS.glob("presets/*.yaml"))
 HARDWARE = sorted(CONFIGS.glob("hardware/*.yaml"))
 PACKAGED = ROOT / "src/coordexp/quickstart/quickstart.yaml"
+FILES = [*COMPLETE, *PRESETS, *HARDWARE, PACKAGED]
 
 
 @pytest.mark.parametrize("path", COMPLETE, ids=lambda path: path.stem)
@@ -25,7 +26,7 @@ def test_every_shipped_configuration_is_valid(path: Path) -> None:
     load_config(path)
 
 
-@pytest.mark.parametrize("path", [*COMPLETE, *PRESETS, *HARDWARE, PACKAGED], ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 def test_every_shipped_configuration_fits_on_a_screen(path: Path) -> None:
     assert len(path.read_text(encoding="utf-8").splitlines()) <= 40
 

@@ -37,7 +37,7 @@ def data_prepare(
     ] = False,
     workers: Annotated[_Number, typer.Option(help="Processes; all cores by default.")] = None,
 ) -> None:
-    """Turn pixel coordinates into coord tokens, and resize pictures on demand.
+    """Turn pixels into coord tokens, and resize pictures.
 
     The exact geometry is kept beside the tokens. Resized pictures are written beside DST. When it
     is stopped, the same command goes on where it was.

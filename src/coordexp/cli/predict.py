@@ -69,8 +69,8 @@ def predict(  # noqa: PLR0913, PLR0917 - one for each option
     """Answer every record or picture.
 
     The prompt and all else come from the model's coordexp.json. A run that was stopped goes on
-    when the same command is given again. Several GPUs: torchrun --nproc-per-node N -m coordexp
-    predict ...
+    when the same command is given again. On several GPUs put
+    torchrun --nproc-per-node N -m in front.
     """
     from coordexp.inference.run import RunOptions, run_predict  # noqa: PLC0415
 

@@ -10,9 +10,10 @@ import typer
 def train(
     config: Annotated[Path, typer.Option("--config", help="The run's YAML file.")],
 ) -> None:
-    """Train an adapter, or a whole model; a run that was stopped goes on when started again.
+    """Train an adapter, or a whole model.
 
-    On several GPUs: torchrun --nproc_per_node N -m coordexp train --config X.yaml
+    A run that was stopped goes on when the same command is given again. On several GPUs:
+    torchrun --nproc_per_node N -m coordexp train --config X.yaml
     """
     from coordexp.config.load import load_config  # noqa: PLC0415
 

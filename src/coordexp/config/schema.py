@@ -76,8 +76,8 @@ class Data(Block):
     train: Path | None = None
     """JSONL of training records, of chats, or of both; needed where there is no `mix`."""
     mix: Annotated[tuple[MixPart, ...], Field(min_length=1)] | None = None
-    """Several files to train on, in place of `train`. A `weight` (1.0 if left out) says how often an
-    epoch holds each line: 1 is once, 0.5 a random half, another one each epoch, 2.5 twice and a
+    """Several files to train on, in place of `train`. A `weight` (1.0 if left out) says how often
+    an epoch holds each line: 1 is once, 0.5 a random half, another one each epoch, 2.5 twice and a
     random half a third time."""
     eval: Path | None = None
     """JSONL of held-out records for `training.eval_strategy`."""

@@ -211,16 +211,17 @@ def pixels_to_bins(
         >>> pixels_to_bins([0, 240, 320, 480], 640, 480)
         (0, 500, 500, 999)
     """
-    last, floor = alphabet.bins - 1, math.floor
-    bins = []
+    last = alphabet.bins - 1
+    bins: list[int] = []
+    add = bins.append
     for x_px, y_px in zip(values_px[0::2], values_px[1::2], strict=True):
         if not (0 <= x_px <= width and 0 <= y_px <= height):  # raises in words
             pixel_to_bin(x_px, width, alphabet)
             pixel_to_bin(y_px, height, alphabet)
         x, y = x_px * last / width, y_px * last / height
-        left, top = floor(x), floor(y)
-        bins.append(left + 1 if x - left >= 0.5 else left)  # noqa: PLR2004 - half up
-        bins.append(top + 1 if y - top >= 0.5 else top)  # noqa: PLR2004
+        left, top = int(x), int(y)  # nothing here is negative
+        add(left + (x - left >= 0.5))  # noqa: PLR2004 - half up
+        add(top + (y - top >= 0.5))  # noqa: PLR2004
     return tuple(bins)
 
 

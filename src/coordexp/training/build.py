@@ -22,7 +22,6 @@ from coordexp.model.coord_offset import (
     install_coord_offset_adapter,
     reattach_coord_offset_hooks,
 )
-from coordexp.model.fingerprint import rows_fingerprint, stored_rows, tokenizer_fingerprint
 from coordexp.model.load import (
     Attention,
     load_base,
@@ -35,6 +34,7 @@ from coordexp.model.towers import TOWERS, Tower, tower_of
 from coordexp.objective import CoordTarget, CoordWeights
 from coordexp.rendering.encode import Encoder
 from coordexp.rendering.style import RenderingStyle
+from coordexp.training.base_card import build_card
 from coordexp.training.engines import engine_arguments
 from coordexp.training.loss_function import Objective
 from coordexp.training.trainer import base_model
@@ -291,23 +291,3 @@ def lora_places(config: Config) -> tuple[list[Tower], tuple[str, ...] | None]:
     }
     leaves = None if tuner.target_modules == "all-linear" else tuner.target_modules
     return [tower for tower, _ in TOWERS if not frozen[tower]], leaves
-
-
-def build_card(
-    config: Config, vocab: CoordVocab | None, tokenizer: PreTrainedTokenizerBase
-) -> WeightsCard:
-    """Return what a checkpoint of the run must carry about its base."""
-    offset = config.custom.coord_offset
-    fingerprint = tokenizer_fingerprint(tokenizer)
-    ids = None if vocab is None else (vocab.ids[0], vocab.ids[-1])
-    if config.tuner.train_type == "full":  # needs no base; its coord rows have the offsets in them
-        return WeightsCard(
-            base=None, tokenizer=fingerprint, coord_ids=ids, coord_rows=None, tie_head=None
-        )
-    return WeightsCard(
-        base=str(config.model.path.resolve()),
-        tokenizer=fingerprint,
-        coord_ids=ids,
-        coord_rows=None if ids is None else rows_fingerprint(stored_rows(config.model.path, ids)),
-        tie_head=offset.tie_head if offset.enabled else None,
-    )

@@ -1,0 +1,28 @@
+"""What a checkpoint of a run must carry about its base."""
+
+from transformers import PreTrainedTokenizerBase
+
+from coordexp.config.schema import Config
+from coordexp.coord_tokens.vocab import CoordVocab
+from coordexp.model.card import WeightsCard
+from coordexp.model.fingerprint import rows_fingerprint, stored_rows, tokenizer_fingerprint
+
+
+def build_card(
+    config: Config, vocab: CoordVocab | None, tokenizer: PreTrainedTokenizerBase
+) -> WeightsCard:
+    """Return what a checkpoint of the run must carry about its base."""
+    offset = config.custom.coord_offset
+    fingerprint = tokenizer_fingerprint(tokenizer)
+    ids = None if vocab is None else (vocab.ids[0], vocab.ids[-1])
+    if config.tuner.train_type == "full":  # needs no base; its coord rows have the offsets in them
+        return WeightsCard(
+            base=None, tokenizer=fingerprint, coord_ids=ids, coord_rows=None, tie_head=None
+        )
+    return WeightsCard(
+        base=str(config.model.path.resolve()),
+        tokenizer=fingerprint,
+        coord_ids=ids,
+        coord_rows=None if ids is None else rows_fingerprint(stored_rows(config.model.path, ids)),
+        tie_head=offset.tie_head if offset.enabled else None,
+    )
