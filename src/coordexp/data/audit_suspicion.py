@@ -37,7 +37,7 @@ CROSSING_POLYGON = _warning(
 PER_MILLE = 1000
 # How far edges that all stay within 1000 are from chance, were they spread evenly over pictures
 # that go further, in nats: 1 in 10,000. And the share of a file's records it takes.
-SURPRISE, LEAST_SHARE = math.log(10_000), 0.5
+SURPRISE, LEAST_SHARE = math.log(10_000), 0.9
 LEAST_CONSTANT, CONSTANT_SHARE = 10, 0.2
 MOST_BOXES = 50_000
 
