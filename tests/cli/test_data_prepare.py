@@ -34,6 +34,15 @@ def test_everything_that_happened_is_in_the_table(tmp_path: Path) -> None:
     assert json.loads(dst.read_text())["resized"] == [64, 64]
 
 
+def test_broken_records_beyond_the_first_few_are_counted(tmp_path: Path) -> None:
+    src = dataset(tmp_path)
+    src.write_text(src.read_text() + "{}\n" * 6)
+    done = prepare(src, tmp_path / "t.jsonl", "--drop-bad", "--workers", 1)
+    assert done.exit_code == 0
+    assert done.output.count("left out: " + str(src)) == 5
+    assert "... and 2 more; coordexp data check lists them" in done.output
+
+
 def test_bad_input_exits_with_2_and_leaves_nothing(tmp_path: Path) -> None:
     src, dst = dataset(tmp_path), tmp_path / "t.jsonl"
     before = sorted(tmp_path.iterdir())

@@ -67,7 +67,7 @@ BAD_LINES = [
     ("   ", ": a blank line"),
     ("{'images': 1}", ": not JSON: Expecting property name enclosed in double quotes at column 2"),
     ("{", ": not JSON: "),
-    (GOOD[:-1], ": not JSON: Expecting ',' delimiter at column"),
+    (GOOD[:-1], f": not JSON: Expecting ',' delimiter at column {len(GOOD)}"),
     (GOOD + GOOD, ": not JSON: Extra data at column"),
     ("\0" + GOOD, ": not JSON: "),
     (GOOD.replace("a.png", "a\0.png"), ": not JSON: NUL bytes from column 15; whatever wrote"),

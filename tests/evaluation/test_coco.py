@@ -13,11 +13,11 @@ from coordexp.evaluation.instances import Instances
 from tests.evaluation.conftest import make_instances, make_random_rows, make_row
 
 BOX = (10, 10, 50, 50)
-NAMES = ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100")
+NAMES = ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100", "AP90")
 
 
 def pycocotools_figures(found: Instances, kind: CocoKind) -> list[float | None]:
-    """Return the first nine of the twelve figures that pycocotools prints, in its order."""
+    """Return nine of the twelve figures that pycocotools prints, in its order, and AP90."""
     ids = np.arange(1, len(found.sizes) + 1)
     pair = []
     with redirect_stdout(StringIO()):
@@ -30,7 +30,10 @@ def pycocotools_figures(found: Instances, kind: CocoKind) -> list[float | None]:
         run.evaluate()
         run.accumulate()
         run.summarize()
-    return [None if value == -1 else value for value in run.stats[:9]]
+    at_90 = run.eval["precision"][8, :, :, 0, -1]
+    measured = at_90[at_90 > -1]
+    stats = [*run.stats[:9], measured.mean() if measured.size else -1]
+    return [None if value == -1 else value for value in stats]
 
 
 @settings(max_examples=20)

@@ -65,6 +65,13 @@ def test_a_broken_line_is_named(tmp_path: Path, change: dict[str, object], messa
     assert message in str(caught.value)
 
 
+def test_a_line_without_parse_is_no_prediction() -> None:
+    data = make_row()
+    del data["parse"]
+    with pytest.raises(RecordError, match="parse: missing; expected a line that coordexp predict"):
+        parse_prediction(data)
+
+
 def test_tokens_crowds_and_areas_are_read(tmp_path: Path) -> None:
     data = make_row([("cat", (1, 2, 30, 40))]) | {"tokens": [["{", 1.0], ["ca", 0.5]]}
     data["gt"][0] |= {"iscrowd": 1, "area": 12.5}

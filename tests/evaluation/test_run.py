@@ -144,6 +144,22 @@ def test_a_calibration_is_fitted_stored_and_applied(tmp_path: Path) -> None:
     assert "isotonic map" in (tmp_path / "fitted" / "report.html").read_text(encoding="utf-8")
 
 
+def test_scores_are_calibrated_once(tmp_path: Path) -> None:
+    rows = make_random_rows(1, images=40)
+    path = write_predictions(tmp_path / "p.jsonl", rows)
+    evaluate_predictions(path, tmp_path, EvaluateOptions(fit_calibration="isotonic"))
+    first = next(index for index, row in enumerate(rows) if row["pred"])
+    rows[first]["pred"][0]["score_parts"] = {"coord": 0.5, "raw": 0.5}
+    write_predictions(path, rows)
+    assert "ece" in compute_figures(path).metrics["calibration"]
+    for options in (
+        EvaluateOptions(calibration=tmp_path / "calibration.json"),
+        EvaluateOptions(fit_calibration="logistic"),
+    ):
+        with pytest.raises(InputError, match=rf"p\.jsonl:{first + 1}: .* calibrated already"):
+            compute_figures(path, options)
+
+
 @pytest.mark.browser
 @pytest.mark.slow
 def test_the_report_renders_without_a_word_on_the_console(tmp_path: Path) -> None:

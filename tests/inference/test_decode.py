@@ -5,11 +5,13 @@ from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 
 from coordexp.coord_tokens.codec import SPEC_ALPHABET
 from coordexp.data.image import load_image
 from coordexp.data.jsonl import RecordFile
 from coordexp.inference.answer import Answer
+from coordexp.inference.ask import AskOptions, Question, build_ask
 from coordexp.inference.decode import ConstrainedDecoder
 from coordexp.inference.grammar import AnswerGrammar
 from coordexp.inference.parse import parse_prediction
@@ -138,7 +140,9 @@ def test_probabilities_are_those_of_a_teacher_forced_pass(
 def test_corners_may_come_in_any_order_where_that_is_asked_for(
     talker: Predictor, prompts: Sequence[Example]
 ) -> None:
-    free = decoder(talker, ordered=False).answers(prompts, max_new_tokens=LIMIT)
+    options = AskOptions(constrain=True, classes=CLASSES, max_new_tokens=LIMIT, ordered=False)
+    picture = Image.new("RGB", (1, 1))
+    free = build_ask(talker, options)([Question(prompt, picture) for prompt in prompts])
     reasons = {
         drop.reason
         for answer in free

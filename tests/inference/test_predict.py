@@ -2,6 +2,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Sequence
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
@@ -18,7 +19,7 @@ from coordexp.inference.ask import Ask, AskOptions, Question, build_ask
 from coordexp.inference.predict import Summary, answer_file, predict_file
 from coordexp.inference.predictor import Predictor, load_predictor
 from coordexp.inference.ranks import Ranks
-from coordexp.inference.rows import RowOptions, prediction_row
+from coordexp.inference.rows import RowOptions, ScoreMap, prediction_row, scored_objects
 from coordexp.model.adapters import install_lora
 from coordexp.model.card import WeightsCard, write_card
 from coordexp.model.coord_offset import install_coord_offset_adapter
@@ -133,6 +134,27 @@ def test_golden_line_of_a_salvaged_answer(make_style: MakeStyle) -> None:
     assert isinstance(parse, dict)
     assert parse["status"] == "salvaged"
     assert len(parse["dropped"]) == 2
+
+
+def test_a_calibrated_score_keeps_the_raw_one(make_style: MakeStyle) -> None:
+    record = Record(images=("1.png",), width=999, height=999, objects=())
+    text = '{"object_1": {"desc": "cat", "bbox_2d": [5, 20, 15, 40]}}'
+    style = make_style(coord_tokens=False)
+    options = RowOptions(score_map=ScoreMap("d1", lambda score: score / 2 + 0.25))
+    (raw,) = scored_objects(record, said(text), style, RowOptions()).objects
+    (item,) = scored_objects(record, said(text), style, options).objects
+    assert item.score == raw.score / 2 + 0.25
+    assert item.parts == {**raw.parts, "raw": raw.score}
+    assert "raw" not in raw.parts
+
+
+def test_a_run_goes_on_with_the_same_calibration_alone() -> None:
+    runs = [
+        RowOptions(score_map=score_map).to_json()
+        for score_map in (None, ScoreMap("d1", float), ScoreMap("d2", float))
+    ]
+    assert [run["calibration"] for run in runs] == [None, "d1", "d2"]
+    assert set(runs[0]) >= {field.name for field in fields(RowOptions)} - {"score_map"}
 
 
 def test_garbage_is_a_line_too(make_style: MakeStyle) -> None:

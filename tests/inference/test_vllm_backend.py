@@ -153,8 +153,10 @@ def test_a_file_is_predicted_through_vllm(
         max_new_tokens=9,
         constrain=False,
         classes=None,
+        ordered=True,
         coord_decode="token",
         dedup_iou=None,
+        score_map=None,
         coco=None,
         backend="vllm",
     )

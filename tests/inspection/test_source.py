@@ -17,14 +17,14 @@ def test_a_configuration_gives_its_base_its_style_and_its_limit(
 ) -> None:
     config = {
         "model": {"path": str(tiny_base)},
-        "training": {"output_dir": "out", "global_max_length": 777},
+        "training": {"output_dir": "out", "global_max_length": 777, "packing_buffer": 9},
         "data": {"train": "a.jsonl"},
         "custom": {"json_format": "compact", "user_prompt": "What?"},
     }
     path = tmp_path / "x.yaml"
     path.write_text(yaml.safe_dump(config))
     source = source_of_config(path)
-    assert (source.path, source.max_length) == (tiny_base, 777)
+    assert (source.path, source.max_length, source.pack_buffer) == (tiny_base, 777, 9)
     assert (source.style.json_format, source.style.user_prompt) == ("compact", "What?")
     assert not source.style.coord_tokens
     assert source_of(config=path, model=None) == source

@@ -68,6 +68,15 @@ def test_what_is_over_the_limit_is_counted_and_left_out_of_packs() -> None:
     assert usual[0].fill == pytest.approx(601 / 1024)
 
 
+def test_packs_are_filled_from_a_buffer_of_the_run() -> None:
+    fills = []
+    for pack_buffer in (1, 4):
+        stats = FileStats(limit=100, pack_buffer=pack_buffer)
+        stats.lengths.extend([60, 60, 40, 40])
+        fills.append(stats.pack_fills()[0].packs)
+    assert fills == [3, 2]  # one at a time: 60, 60 + 40, 40
+
+
 @given(st.lists(st.integers(1, 500), min_size=1, max_size=60))
 def test_percentiles_are_numbers_that_enough_of_the_others_do_not_exceed(values: list[int]) -> None:
     spread = Spread.of(values)

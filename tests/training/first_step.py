@@ -5,6 +5,7 @@
 writes `OUT/<name of the config>.pt` for each configuration, from rank 0.
 """
 
+import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -62,7 +63,10 @@ def main(out: Path, *configs: Path) -> None:
         if not torch.distributed.is_initialized() or torch.distributed.get_rank() == 0:
             torch.save(vars(step), out / f"{path.stem}.pt")
     if torch.distributed.is_initialized():
-        torch.distributed.destroy_process_group()
+        torch.distributed.barrier()
+        # Taken down while the interpreter ends, gloo's threads at times abort the process.
+        sys.stderr.flush()
+        os._exit(0)
 
 
 if __name__ == "__main__":

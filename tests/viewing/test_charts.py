@@ -67,7 +67,8 @@ def test_a_quiet_series_has_one_line_and_a_legend_needs_two_series() -> None:
 
 
 def test_a_chart_of_nothing_says_so() -> None:
-    assert "nothing was logged" in line_chart("t", [Series("a", [])], x_name="step")
+    assert "nothing to draw" in line_chart("t", [Series("a", [])], x_name="step")
+    assert "nothing to count" in bar_chart("t", [], most=1.0)
 
 
 def test_small_numbers_are_written_short() -> None:

@@ -46,6 +46,7 @@ def data_prepare(
 
     from coordexp.cli.progress import bytes_progress  # noqa: PLC0415
     from coordexp.data.prepare import prepare_file  # noqa: PLC0415
+    from coordexp.data.prepare_shard import BROKEN  # noqa: PLC0415
     from coordexp.data.selection import Selection  # noqa: PLC0415
 
     if workers is not None and workers < 1:
@@ -67,6 +68,9 @@ def data_prepare(
     console.print(_table(dst, counts))
     for message in counts.dropped:
         typer.echo(f"left out: {message}", err=True)
+    more = counts.left_out[BROKEN] - len(counts.dropped)
+    if more:
+        typer.echo(f"... and {more:,} more; coordexp data check lists them", err=True)
 
 
 def _limits(least: _Number, most: _Number) -> "PixelLimits | None":

@@ -34,7 +34,9 @@ def data_stats(
 
     source = source_of(config=config, model=model)
     records = RecordFile(file, source.style.alphabet)
-    stats = file_stats(records, source.encoder(), limit=source.max_length)
+    stats = file_stats(
+        records, source.encoder(), limit=source.max_length, pack_buffer=source.pack_buffer
+    )
     _print_sheets(sheets(stats))
     if out is not None:
         stats_page(stats, name=file.name, told=source.told).write(out)

@@ -2,9 +2,12 @@
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from coordexp.inference.rows import ScoreMap
 
 
 class Constrain(StrEnum):
@@ -12,6 +15,13 @@ class Constrain(StrEnum):
 
     ON = "on"
     OFF = "off"
+
+
+class Corners(StrEnum):
+    """Whether the grammar keeps a box's corners in order."""
+
+    ORDERED = "ordered"
+    ANY = "any"
 
 
 class CoordDecode(StrEnum):
@@ -40,6 +50,25 @@ def parse_dedup(value: str) -> float:
     return iou
 
 
+def load_score_map(path: Path) -> "ScoreMap":
+    """Return the map of a calibration file.
+
+    Raises:
+        InputError: If it cannot be read or is no calibration file.
+    """
+    import numpy as np  # noqa: PLC0415
+
+    from coordexp.evaluation.calibration import load_calibration, sha256_of  # noqa: PLC0415
+    from coordexp.inference.rows import ScoreMap  # noqa: PLC0415
+
+    calibration = load_calibration(path)
+
+    def calibrated(score: float) -> float:
+        return float(calibration.apply(np.array([score]))[0])
+
+    return ScoreMap(sha256_of(path), calibrated)
+
+
 def predict(  # noqa: PLR0913, PLR0917 - one for each option
     model: Annotated[Path, typer.Option(help="Merged model or adapter checkpoint.")],
     data: Annotated[Path, typer.Option(help="JSONL of records, or a folder of pictures.")],
@@ -52,6 +81,9 @@ def predict(  # noqa: PLR0913, PLR0917 - one for each option
     classes: Annotated[
         Path | None, typer.Option(help="Text file with the only descs there may be, one a line.")
     ] = None,
+    corners: Annotated[
+        Corners, typer.Option(help="Keep x1 <= x2 and y1 <= y2; any drops boxes that break it.")
+    ] = Corners.ORDERED,
     coord_decode: Annotated[
         CoordDecode, typer.Option(help="The token's bin, or the expectation around it.")
     ] = CoordDecode.TOKEN,
@@ -60,6 +92,10 @@ def predict(  # noqa: PLR0913, PLR0917 - one for each option
         typer.Option(
             parser=parse_dedup, metavar="iou=0.9", help="Leave out objects that repeat another."
         ),
+    ] = None,
+    calibration: Annotated[
+        Path | None,
+        typer.Option(help="Apply a calibration.json of coordexp evaluate to the scores."),
     ] = None,
     coco: Annotated[Path | None, typer.Option(help="Write COCO results to this file too.")] = None,
     backend: Annotated[
@@ -79,8 +115,10 @@ def predict(  # noqa: PLR0913, PLR0917 - one for each option
         max_new_tokens=max_new_tokens,
         constrain=constrain is Constrain.ON,
         classes=classes,
+        ordered=corners is Corners.ORDERED,
         coord_decode=coord_decode.value,
         dedup_iou=dedup,
+        score_map=None if calibration is None else load_score_map(calibration),
         coco=coco,
         backend=backend.value,
     )

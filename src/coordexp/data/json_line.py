@@ -90,7 +90,8 @@ def _closely_decoded(text: str) -> object:
 
 def _why_not_json(text: str, error: json.JSONDecodeError) -> str:
     if "\0" not in text:
-        return f"not JSON: {error.msg} at column {error.colno}"
+        end = len(text.rstrip())  # of a line cut short json counts on, behind the line break
+        return f"not JSON: {error.msg} at column {min(error.pos, end) + 1}"
     column = text.index("\0") + 1
     return (
         f"not JSON: NUL bytes from column {column}; whatever wrote the file was stopped in the "

@@ -33,6 +33,7 @@ from coordexp.errors import RecordError
 
 FORMAT = 1  # of the work folder: finished shards of another format are not taken
 EXAMPLES = 5
+BROKEN = "broken record or picture"
 
 
 @dataclass(slots=True)
@@ -185,7 +186,7 @@ class _Maker:
     def _drop(self, error: RecordError) -> None:
         if not self._todo.drop_bad:
             raise error
-        self.counts.left_out["broken record or picture"] += 1
+        self.counts.left_out[BROKEN] += 1
         if len(self.counts.dropped) < EXAMPLES:
             self.counts.dropped.append(str(error))
 

@@ -27,11 +27,15 @@ SMALL_PX2, LARGE_PX2 = 32**2, 96**2
 
 @dataclass(frozen=True, slots=True)
 class CocoFigures:
-    """COCO's figures; None where there is no true object (of that size) to measure."""
+    """COCO's figures, and AP at IoU 0.90 alone.
+
+    None where there is no true object (of that size) to measure.
+    """
 
     AP: float | None
     AP50: float | None
     AP75: float | None
+    AP90: float | None
     APs: float | None
     APm: float | None
     APl: float | None
@@ -185,7 +189,7 @@ def _figures(precision: Floats, recall: Floats) -> CocoFigures:
     """Return the figures of what COCO accumulates.
 
     `precision` is `[iou, recall, class, size, max_dets]`, `recall` lacks its second axis.
-    IoU counts from 0.50 in steps of 0.05, so that 0.75 is the sixth.
+    IoU counts from 0.50 in steps of 0.05, so that 0.75 is the sixth, 0.90 the ninth.
     """
     everything = AREA_NAMES.index("all")
     small, medium, large = (AREA_NAMES.index(name) for name in ("small", "medium", "large"))
@@ -193,6 +197,7 @@ def _figures(precision: Floats, recall: Floats) -> CocoFigures:
         AP=_mean(precision[:, :, :, everything, -1]),
         AP50=_mean(precision[0, :, :, everything, -1]),
         AP75=_mean(precision[5, :, :, everything, -1]),
+        AP90=_mean(precision[8, :, :, everything, -1]),
         APs=_mean(precision[:, :, :, small, -1]),
         APm=_mean(precision[:, :, :, medium, -1]),
         APl=_mean(precision[:, :, :, large, -1]),

@@ -228,13 +228,14 @@ def _answers(metrics: Mapping[str, Any]) -> list[Html]:
             ]
         )
     ]
-    if categories["unknown_objects"]:
+    unknown = categories["unknown_objects"]
+    if unknown:
         kept = "false positives" if categories["unknown"] == "bucket" else "left out"
         most = ", ".join(f"{d} ({n})" for d, n in categories["most_frequent_unknown"].items())
         blocks.append(
             note(
-                f"{categories['unknown_objects']:,} predictions name a desc that the truth "
-                f"never uses; they are {kept}. Most frequent: {most}."
+                f"Predictions whose desc the truth never uses: {unknown:,}, {kept}. "
+                f"Most frequent: {most}."
             )
         )
     return blocks

@@ -20,10 +20,12 @@ _FULL = 1.0
 
 def curves(evaluation: Evaluation, metrics: Mapping[str, Any]) -> list[Html]:
     """Return precision over recall, calibration, and recall by size and number of objects."""
+    measured = metrics["bbox"]["AP"] is not None
     loose, tight = evaluation.bbox.figures.precision
     lines = [
         Series(name, list(zip(RECALLS.tolist(), values.tolist(), strict=True)), noisy=False)
         for name, values in (("IoU 0.50", loose), ("IoU 0.75", tight))
+        if measured
     ]
     remark = "Mean over the classes"
     pr = line_chart("Precision over recall", lines, x_name="recall", remark=remark, counted=False)
@@ -67,10 +69,9 @@ def _calibration(calibration: Mapping[str, Any] | None) -> list[Html]:
         remark += f", {calibration['applied']['method']} map, {calibration['images']} images"
     if len(kept) < len(bins):
         remark += f"; bins of fewer than {LEAST_IN_BIN} predictions are not drawn"
-    lines = [
-        Series("share right", points, noisy=False),
-        Series("as it should be", [(0.0, 0.0), (1.0, 1.0)], noisy=False),
-    ]
+    lines = [Series("share right", points, noisy=False)]
+    if points:  # alone, the diagonal would look like a perfect result
+        lines.append(Series("as it should be", [(0.0, 0.0), (1.0, 1.0)], noisy=False))
     columns = [(row["from"], row["to"], row["predictions"]) for row in bins]
     return [
         line_chart("Share right over score", lines, x_name="score", remark=remark, counted=False),

@@ -35,7 +35,7 @@ from coordexp.data.record import (
 )
 from coordexp.errors import InputError, RecordError
 from coordexp.evaluation.collector import collector_paused
-from coordexp.evaluation.fields import list_at, mapping_of, number_of, size_at, text_at
+from coordexp.evaluation.fields import list_at, mapping_at, mapping_of, number_of, size_at, text_at
 
 ParseStatus = Literal["ok", "salvaged", "failed"]
 PARSE_STATUSES: tuple[ParseStatus, ...] = get_args(ParseStatus)
@@ -168,7 +168,7 @@ def parse_prediction(data: object) -> Prediction:
     """
     row = mapping_of(data, "a prediction")
     width, height = size_at(row, "width"), size_at(row, "height")
-    parse = mapping_of(row.get("parse"), "parse")
+    parse = mapping_at(row, "parse")
     status = parse.get("status")
     if status not in PARSE_STATUSES:
         raise RecordError(f"parse.status: expected {' | '.join(PARSE_STATUSES)}, got {status!r}")

@@ -116,6 +116,8 @@ def compute_figures(predictions: Path, options: EvaluateOptions = DEFAULTS) -> C
     """
     applied = load_calibration(options.calibration) if options.calibration else None
     rows = read_predictions(predictions)
+    if applied is not None or options.fit_calibration is not None:
+        _check_raw_scores(rows, predictions)
     others = _other_rows(rows, options)
     instances = _collected(rows, options)
     fitted = None
@@ -170,6 +172,20 @@ def _calibrated(instances: Instances, calibration: Calibration, source: Path) ->
     if not are_probabilities(scores):
         raise InputError(f"{source}: cannot be calibrated: there are scores outside 0 to 1")
     return instances.with_scores(calibration.apply(scores))
+
+
+def _check_raw_scores(rows: Sequence[Prediction], path: Path) -> None:
+    """Check that no score was calibrated when it was predicted.
+
+    Raises:
+        InputError: If one was.
+    """
+    for line, row in enumerate(rows, start=1):
+        if any("raw" in item.score_parts for item in row.predicted):
+            raise InputError(
+                f"{path}:{line}: scores are calibrated already, by coordexp predict --calibration; "
+                "evaluate them as they are"
+            )
 
 
 def _warnings(evaluation: Evaluation) -> list[str]:

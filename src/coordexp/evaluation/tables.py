@@ -1,7 +1,7 @@
 """One row for each class, one for each image."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -60,7 +60,7 @@ def class_rows(
     f1 = classes.f1()
     precision = ratio(classes.found[0], classes.predicted[0])
     recall = ratio(classes.found[0], classes.true)
-    nothing = CocoFigures(*[None] * 9)
+    nothing = CocoFigures(*[None] * len(fields(CocoFigures)))
     rows = []
     for category, name in enumerate(names, start=1):
         boxes = bbox.figures.per_class.get(category, nothing)

@@ -45,11 +45,13 @@ class AskOptions:
             tokens can be.
         classes: The only descs there may be; None for any.
         max_new_tokens: Longest answer.
+        ordered: Whether the grammar keeps a box's second corner from being smaller than its first.
     """
 
     constrain: bool
     classes: tuple[str, ...] | None
     max_new_tokens: int
+    ordered: bool = True
 
 
 def build_ask(predictor: Predictor, options: AskOptions) -> Ask:
@@ -62,7 +64,9 @@ def build_ask(predictor: Predictor, options: AskOptions) -> Ask:
     limit = options.max_new_tokens
     if options.constrain and vocab is not None:
         grammar = AnswerGrammar(predictor.encoder, classes=options.classes)
-        decoder = ConstrainedDecoder(predictor.model, predictor.encoder, vocab, grammar)
+        decoder = ConstrainedDecoder(
+            predictor.model, predictor.encoder, vocab, grammar, ordered=options.ordered
+        )
 
         def ask_inside(questions: Sequence[Question]) -> list[Answer]:
             prompts = [question.prompt for question in questions]

@@ -75,6 +75,7 @@ def predict_file(
     max_new_tokens: int,
     constrain: bool = True,
     classes: Sequence[str] | None = None,
+    ordered: bool = True,
     row_options: RowOptions | None = None,
     ranks: Ranks | None = None,
 ) -> Summary:
@@ -88,6 +89,7 @@ def predict_file(
         max_new_tokens: Longest answer.
         constrain: Whether answers are kept inside the grammar.
         classes: The only descs there may be; None for any.
+        ordered: Whether the grammar keeps a box's corners in order.
         row_options: What a line holds.
         ranks: Which share is this process's; None for all of it.
 
@@ -98,6 +100,7 @@ def predict_file(
         constrain=constrain,
         classes=None if classes is None else tuple(classes),
         max_new_tokens=max_new_tokens,
+        ordered=ordered,
     )
     return answer_file(
         HalvingAsk(build_ask(predictor, asking)),
@@ -146,7 +149,7 @@ def answer_file(
         InputError: If `out` has the remains of another run beside it.
     """
     source = load_source(data, encoder.style.alphabet)
-    whole = {"data": str(data.resolve()), "images": len(source), **run, **asdict(row_options)}
+    whole = {"data": str(data.resolve()), "images": len(source), **run, **row_options.to_json()}
     if indices is not None:
         source = Excerpt(source, indices)
         whole["indices"] = list(indices)

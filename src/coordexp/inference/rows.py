@@ -1,6 +1,6 @@
 """The predictions line of one answer; its fields are a contract, see `docs/inference.md`."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -16,6 +16,19 @@ Row = dict[str, object]
 CoordDecode = Literal["token", "expectation"]
 
 
+@dataclass(frozen=True, slots=True)
+class ScoreMap:
+    """What makes a raw score a calibrated one.
+
+    Args:
+        digest: Of the file it comes from, so that only a run with the same one is gone on with.
+        apply: Returns the calibrated score; it keeps the order.
+    """
+
+    digest: str
+    apply: Callable[[float], float]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RowOptions:
     """What a line holds.
@@ -24,10 +37,28 @@ class RowOptions:
         coord_decode: A coordinate is the token's bin, or the expectation around it.
         dedup_iou: Objects that overlap a surer one of the same desc at least this much are dropped;
             None keeps all.
+        score_map: Makes raw scores calibrated ones; None leaves them raw.
     """
 
     coord_decode: CoordDecode = "token"
     dedup_iou: float | None = None
+    score_map: ScoreMap | None = None
+
+    def to_json(self) -> dict[str, object]:
+        """Return what the lines depend on, as JSON values."""
+        calibration = None if self.score_map is None else self.score_map.digest
+        return {
+            "coord_decode": self.coord_decode,
+            "dedup_iou": self.dedup_iou,
+            "calibration": calibration,
+        }
+
+    def score(self, parts: dict[str, float]) -> tuple[float, dict[str, float]]:
+        """Return the score that parts make, and the parts; `raw` is among them once calibrated."""
+        raw = score(parts)
+        if self.score_map is None:
+            return raw, parts
+        return self.score_map.apply(raw), {**parts, "raw": raw}
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,12 +108,12 @@ def scored_objects(
             bins = _expected_bins(item, tokens)
         geometry = Geometry(item.geometry.kind, tuple(bins), "bin")
         pixels = geometry.to_pixels(record.width, record.height, style.alphabet)
-        parts = score_parts(tokens, item)
+        sureness, parts = options.score(score_parts(tokens, item))
         objects.append(
             Scored(
                 desc=item.desc,
                 geometry=Geometry(item.geometry.kind, pixels, "px"),
-                score=score(parts),
+                score=sureness,
                 parts=parts,
                 text=answer.text[slice(*item.span)],
             )

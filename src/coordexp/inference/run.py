@@ -10,7 +10,7 @@ from coordexp.inference.coco_results import write_coco_results
 from coordexp.inference.predict import Summary, answer_file, predict_file
 from coordexp.inference.predictor import load_encoder, load_predictor
 from coordexp.inference.ranks import Ranks, launched_ranks
-from coordexp.inference.rows import CoordDecode, RowOptions
+from coordexp.inference.rows import CoordDecode, RowOptions, ScoreMap
 from coordexp.inference.vllm_backend import load_vllm_ask
 from coordexp.model.card import load_card_section
 from coordexp.rendering.style import style_from_json
@@ -25,8 +25,10 @@ class RunOptions:
         max_new_tokens: Longest answer.
         constrain: Whether answers are kept inside the grammar.
         classes: File with the only descs there may be.
+        ordered: Whether the grammar keeps a box's corners in order.
         coord_decode: How a coordinate is read.
         dedup_iou: Overlap from which an object repeats another; None keeps all.
+        score_map: Makes raw scores calibrated ones; None leaves them raw.
         coco: Where COCO results go, None for nowhere.
         backend: What runs the model.
     """
@@ -35,8 +37,10 @@ class RunOptions:
     max_new_tokens: int
     constrain: bool
     classes: Path | None
+    ordered: bool
     coord_decode: CoordDecode
     dedup_iou: float | None
+    score_map: ScoreMap | None
     coco: Path | None
     backend: Literal["hf", "vllm"]
 
@@ -52,6 +56,7 @@ def run_predict(model: Path, data: Path, out: Path, options: RunOptions) -> Summ
     row_options = RowOptions(
         coord_decode=options.coord_decode,
         dedup_iou=options.dedup_iou,
+        score_map=options.score_map,
     )
     with launched_ranks() as ranks:
         if options.backend == "vllm":
@@ -65,6 +70,7 @@ def run_predict(model: Path, data: Path, out: Path, options: RunOptions) -> Summ
                 max_new_tokens=options.max_new_tokens,
                 constrain=options.constrain,
                 classes=classes,
+                ordered=options.ordered,
                 row_options=row_options,
                 ranks=ranks,
             )
@@ -107,7 +113,9 @@ def read_classes(path: Path) -> Sequence[str]:
     """
     try:
         text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror or error}") from None
+    except UnicodeDecodeError as error:
         raise InputError(f"{path}: cannot be read: {error}") from None
     names = [line.strip() for line in text.splitlines() if line.strip()]
     if not names:

@@ -16,6 +16,7 @@ _STYLE = """<style>
 .verdicts td { text-align: left; white-space: normal; overflow-wrap: anywhere; }
 .verdicts td:first-of-type { width: 1%; }
 .verdict { display: inline-block; min-width: 62px; padding: 1px 8px; border-radius: 9px;
+  white-space: nowrap; overflow-wrap: normal;
   text-align: center; font-size: 13px; font-weight: 600; color: #fff; }
 .verdict.green { background: #0b7f5f; } .verdict.yellow { background: #8f6200; }
 .verdict.red { background: #b3261e; }

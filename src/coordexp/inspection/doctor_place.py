@@ -90,7 +90,8 @@ def device_name(config: Config) -> str:
     """Return what a run will compute on, in words."""
     if torch.cuda.is_available() and not config.training.use_cpu:
         return str(torch.cuda.get_device_name())
-    return f"the CPU ({torch.get_num_threads()} threads)"
+    threads = torch.get_num_threads()
+    return f"the CPU ({threads} thread{'' if threads == 1 else 's'})"
 
 
 def save_and_resume(pieces: Pieces) -> Finding:

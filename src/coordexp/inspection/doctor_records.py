@@ -214,7 +214,8 @@ def _packs(plan: PackedBatches, feeds: Feeds, least: float) -> Finding:
     sheet = Sheet(
         f"The first packs of {capacity:,} tokens", ["pack", "records", "tokens", "longest"], rows
     )
-    found = f"{len(packs):,} packs of {capacity:,} tokens, {fill:.1%} full"
+    noun = "pack" if len(packs) == 1 else "packs"
+    found = f"{len(packs):,} {noun} of {capacity:,} tokens, {fill:.1%} full"
     left_out = plan.left_out(0)
     if left_out:
         found += f"; {left_out:,} records are left out of the first epoch (packing_drop_last)"

@@ -124,7 +124,10 @@ def tied_as_told(path: Path) -> bool | None:
     """
     try:
         config = json.loads((path / "config.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except OSError as error:
+        reason = error.strerror or error
+        raise CheckpointError(f"{path / 'config.json'}: cannot be read: {reason}") from None
+    except ValueError as error:
         raise CheckpointError(f"{path / 'config.json'}: cannot be read: {error}") from None
     told = {
         bool(block["tie_word_embeddings"])

@@ -7,6 +7,7 @@ from coordexp.config.custom import Custom
 from coordexp.config.load import load_config
 from coordexp.coord_tokens.codec import SPEC_ALPHABET
 from coordexp.errors import InputError
+from coordexp.inspection.stats import PACK_BUFFER
 from coordexp.model.card import CARD_NAME, load_card_section, load_weights_card
 from coordexp.model.load import load_tokenizer
 from coordexp.rendering.encode import Encoder
@@ -22,12 +23,14 @@ class Source:
         path: Folder of the tokenizer and the image processor.
         style: How records are asked for and answered.
         max_length: Most tokens of an example, None without a limit.
+        pack_buffer: Examples among which the next one for a pack is chosen.
         told: Where it comes from, for readers.
     """
 
     path: Path
     style: RenderingStyle
     max_length: int | None
+    pack_buffer: int
     told: str
 
     def encoder(self) -> Encoder:
@@ -63,6 +66,7 @@ def source_of_config(path: Path) -> Source:
         path=config.model.path,
         style=build_style(config),
         max_length=config.training.global_max_length,
+        pack_buffer=config.training.packing_buffer,
         told=f"as {path.name} trains",
     )
 
@@ -78,12 +82,12 @@ def source_of_model(path: Path) -> Source:
     """
     if not (path / CARD_NAME).is_file():
         tokens = SPEC_ALPHABET.token(0) in load_tokenizer(path).get_vocab()
-        return Source(
-            path, default_style(coord_tokens=tokens), None, f"as a new run of {path.name}"
-        )
+        new = default_style(coord_tokens=tokens)
+        return Source(path, new, None, PACK_BUFFER, f"as a new run of {path.name}")
     style = style_from_json(load_card_section(path, "style"))
     base = load_weights_card(path).base
-    return Source(path if base is None else Path(base), style, None, f"as {path.name} was trained")
+    place = path if base is None else Path(base)
+    return Source(place, style, None, PACK_BUFFER, f"as {path.name} was trained")
 
 
 def default_style(*, coord_tokens: bool) -> RenderingStyle:

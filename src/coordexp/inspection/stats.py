@@ -76,6 +76,7 @@ class FileStats:
 
     Args:
         limit: `training.global_max_length`, None without one.
+        pack_buffer: `training.packing_buffer`.
         lengths: Tokens of each example.
         objects: Number of objects of each record.
         descs: How often each desc stands.
@@ -85,6 +86,7 @@ class FileStats:
     """
 
     limit: int | None
+    pack_buffer: int = PACK_BUFFER
     lengths: "array[int]" = field(default_factory=lambda: array("q"))
     objects: "array[int]" = field(default_factory=lambda: array("q"))
     descs: Counter[str] = field(default_factory=Counter)
@@ -114,18 +116,26 @@ class FileStats:
 
     def _pack_fill(self, capacity: int) -> PackFill:
         fitting = [length for length in self.lengths if length <= capacity]
-        packs = len(pack_best_fit(fitting, capacity=capacity, buffer=PACK_BUFFER).members)
+        packs = len(pack_best_fit(fitting, capacity=capacity, buffer=self.pack_buffer).members)
         fill = sum(fitting) / (packs * capacity) if packs else 0.0
         return PackFill(capacity, packs, fill, len(self.lengths) - len(fitting))
 
 
-def file_stats(records: RecordFile, encoder: Encoder, *, limit: int | None) -> FileStats:
+def file_stats(
+    records: RecordFile, encoder: Encoder, *, limit: int | None, pack_buffer: int = PACK_BUFFER
+) -> FileStats:
     """Return what a file holds, every record of it looked at.
+
+    Args:
+        records: The file.
+        encoder: Counts its tokens.
+        limit: Most tokens of an example, None without a limit.
+        pack_buffer: Examples among which the next one for a pack is chosen.
 
     Raises:
         RecordError: If a record breaks the contract; `coordexp data check` lists them all.
     """
-    stats = FileStats(limit=limit)
+    stats = FileStats(limit=limit, pack_buffer=pack_buffer)
     console = Console(stderr=True)
     steps = track(
         range(len(records)),

@@ -49,7 +49,9 @@ def _length_chart(stats: FileStats) -> Html:
     limit = None if stats.limit is None else float(stats.limit)
     remark = "" if limit is None else "dashed: global_max_length"
     columns = _columns(stats.lengths)
-    return histogram("Tokens of an example", columns, x_name="tokens", mark=limit, remark=remark)
+    return histogram(
+        "Tokens of an example", columns, x_name="tokens", mark=limit, remark=remark, counted=True
+    )
 
 
 def _coverage(stats: FileStats) -> Html:
@@ -58,13 +60,15 @@ def _coverage(stats: FileStats) -> Html:
     return line_chart(
         "Share of examples within a length",
         [Series("share", points, noisy=False)],
-        x_name="token",
+        x_name="tokens",
         remark="a limit where the curve is flat leaves few out",
+        counted=False,
     )
 
 
 def _object_chart(stats: FileStats) -> Html:
-    return histogram("Objects of a picture", _columns(stats.objects), x_name="objects")
+    columns = _columns(stats.objects)
+    return histogram("Objects of a picture", columns, x_name="objects", counted=True)
 
 
 def _size_chart(stats: FileStats) -> Html:

@@ -71,6 +71,8 @@ def load_card_section(directory: Path, section: str) -> object:
     try:
         card = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
+        if not directory.exists():
+            raise CheckpointError(f"{directory}: there is no such directory") from None
         raise CheckpointError(
             f"{directory}: no {CARD_NAME}; expected an adapter or merged model written by coordexp"
         ) from None

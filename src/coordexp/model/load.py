@@ -171,8 +171,9 @@ def load_coord_vocab(path: Path, alphabet: CoordAlphabet) -> CoordVocab:
         CheckpointError: If its tokenizer has no coord tokens; the message names the directory and
             the way out.
     """
+    tokenizer = load_tokenizer(path)
     try:
-        return CoordVocab.from_tokenizer(load_tokenizer(path), alphabet)
+        return CoordVocab.from_tokenizer(tokenizer, alphabet)
     except CheckpointError as error:
         raise CheckpointError(f"{path}: {error}") from None
 

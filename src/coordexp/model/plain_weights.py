@@ -34,6 +34,12 @@ def keeps_own_tables(model: nn.Module) -> bool:
     return not isinstance(model, PeftModel) and find_offset_head(model) is not None
 
 
+def is_wrapped(model: nn.Module, name: str) -> bool:
+    """Return whether a weight lies where a plain checkpoint and a model with offsets differ."""
+    head = find_offset_head(model)
+    return head is not None and name.startswith(tuple(f"{p}." for p in _places(model, head)))
+
+
 @contextmanager
 def plain_weights(
     model: nn.Module, state_dict: Mapping[str, Tensor] | None = None

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from peft import PeftModel
 from torch import Tensor, nn
+from torch.nn.modules.module import _IncompatibleKeys
 from transformers import PreTrainedModel, Trainer, TrainingArguments
 from transformers.trainer_utils import EvalLoopOutput
 from typing_extensions import override
@@ -20,6 +21,7 @@ from coordexp.errors import InputError
 from coordexp.model.hidden_head import emitting_hidden_states, install_loss_head
 from coordexp.model.plain_weights import (
     generating_with_cache,
+    is_wrapped,
     keeps_own_tables,
     load_offset_tables,
     plain_weights,
@@ -266,6 +268,16 @@ class CoordTrainer(CoordSoftCEW1LossMixin, MeasuredTrainer):
         inner = self.accelerator.unwrap_model(model or self.model)
         if keeps_own_tables(inner):
             load_offset_tables(inner, Path(resume_from_checkpoint))
+
+    @override
+    def _issue_warnings_after_load(self, load_result: _IncompatibleKeys) -> None:
+        inner = self.accelerator.unwrap_model(self.model)
+        if keeps_own_tables(inner):  # its embedding and head go on from the base and the tables
+            missing, unexpected = (
+                [name for name in names if not is_wrapped(inner, name)] for names in load_result
+            )
+            load_result = _IncompatibleKeys(missing, unexpected)
+        super()._issue_warnings_after_load(load_result)
 
 
 def check_arguments(args: TrainingArguments) -> None:

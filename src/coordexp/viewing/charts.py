@@ -44,7 +44,7 @@ def line_chart(
     """
     drawn = [item for item in series if item.points]
     if not drawn:
-        return figure(title, Html('<p class="empty">nothing was logged</p>'), remark)
+        return figure(title, Html('<p class="empty">nothing to draw</p>'), remark)
     xs = [x for item in drawn for x, _ in item.points]
     ys = [y for item in drawn for _, y in item.points]
     frame = _Frame(nice_ticks(min(xs), max(xs), whole=counted), nice_ticks(min(0.0, *ys), max(ys)))
@@ -65,6 +65,8 @@ def line_chart(
 
 def bar_chart(title: str, bars: Sequence[tuple[str, float | None, str]], *, most: float) -> Html:
     """Return named horizontal bars from 0 to `most`, each with its figure; None draws no bar."""
+    if not bars:
+        return figure(title, Html('<p class="empty">nothing to count</p>'))
     rows = "".join(
         f'<li><span>{text(name)}</span><i><b style="width:{_percent(value, most)}"></b></i>'
         f"<em>{text(shown)}</em></li>"
@@ -80,6 +82,7 @@ def histogram(
     x_name: str,
     mark: float | None = None,
     remark: str = "",
+    counted: bool = False,
 ) -> Html:
     """Return columns over a continuous axis.
 
@@ -89,12 +92,14 @@ def histogram(
         x_name: Below the axis.
         mark: Where a dashed line stands, None for no line.
         remark: A sentence under the title.
+        counted: Whether the axis below counts things and has no fractions.
     """
     if not columns:
         return figure(title, Html('<p class="empty">nothing to count</p>'), remark)
     ends = [columns[0][0], columns[-1][1], *([] if mark is None else [mark])]
     most = max(count for _, _, count in columns)
-    frame = _Frame(nice_ticks(min(ends), max(ends)), nice_ticks(0, most, whole=True))
+    across = nice_ticks(min(ends), max(ends), whole=counted)
+    frame = _Frame(across, nice_ticks(0, most, whole=True))
     bars = "".join(
         f'<rect class="column" x="{frame.x(low):.1f}" y="{frame.y(count):.1f}" '
         f'width="{max(0.5, frame.x(high) - frame.x(low) - 1):.1f}" '

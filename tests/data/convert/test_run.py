@@ -108,6 +108,8 @@ def test_classes_are_chosen_and_must_exist(tmp_path: Path) -> None:
         assert done.counts == {"dropped: class not wanted": 1}
     with pytest.raises(InputError, match="no class is called 'dgo'; did you mean 'dog'"):
         convert(src, tmp_path / "c.jsonl", Choice(include=frozenset({"dgo"})))
+    with pytest.raises(InputError, match=r"no class is called 'kite'; there are 'cat', 'dog'$"):
+        convert(src, tmp_path / "c.jsonl", Choice(include=frozenset({"kite"})))
 
 
 def test_pictures_with_too_many_objects_or_none_can_be_left_out(tmp_path: Path) -> None:

@@ -25,6 +25,8 @@ from coordexp.data.record import Record, RecordObject, parse_record, record_to_j
 from coordexp.errors import CoordExpError, InputError, RecordError
 from coordexp.files import whole_directory
 
+_NAMED = 8
+
 
 class StrictError(CoordExpError):
     """Something would have been clipped or dropped, and `strict` does not accept that."""
@@ -247,7 +249,9 @@ def _check_classes(choice: Choice, tally: Tally) -> None:
 
 
 def _listed(classes: set[str]) -> str:
-    return shown(", ".join(sorted(classes))) if classes else "none"
+    names = ", ".join(shown(name) for name in sorted(classes)[:_NAMED]) or "none"
+    more = len(classes) - _NAMED
+    return f"{names} and {more:,} more" if more > 0 else names
 
 
 def _nothing_left(src: Path, report: Report) -> str:

@@ -1,0 +1,119 @@
+"""Every option reaches the run; what is no option is refused in words."""
+
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+import coordexp.inference.run as inference_run
+from coordexp.cli.app import app
+from coordexp.inference.predict import Summary
+from coordexp.inference.run import RunOptions
+
+
+class FakeRun:
+    """Stands where a model would be asked."""
+
+    def __init__(self, summary: Summary | None) -> None:
+        self.summary = summary
+        self.asked: list[RunOptions] = []
+
+    def __call__(self, model: Path, data: Path, out: Path, options: RunOptions) -> Summary | None:
+        """Remember the options."""
+        assert (model, data, out) == (Path("m"), Path("d.jsonl"), Path("p.jsonl"))
+        self.asked.append(options)
+        return self.summary
+
+
+@pytest.fixture
+def fake(monkeypatch: pytest.MonkeyPatch) -> FakeRun:
+    run = FakeRun(Summary(lines=3, objects=7, repeated=2))
+    monkeypatch.setattr(inference_run, "run_predict", run)
+    return run
+
+
+def predict(*arguments: object) -> Result:
+    files = ["--model", "m", "--data", "d.jsonl", "--out", "p.jsonl"]
+    return CliRunner().invoke(app, ["predict", *files, *map(str, arguments)])
+
+
+@pytest.fixture
+def calibration(tmp_path: Path) -> Path:
+    path = tmp_path / "calibration.json"
+    found = {"format": "coordexp calibration 1", "method": "isotonic", "x": [0, 1], "y": [0.2, 0.6]}
+    path.write_text(json.dumps(found))
+    return path
+
+
+def test_without_options_answers_are_kept_inside_the_grammar(fake: FakeRun) -> None:
+    done = predict()
+    assert (done.exit_code, done.stdout) == (0, "p.jsonl: 3 predictions\n")
+    assert fake.asked == [
+        RunOptions(
+            batch_size=8,
+            max_new_tokens=2048,
+            constrain=True,
+            classes=None,
+            ordered=True,
+            coord_decode="token",
+            dedup_iou=None,
+            score_map=None,
+            coco=None,
+            backend="hf",
+        )
+    ]
+
+
+def test_every_option_reaches_the_run(fake: FakeRun, calibration: Path) -> None:
+    done = predict(
+        *("--batch-size", 2, "--max-new-tokens", 9, "--constrain", "off", "--classes", "c.txt"),
+        *("--corners", "any", "--coord-decode", "expectation", "--dedup", "iou=0.9"),
+        *("--calibration", calibration, "--coco", "c.json", "--backend", "vllm"),
+    )
+    assert done.exit_code == 0
+    assert done.stdout.splitlines()[0] == "dedup iou=0.9: 9 objects, 7 without repeats"
+    (asked,) = fake.asked
+    assert (asked.batch_size, asked.max_new_tokens, asked.constrain) == (2, 9, False)
+    assert (asked.classes, asked.coco) == (Path("c.txt"), Path("c.json"))
+    assert (asked.ordered, asked.coord_decode, asked.dedup_iou) == (False, "expectation", 0.9)
+    assert asked.backend == "vllm"
+    assert asked.score_map is not None
+    assert asked.score_map.apply(0.5) == pytest.approx(0.4, abs=1e-5)
+    assert asked.score_map.apply(0.25) < asked.score_map.apply(0.26)
+
+
+def test_a_file_that_is_no_calibration_is_refused_before_a_model_is_loaded(
+    fake: FakeRun, tmp_path: Path
+) -> None:
+    path = tmp_path / "c.json"
+    for content, words in (("{}", "not a calibration file"), (None, "cannot be read")):
+        path.unlink(missing_ok=True)
+        if content is not None:
+            path.write_text(content)
+        done = predict("--calibration", path)
+        assert done.exit_code == 2
+        assert done.stderr.startswith(f"error: {path}: {words}")
+    assert fake.asked == []
+
+
+@pytest.mark.parametrize("value", ["0.9", "iou=0", "iou=2", "iou=nan", "area=0.5"])
+def test_an_overlap_that_is_none_is_refused(fake: FakeRun, value: str) -> None:
+    done = predict("--dedup", value)
+    assert done.exit_code == 2
+    assert "expected iou=0.9" in done.stderr
+    assert fake.asked == []
+
+
+def test_pictures_that_could_not_be_read_end_with_1(fake: FakeRun) -> None:
+    fake.summary = Summary(lines=1, unread=[f"d.jsonl:{line}: gone" for line in range(1, 13)])
+    done = predict()
+    assert done.exit_code == 1
+    assert done.stderr.startswith("error: 12 pictures could not be read and have no line:\n")
+    assert done.stderr.count("gone") == 10
+
+
+def test_only_the_first_rank_speaks(fake: FakeRun) -> None:
+    fake.summary = None
+    done = predict()
+    assert (done.exit_code, done.output) == (0, "")
