@@ -47,6 +47,10 @@ CHANGES = {
 }
 
 
+# Of one rank are killed three times each, of two ranks twice.
+RUNS_KILLED_ANYWHERE = 4
+
+
 @dataclass
 class Forge:
     """Runs trainings, and kills them."""
@@ -240,13 +244,14 @@ def test_two_ranks_killed_at_every_stage_end_in_the_same_bits(
     kill_everywhere(forge, forge.write(tmp_path / "run"), together, PLACES_OF_TWO)
 
 
+@pytest.mark.parametrize("run", range(RUNS_KILLED_ANYWHERE))
 @pytest.mark.parametrize("ranks", [1, 2])
 def test_a_run_killed_anywhere_ends_in_the_same_bits(
-    forge: Forge, request: pytest.FixtureRequest, tmp_path: Path, ranks: int
+    forge: Forge, request: pytest.FixtureRequest, tmp_path: Path, ranks: int, run: int
 ) -> None:
     whole: Whole = request.getfixturevalue({1: "alone", 2: "together"}[ranks])
     chance = random.Random()
-    config = forge.write(tmp_path / "run", training={"dataloader_num_workers": ranks % 2})
+    config = forge.write(tmp_path / "run", training={"dataloader_num_workers": (ranks + run) % 2})
     kills: list[object] = []
     for _ in range(3 if ranks == 1 else 2):
         count = chance.randrange(1, len(whole.events) // 2)
