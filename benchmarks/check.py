@@ -13,17 +13,17 @@ import json
 import math
 import platform
 import random
-import re
 import statistics
 import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from results import processor, results_path, write_results
+
 from coordexp.coord_tokens.codec import ints_to_tokens, pixel_to_bin
 from coordexp.data.audit import audit_files
 
-RESULTS = Path(__file__).parent / "results"
 OBJECTS, CORNERS, CLASSES = 5, 24, 80
 
 Row = dict[str, object]
@@ -43,12 +43,10 @@ def main() -> None:
             write_records(path, kind, count)
             results.append(measure(path, kind, count, arguments.rounds))
             print(line_of(results[-1]), flush=True)
-    machine = machine_name()
-    slug = re.sub(r"[^a-z0-9]+", "-", machine.lower()).strip("-")
     if not arguments.quick:
-        content = {"machine": machine, "python": platform.python_version(), "cases": results}
-        out = RESULTS / f"check-{slug}.json"
-        out.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+        out = results_path("check")
+        about = {"machine": processor(), "python": platform.python_version()}
+        write_results(out, {**about, "cases": results})
         print(out)
 
 
@@ -141,16 +139,6 @@ def line_of(result: Row) -> str:
         f"check {result['check_seconds']:.2f} s, json.loads {result['json_loads_seconds']:.2f} s, "
         f"ratio {result['ratio']:.2f}, {result['records_per_second']:,.0f} records/s"
     )
-
-
-def machine_name() -> str:
-    """Return the processor's name, where the system tells."""
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.is_file():
-        found = re.search(r"model name\s*:\s*(.+)", cpuinfo.read_text(encoding="utf-8"))
-        if found:
-            return re.sub(r"\s*(@.*|CPU)$", "", found.group(1)).strip()
-    return platform.processor() or platform.machine()
 
 
 if __name__ == "__main__":

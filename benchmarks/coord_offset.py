@@ -10,15 +10,14 @@ figures go to standard output, and with the machine's name to `benchmarks/result
 """
 
 import argparse
-import json
-import re
 import statistics
 import subprocess
 import sys
 from collections.abc import Callable
 
 import torch
-from objective import RESULTS, cpu_clock, machine_name, peak, reset_peak
+from objective import cpu_clock, machine_name, peak, reset_peak
+from results import results_path, write_results
 from torch import Tensor, nn
 
 VOCAB, WIDTH, FIRST, BINS = 152_670, 1024, 151_670, 1000
@@ -118,10 +117,7 @@ def main() -> None:
         for dtype in ("float32", "bfloat16")
         for row in case(dtype, tokens, arguments.rounds)
     ]
-    machine = machine_name("cpu", 1)
-    slug = re.sub(r"\W+", "-", str(machine["machine"])).strip("-").lower()
-    text = json.dumps({"machine": machine, "rows": rows}, indent=1) + "\n"
-    (RESULTS / f"coord-offset-{slug}.json").write_text(text)
+    write_results(results_path("coord-offset"), {"machine": machine_name("cpu", 1), "rows": rows})
 
 
 def case(dtype: str, tokens: int, rounds: int) -> list[dict[str, object]]:

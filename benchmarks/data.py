@@ -13,9 +13,7 @@ sizes and formats, and nothing else. A table goes to standard output, and with t
 import argparse
 import json
 import os
-import platform
 import random
-import re
 import resource
 import statistics
 import subprocess
@@ -26,13 +24,13 @@ from multiprocessing import get_context
 from pathlib import Path
 
 from PIL import Image
+from results import processor, results_path, write_results
 
 from coordexp.data.jsonl import RecordFile
 from coordexp.data.prepare import prepare_file
 from coordexp.data.resizing import JPEG_QUALITY
 from coordexp.data.smart_resize import PixelLimits, smart_resize
 
-RESULTS = Path(__file__).parent / "results"
 LIMITS = PixelLimits(most=768 * 28 * 28)
 ROUNDS = 3
 
@@ -156,14 +154,6 @@ def resizing(folder: Path, count: int) -> dict[str, object]:
     return figures
 
 
-def machine() -> str:
-    """Return the processor's name."""
-    info = Path("/proc/cpuinfo")
-    text = info.read_text() if info.exists() else ""
-    found = re.search(r"model name\s*: (.*)", text)
-    return found.group(1) if found else platform.processor() or platform.machine()
-
-
 def main() -> None:
     """Measure everything and write it down."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -177,17 +167,15 @@ def main() -> None:
     records, pictures = (100_000, 60) if arguments.quick else (1_000_000, 200)
     with tempfile.TemporaryDirectory() as name:
         results = {
-            "machine": machine(),
+            "machine": processor(),
             "cores": os.cpu_count(),
             "load_at_start": os.getloadavg()[0],
             "resizing": resizing(Path(name), pictures),
             "tokenising": tokenising(Path(name), records),
         }
-    text = json.dumps(results, indent=2)
-    print(text)
-    RESULTS.mkdir(exist_ok=True)
-    slug = re.sub(r"\W+", "-", machine()).strip("-").lower()
-    (RESULTS / f"data-{slug}.json").write_text(text + "\n")
+    print(json.dumps(results, indent=2))
+    if not arguments.quick:
+        write_results(results_path("data"), results)
 
 
 if __name__ == "__main__":

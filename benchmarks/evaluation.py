@@ -17,7 +17,6 @@ machine's name.
 import argparse
 import json
 import os
-import platform
 import re
 import shutil
 import statistics
@@ -32,8 +31,8 @@ from typing import Any
 
 import numpy as np
 from PIL import Image
+from results import processor, read_results, results_path, write_results
 
-RESULTS = Path(__file__).parent / "results"
 CLASSES, SIZE = 80, (640, 480)
 FOUND, NAMED = 0.85, 0.9
 CONTENDERS = ("coordexp", "faster-coco-eval", "pycocotools")
@@ -244,13 +243,6 @@ def measure_scores(path: Path) -> dict[str, Any]:
     return told
 
 
-def machine() -> str:
-    """Return the processor's name."""
-    info = Path("/proc/cpuinfo")
-    found = re.search(r"model name\s*: (.*)", info.read_text() if info.exists() else "")
-    return found.group(1) if found else platform.processor() or platform.machine()
-
-
 def main() -> None:
     """Measure what was asked for and write it beside what was measured before."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -261,7 +253,7 @@ def main() -> None:
     if arguments.one:
         run_one(arguments.one[0], Path(arguments.one[1]))
         return
-    found: dict[str, Any] = {"machine": machine(), "cores": os.cpu_count()}
+    found: dict[str, Any] = {"machine": processor(), "cores": os.cpu_count()}
     found["load_at_start"] = os.getloadavg()[0]
     images, boxes, rounds, pictures = (
         (300, 2000, 1, 50) if arguments.quick else (5000, 36000, 5, 500)
@@ -277,11 +269,8 @@ def main() -> None:
     print(json.dumps(found, indent=2))
     if arguments.quick:
         return
-    slug = re.sub(r"\W+", "-", machine()).strip("-").lower()
-    path = RESULTS / f"evaluation-{slug}.json"
-    before = json.loads(path.read_text()) if path.exists() else {}
-    RESULTS.mkdir(exist_ok=True)
-    path.write_text(json.dumps(before | found, indent=2) + "\n")
+    path = results_path("evaluation")
+    write_results(path, read_results(path) | found)
 
 
 if __name__ == "__main__":

@@ -26,6 +26,7 @@ from pathlib import Path
 
 import torch
 from peft import get_peft_model_state_dict
+from results import processor, results_path, write_results
 from torch import Tensor
 from transformers import AutoModelForImageTextToText, Qwen3VLConfig
 
@@ -42,7 +43,6 @@ from coordexp.model.shard_writing import NewTensor, split_by_size, write_weights
 from coordexp.model.shards import load_weights
 from coordexp.quickstart.tiny_model import build_config, build_tokenizer
 
-RESULTS = Path(__file__).parent / "results"
 COORD_IDS = (151_670, 152_669)
 RANK = 16
 PATTERN = 1 << 20
@@ -71,9 +71,7 @@ def main() -> None:
     content = {"machine": machine_name(), "quick": arguments.quick, "rows": rows}
     print(json.dumps(content, indent=1))
     if not arguments.quick:
-        slug = re.sub(r"\W+", "-", str(content["machine"]["machine"])).strip("-").lower()
-        RESULTS.mkdir(exist_ok=True)
-        (RESULTS / f"export-{slug}.json").write_text(json.dumps(content, indent=1) + "\n")
+        write_results(results_path("export"), content)
 
 
 def compare(scratch: Path, *, quick: bool) -> list[dict[str, object]]:
@@ -236,10 +234,8 @@ def write_adapter(base: Path, adapter: Path, *, use_dora: bool) -> None:
 
 def machine_name() -> dict[str, object]:
     """Return what the figures depend on."""
-    info = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else ""
-    model = re.search(r"model name\s*: (.*)", info)
     return {
-        "machine": model[1] if model else platform.processor(),
+        "machine": processor(),
         "cores": torch.get_num_threads(),
         "torch": torch.__version__,
         "python": platform.python_version(),

@@ -2,11 +2,13 @@
 
     python benchmarks/inference.py quickstart runs/quickstart
     python benchmarks/inference.py random
+    python benchmarks/inference.py passes
 
 `quickstart` asks the tuned model of a quickstart folder about its held-out scenes, both ways.
 `random` builds a Qwen3-VL of 0.3 B parameters with the real vocabulary and random weights. It
 cannot be asked freely, for it would never write JSON, so plain greedy decoding is timed for as many
 tokens as the constrained answer has: what `generate` would take for the very same answer.
+`passes` asks no model: it counts the passes of answers that are known, with the real tokenizer.
 
 CPU seconds of this process with one thread, medians over the repeats; the ratios are what holds.
 Not covered: GPUs, where a pass costs much the same for one token as for fifteen and the ratio of
@@ -15,8 +17,6 @@ passes is the ratio of times.
 
 import argparse
 import json
-import platform
-import re
 import statistics
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -25,7 +25,9 @@ from pathlib import Path
 from typing import get_args
 
 import torch
+from inference_passes import passes_per_object
 from PIL import Image
+from results import processor, read_results, results_path, write_results
 from transformers import (
     PreTrainedModel,
     PreTrainedTokenizerBase,
@@ -53,7 +55,6 @@ from coordexp.rendering.dense_json import JsonFormat
 from coordexp.rendering.encode import Encoder, Example
 from coordexp.rendering.style import RenderingStyle
 
-RESULTS = Path(__file__).parent / "results"
 BATCH = 8
 REPEATS = 3
 
@@ -312,31 +313,28 @@ def build_encoder(tokenizer: PreTrainedTokenizerBase, json_format: JsonFormat) -
     return Encoder(tokenizer, processor, style)
 
 
-def write_result(what: str, figures: dict[str, object]) -> None:
-    """Merge the figures into this machine's file."""
-    cpuinfo = Path("/proc/cpuinfo")
-    text = cpuinfo.read_text(encoding="utf-8") if cpuinfo.exists() else ""
-    found = re.search(r"model name\s*: (.*)", text)
-    machine = found.group(1) if found else platform.processor() or platform.machine()
-    name = re.sub(r"[^a-z0-9]+", "-", machine.lower()).strip("-")
-    path = RESULTS / f"inference-{name}.json"
-    known = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-    content = {"machine": machine, "torch": torch.__version__} | known | {what: figures}
-    path.parent.mkdir(exist_ok=True)
-    path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-
-
 def main() -> None:
     """Measure, print and write what was asked for."""
     parser = argparse.ArgumentParser(description=__doc__)
     commands = parser.add_subparsers(dest="what", required=True)
     commands.add_parser("quickstart").add_argument("folder", type=Path)
     commands.add_parser("random")
+    commands.add_parser("passes")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    figures = quickstart(arguments.folder) if arguments.what == "quickstart" else random_model()
+    match arguments.what:
+        case "quickstart":
+            figures = quickstart(arguments.folder)
+        case "random":
+            figures = random_model()
+        case _:
+            tokenizer = real_tokenizer()
+            formats = get_args(JsonFormat)
+            figures = {name: passes_per_object(build_encoder(tokenizer, name)) for name in formats}
     print(json.dumps(figures, indent=2))
-    write_result(arguments.what, figures)
+    path = results_path("inference")
+    about = {"machine": processor(), "torch": torch.__version__}
+    write_results(path, about | read_results(path) | {arguments.what: figures})
 
 
 if __name__ == "__main__":

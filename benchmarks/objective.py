@@ -33,8 +33,8 @@ from objective_contenders import (
     is_available,
     run_stage1,
 )
+from results import processor, read_results, results_path, write_results
 
-RESULTS = Path(__file__).parent / "results"
 VOCAB = 152_670
 OURS = {"cpu": "fused", "cuda": "triton"}
 
@@ -129,13 +129,16 @@ def main() -> None:
         small = {"tokens": 256, "width": 64, "vocab": 12_000, "rounds": 1}
         cases = [replace(case, **small) for case in cases]
     machine = machine_name(arguments.device, arguments.threads)
+    path = results_path("objective", str(machine["machine"]))
     print(" | ".join(f"{key}: {value}" for key, value in machine.items()))
     wanted = [replace(c, threads=arguments.threads) for c in cases if arguments.only in c.name()]
-    rows = [row for row in measured(machine) if row["case"] not in map(asdict, wanted)]
+    rows = [
+        row for row in read_results(path).get("rows", []) if row["case"] not in map(asdict, wanted)
+    ]
     for case in wanted:
         rows += in_a_process(case)
         if not arguments.quick:
-            write(machine, rows)
+            write_results(path, {"machine": machine, "rows": rows})
 
 
 def in_a_process(case: Case) -> list[dict[str, object]]:
@@ -272,35 +275,13 @@ def compare(actual: Gradients, exact: Gradients) -> dict[str, float]:
 
 def machine_name(device: str, threads: int) -> dict[str, object]:
     """Return what the figures depend on."""
-    info = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else ""
-    model = re.search(r"model name\s*: (.*)", info)
-    name = model[1] if model else platform.processor()
     return {
-        "machine": torch.cuda.get_device_name() if device == "cuda" else name,
+        "machine": torch.cuda.get_device_name() if device == "cuda" else processor(),
         "cores": torch.get_num_threads(),
         "threads": threads,
         "torch": torch.__version__,
         "python": platform.python_version(),
     }
-
-
-def measured(machine: dict[str, object]) -> list[dict[str, object]]:
-    """Return the rows that an earlier run on such a machine has written."""
-    path = results_path(machine)
-    return json.loads(path.read_text())["rows"] if path.exists() else []
-
-
-def write(machine: dict[str, object], rows: list[dict[str, object]]) -> None:
-    """Write what has been measured so far."""
-    RESULTS.mkdir(exist_ok=True)
-    text = json.dumps({"machine": machine, "rows": rows}, indent=1)
-    results_path(machine).write_text(text + "\n")
-
-
-def results_path(machine: dict[str, object]) -> Path:
-    """Return where the results of a machine are kept."""
-    slug = re.sub(r"\W+", "-", str(machine["machine"])).strip("-").lower()
-    return RESULTS / f"objective-{slug}.json"
 
 
 if __name__ == "__main__":

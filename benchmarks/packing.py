@@ -13,21 +13,18 @@ Times are CPU seconds of one process. `benchmarks/results/packing-<machine>.json
 """
 
 import argparse
-import json
 import platform
-import re
 import statistics
 import time
 from bisect import bisect_right, insort
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 import numpy as np
+from results import processor, results_path, write_results
 
 from coordexp.data.packing import pack_best_fit
 from coordexp.data.schedule import PackedBatches, PackSettings, Shuffled
 
-RESULTS = Path(__file__).parent / "results"
 BUFFER = 512
 CAPACITIES = (2048, 4096, 8192, 16384)
 ROUNDS = 3
@@ -110,13 +107,6 @@ def epoch_seconds(lengths: Sequence[int], capacity: int) -> float:
     return statistics.median(seconds)
 
 
-def machine_name() -> str:
-    """Return the processor's name."""
-    info = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else ""
-    model = re.search(r"model name\s*: (.*)", info)
-    return model[1].strip() if model else platform.processor()
-
-
 def main() -> None:
     """Measure, print a table, write the result."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -140,9 +130,8 @@ def main() -> None:
                 f" {figures['cpu seconds']:7.2f} s"
             )
         print(f"{capacity:6} plan of an epoch      {row['plan of an epoch, cpu seconds']:12.2f} s")
-    machine = machine_name()
     result = {
-        "machine": machine,
+        "machine": processor(),
         "python": platform.python_version(),
         "buffer": BUFFER,
         "rounds": ROUNDS,
@@ -150,9 +139,7 @@ def main() -> None:
         "rows": rows,
     }
     if not quick:
-        RESULTS.mkdir(exist_ok=True)
-        slug = re.sub(r"[^a-z0-9]+", "-", machine.lower()).strip("-")
-        (RESULTS / f"packing-{slug}.json").write_text(json.dumps(result, indent=2) + "\n")
+        write_results(results_path("packing"), result)
 
 
 if __name__ == "__main__":

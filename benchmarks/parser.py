@@ -13,10 +13,10 @@ import argparse
 import json
 import platform
 import random
-import re
 import statistics
 import time
-from pathlib import Path
+
+from results import processor, results_path, write_results
 
 from coordexp.coord_tokens.codec import SPEC_ALPHABET
 from coordexp.data.geometry import Geometry
@@ -24,7 +24,6 @@ from coordexp.data.record import RecordObject
 from coordexp.inference.parse import ParsedAnswer, parse_prediction
 from coordexp.rendering.dense_json import JsonFormat, render_answer
 
-RESULTS = Path(__file__).parent / "results"
 DESCS = ("cat", 'the "big" one', "\N{LATIN SMALL LETTER E WITH ACUTE}t\\", "a, b: {c}", "]}")
 PIECES = (
     *('"', "\\", "{", "}", "[", "]", ",", ":", "\n", "\x00", "\ud800", "-", "null", "1e999"),
@@ -44,11 +43,9 @@ def main() -> None:
     }
     print(json.dumps(found, indent=1))
     if not arguments.quick:
-        machine = machine_name()
-        slug = re.sub(r"[^a-z0-9]+", "-", machine.lower()).strip("-")
-        out = RESULTS / f"parser-{slug}.json"
-        content = {"machine": machine, "python": platform.python_version(), **found}
-        out.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+        out = results_path("parser")
+        about = {"machine": processor(), "python": platform.python_version()}
+        write_results(out, {**about, **found})
         print(out)
 
 
@@ -132,16 +129,6 @@ def damage(chance: random.Random, text: str) -> str:
         piece = chance.choice(PIECES) if chance.randrange(5) else chr(chance.randrange(0x110000))
         text = text[:start] + piece * chance.randrange(3) + text[stop:]
     return text if chance.randrange(5) else text[: chance.randrange(len(text) + 1)]
-
-
-def machine_name() -> str:
-    """Return the processor's name, where the system tells."""
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.is_file():
-        found = re.search(r"model name\s*:\s*(.+)", cpuinfo.read_text(encoding="utf-8"))
-        if found:
-            return re.sub(r"\s*(@.*|CPU)$", "", found.group(1)).strip()
-    return platform.processor() or platform.machine()
 
 
 if __name__ == "__main__":

@@ -20,7 +20,6 @@ import argparse
 import json
 import os
 import platform
-import re
 import statistics
 import subprocess
 import sys
@@ -28,7 +27,8 @@ import tempfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-RESULTS = Path(__file__).parent / "results"
+from results import processor, read_results, results_path, write_results
+
 CONTENDERS = ("ours", "bare")
 
 
@@ -99,16 +99,15 @@ def main() -> None:
 def measure_all(cases: list[Case], scratch: Path) -> None:
     """Measure cases one after the other; write the file after each of them."""
     machine = machine_name()
-    path = results_path(machine)
+    path = results_path("training")
     for case in cases:
         figures = measure(case, scratch)
         print(case.name(), json.dumps(figures, indent=2), sep="\n", flush=True)
         if case in all_cases():
-            known = json.loads(path.read_text())["rows"] if path.exists() else []
+            known = read_results(path).get("rows", [])
             rows = [row for row in known if row["case"] != asdict(case)]
             rows.append({"case": asdict(case), "figures": figures})
-            RESULTS.mkdir(exist_ok=True)
-            path.write_text(json.dumps({"machine": machine, "rows": rows}, indent=1) + "\n")
+            write_results(path, {"machine": machine, "rows": rows})
 
 
 def measure(case: Case, scratch: Path) -> dict[str, object]:
@@ -166,20 +165,12 @@ def machine_name() -> dict[str, object]:
     """Return what the figures depend on."""
     from importlib.metadata import version  # noqa: PLC0415
 
-    info = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else ""
-    model = re.search(r"model name\s*: (.*)", info)
     return {
-        "machine": model[1] if model else platform.processor(),
+        "machine": processor(),
         "threads": 1,
         **{name: version(name) for name in ("torch", "transformers", "peft")},
         "python": platform.python_version(),
     }
-
-
-def results_path(machine: dict[str, object]) -> Path:
-    """Return where the results of a machine are kept."""
-    slug = re.sub(r"\W+", "-", str(machine["machine"])).strip("-").lower()
-    return RESULTS / f"training-{slug}.json"
 
 
 if __name__ == "__main__":

@@ -11,7 +11,6 @@ figures go to standard output, and with the machine's name to `benchmarks/result
 
 import argparse
 import json
-import re
 import shutil
 import subprocess
 import sys
@@ -22,7 +21,8 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import torch
-from objective import RESULTS, machine_name
+from objective import machine_name
+from results import results_path, write_results
 from safetensors import safe_open
 from safetensors.torch import save_file
 
@@ -52,9 +52,7 @@ def main() -> None:
     machine = machine_name("cpu", torch.get_num_threads())
     for name, value in figures.items():
         print(f"{name:34} {value:.4g}")
-    slug = re.sub(r"\W+", "-", str(machine["machine"])).strip("-").lower()
-    text = json.dumps({"machine": machine, "figures": figures}, indent=1) + "\n"
-    (RESULTS / f"vocab-{slug}.json").write_text(text)
+    write_results(results_path("vocab"), {"machine": machine, "figures": figures})
 
 
 def work(src: Path, dst: Path) -> dict[str, float]:
