@@ -4,7 +4,6 @@
 - `report`, `beliefs`: the page that it ends with.
 - `scenes`: handwritten digits on photos, with exact boxes, as ordinary records.
 - `tiny_model`: a Qwen3-VL of a few million parameters with its tokenizer and processor files.
-- `pretrain`: teaches that model to answer with plain integers; ran once, to make `tiny_base/`.
-  Its parts are `pretrain_data`, `pretrain_forward`, `pretrain_model` and `pretrain_optimizer`.
-- `tiny_base/`: the pretrained result; its README tells how it came about.
+- `tiny_base/`: that model, pretrained to answer with plain integers; its README tells how it came
+  about. What pretrained it is `tools/tiny_base` in the repository, and not installed.
 """

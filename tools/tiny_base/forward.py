@@ -21,8 +21,8 @@ from transformers.vision_utils import (
     get_vision_position_ids,
 )
 
-from coordexp.quickstart.pretrain_data import CELLS_PER_SIDE, VISUAL_TOKENS
 from coordexp.quickstart.tiny_model import MERGE_SIZE
+from tools.tiny_base.batches import CELLS_PER_SIDE, VISUAL_TOKENS
 
 _IMAGE_START = 4  # <|im_start|> user \n <|vision_start|>
 _IMAGE_STOP = _IMAGE_START + VISUAL_TOKENS

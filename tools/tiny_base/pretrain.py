@@ -1,4 +1,4 @@
-"""Pretraining of the tiny base: `python -m coordexp.quickstart.pretrain --out DIR --minutes 44`.
+"""Pretraining of the tiny base: `python -m tools.tiny_base.pretrain --out DIR --minutes 44`.
 
 A randomly initialised tiny Qwen3-VL learns to read digit scenes and to answer with plain integers,
 as a real base model does before anyone shows it a coord token. Three phases, as shares of the
@@ -21,11 +21,11 @@ import torch
 from torch import distributed, nn
 from torch.multiprocessing.spawn import spawn
 
-from coordexp.quickstart.pretrain_data import AnswerWriter, build_batch
-from coordexp.quickstart.pretrain_model import Pretrainer
-from coordexp.quickstart.pretrain_optimizer import MatrixOptimizer
 from coordexp.quickstart.scenes import BENT, MAX_OBJECTS, SceneComposer
 from coordexp.quickstart.tiny_model import build_model, build_tokenizer, write_base
+from tools.tiny_base.batches import AnswerWriter, build_batch
+from tools.tiny_base.optimizer import MatrixOptimizer
+from tools.tiny_base.pretrainer import Pretrainer
 
 logger = logging.getLogger(__name__)
 

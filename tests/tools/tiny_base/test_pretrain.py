@@ -9,8 +9,11 @@ from transformers import AutoImageProcessor
 
 from coordexp.coord_tokens.codec import SPEC_ALPHABET
 from coordexp.data.record import parse_record
-from coordexp.quickstart.pretrain import Phase, Recipe, pretrain
-from coordexp.quickstart.pretrain_data import (
+from coordexp.quickstart.scenes import MAX_OBJECTS, SceneComposer, scene_to_record
+from coordexp.quickstart.tiny_model import build_model, build_tokenizer
+from coordexp.rendering.encode import IGNORE_INDEX, Encoder
+from coordexp.rendering.style import RenderingStyle
+from tools.tiny_base.batches import (
     CELL,
     CELLS_PER_SIDE,
     PROMPT,
@@ -20,13 +23,10 @@ from coordexp.quickstart.pretrain_data import (
     cell_targets,
     patchify,
 )
-from coordexp.quickstart.pretrain_forward import FastForward
-from coordexp.quickstart.pretrain_model import Pretrainer, smooth_edge_loss
-from coordexp.quickstart.pretrain_optimizer import MatrixOptimizer, orthogonalise
-from coordexp.quickstart.scenes import MAX_OBJECTS, SceneComposer, scene_to_record
-from coordexp.quickstart.tiny_model import build_model, build_tokenizer
-from coordexp.rendering.encode import IGNORE_INDEX, Encoder
-from coordexp.rendering.style import RenderingStyle
+from tools.tiny_base.forward import FastForward
+from tools.tiny_base.optimizer import MatrixOptimizer, orthogonalise
+from tools.tiny_base.pretrain import Phase, Recipe, pretrain
+from tools.tiny_base.pretrainer import Pretrainer, smooth_edge_loss
 
 TOKENIZER = build_tokenizer()
 WRITER = AnswerWriter(TOKENIZER)

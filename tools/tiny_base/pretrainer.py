@@ -13,7 +13,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 from transformers import PreTrainedTokenizerFast, Qwen3VLForConditionalGeneration
 
-from coordexp.quickstart.pretrain_data import (
+from coordexp.quickstart.scenes import CLASS_NAMES, MAX_OBJECTS, SCENE_SIZE
+from coordexp.rendering.encode import IGNORE_INDEX
+from tools.tiny_base.batches import (
     CELL,
     CELLS_PER_SIDE,
     VISUAL_TOKENS,
@@ -21,9 +23,7 @@ from coordexp.quickstart.pretrain_data import (
     CellTargets,
     TextPart,
 )
-from coordexp.quickstart.pretrain_forward import FastForward
-from coordexp.quickstart.scenes import CLASS_NAMES, MAX_OBJECTS, SCENE_SIZE
-from coordexp.rendering.encode import IGNORE_INDEX
+from tools.tiny_base.forward import FastForward
 
 _EDGES = SCENE_SIZE + 1
 _EDGE_SIGMA_PX = 0.7
