@@ -8,13 +8,14 @@ SWIFT_PIP := .venv-swift/bin/pip --disable-pip-version-check install --quiet
 TORCH := $(shell grep '^torch==' constraints.txt)
 
 .DEFAULT_GOAL := help
-.PHONY: help quickstart check check-gpu check-swift test format docs clean
+.PHONY: help quickstart check check-gpu check-swift check-versions test format docs clean
 
 help:
 	@echo "make quickstart   install, run the main job on a tiny model, say where the report is"
 	@echo "make check        everything that CI checks"
 	@echo "make check-gpu    the tests and the benchmark that need a GPU"
 	@echo "make check-swift  the tests inside ms-swift, in an environment of its own"
+	@echo "make check-versions  the fast tests on Python 3.11 to 3.13, oldest and newest libraries"
 	@echo "make test         the fast tests"
 	@echo "make format       format, and fix what ruff can fix"
 	@echo "make docs         write docs/config.md anew from the schema"
@@ -24,7 +25,7 @@ quickstart: .venv/.installed
 	$(BIN)/coordexp quickstart --out $(OUT)
 	@echo "Open $(abspath $(OUT))/report.html"
 
-# pytest comes last, so that the last line is its verdict.
+# The tests come last, so that the last line is their verdict.
 check: .venv/.installed-dev
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
@@ -32,9 +33,9 @@ check: .venv/.installed-dev
 	$(BIN)/lint-imports --no-logo
 	@sh scripts/fetch_test_data.sh
 	@if sh scripts/ensure_chromium.sh; then \
-		set -x; $(BIN)/pytest -n auto -m "not gpu and not swift"; \
+		set -x; sh scripts/test.sh -n auto -m "not gpu and not swift"; \
 	else \
-		set -x; $(BIN)/pytest -n auto -m "not gpu and not browser and not swift"; \
+		set -x; sh scripts/test.sh -n auto -m "not gpu and not browser and not swift"; \
 	fi
 
 check-gpu: .venv/.installed-dev
@@ -44,6 +45,9 @@ check-gpu: .venv/.installed-dev
 # ms-swift warns about many things; none of them is ours to mend.
 check-swift: .venv-swift/.installed
 	.venv-swift/bin/pytest -m swift -o filterwarnings=ignore tests/integrations
+
+check-versions:
+	sh scripts/check_versions.sh
 
 test: .venv/.installed-dev
 	$(BIN)/pytest -n auto -m "not slow and not browser and not gpu and not swift"

@@ -1,0 +1,61 @@
+#!/bin/sh
+# The fast tests on every supported Python, with the oldest and the newest transformers, peft and torch
+# that pyproject.toml admits: six environments in .venv-versions, one after the other, each removed when
+# its tests pass. Slow, and not part of CI.
+#   TORCH_OLDEST, TORCH_NEWEST   versions of torch (2.9.0, the newest), where an index has no others
+#   PYTHONS                      which Pythons ("3.11 3.12 3.13")
+# A Python that is not there is said, and fails the check.
+set -u
+
+cd "$(dirname "$0")/.." || exit 1
+pythons=${PYTHONS:-3.11 3.12 3.13}
+failed=""
+
+# Print the interpreter of a version: on the path, or one of pyenv's that is not chosen.
+interpreter() {
+    for candidate in "python$1" "${PYENV_ROOT:-$HOME/.pyenv}"/versions/"$1".*/bin/python; do
+        if "$candidate" -c "import sys; sys.exit(sys.version_info[:2] != tuple(map(int, '$1'.split('.'))))" \
+            >/dev/null 2>&1; then
+            echo "$candidate"
+            return
+        fi
+    done
+    return 1
+}
+
+# Print what pip is to install: the lower bounds of pyproject.toml, or nothing that binds.
+bounds() {
+    if [ "$1" = oldest ]; then
+        echo "torch==${TORCH_OLDEST:-2.9.0}"
+        sed -n 's/^    "\(transformers\|peft\|accelerate\)>=\([0-9.]*\).*/\1~=\2.0/p' pyproject.toml
+    else
+        echo "torch${TORCH_NEWEST:+==$TORCH_NEWEST}"
+    fi
+}
+
+check() {
+    python=$(interpreter "$1") || {
+        echo "Python $1 is not there" >&2
+        return 1
+    }
+    folder=.venv-versions/$1-$2
+    rm -rf "$folder"
+    "$python" -m venv "$folder" || return 1
+    bounds "$2" >"$folder/constraints.txt"
+    pip="$folder/bin/pip --disable-pip-version-check install --quiet --constraint $folder/constraints.txt"
+    $pip torch && DS_BUILD_OPS=0 $pip --editable '.[dev]' || return 1
+    "$folder/bin/python" -c "
+from importlib.metadata import version
+print('Python $1, $2:', *(f'{name} {version(name)}' for name in ('torch', 'transformers', 'peft')))"
+    "$folder/bin/pytest" -q -n auto -m "not slow and not browser and not gpu and not swift" || return 1
+    rm -rf "$folder"
+}
+
+for version in $pythons; do
+    for which in oldest newest; do
+        check "$version" "$which" || failed="$failed $version-$which"
+    done
+done
+[ -z "$failed" ] && exit 0
+echo "failed:$failed" >&2
+exit 1
