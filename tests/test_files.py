@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from coordexp.errors import InputError
-from coordexp.files import copy_missing_files, whole_directory, write_text
+from coordexp.files import copy_missing_files, unfinished_path, whole_directory, write_text
 
 
 def test_text_is_written_whole_with_its_folders(tmp_path: Path) -> None:
@@ -109,3 +109,23 @@ def test_missing_files_are_copied_and_the_others_kept(tmp_path: Path) -> None:
         "a.json": "theirs",
         "b.json": "ours",
     }
+
+
+def test_names_at_the_limit_of_the_file_system_are_written(tmp_path: Path) -> None:
+    for name in ("n" * 255, "\u00e9" * 127):
+        write_text(tmp_path / name, "text")
+        assert (tmp_path / name).read_text() == "text"
+        (tmp_path / name).unlink()
+        for _ in range(2):
+            with whole_directory(tmp_path / name, overwrite=True) as partial:
+                (partial / "a").touch()
+        assert [path.name for path in tmp_path.iterdir()] == [name]
+        (tmp_path / name / "a").unlink()
+        (tmp_path / name).rmdir()
+
+
+def test_an_unfinished_file_is_called_after_what_it_becomes_where_it_can_be(tmp_path: Path) -> None:
+    assert unfinished_path(tmp_path / "a.txt", before=".7.").name == ".7.a.txt.partial"
+    long = [unfinished_path(tmp_path / (letter * 250)) for letter in "ab"]
+    assert long[0] != long[1]
+    assert all(path.name.endswith(".partial") and len(path.name) < 100 for path in long)

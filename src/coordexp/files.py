@@ -1,5 +1,6 @@
 """Files and directories that appear whole or not at all."""
 
+import hashlib
 import os
 import shutil
 from collections.abc import Callable, Iterator
@@ -8,11 +9,30 @@ from pathlib import Path
 
 from coordexp.errors import InputError
 
+LONGEST_NAME_BYTES = 255  # of nearly all file systems
+
+
+def unfinished_path(path: Path, *, before: str = "", behind: str = ".partial") -> Path:
+    """Return where a file or directory is kept until it is whole, or while it is replaced.
+
+    That is beside it, under its name with a mark; where that would be longer than a file system
+    takes, the name's hash stands for it.
+
+    Args:
+        path: What it is to become.
+        before: Goes before the name.
+        behind: Goes behind the name.
+    """
+    name = f"{before}{path.name}{behind}"
+    if len(os.fsencode(name)) > LONGEST_NAME_BYTES:
+        name = f"{before}{hashlib.sha256(os.fsencode(path.name)).hexdigest()[:32]}{behind}"
+    return path.with_name(name)
+
 
 def write_text(path: Path, text: str) -> None:
     """Write a text file under a temporary name and rename it when it is complete."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".partial")
+    partial = unfinished_path(path)
     try:
         partial.write_text(text, encoding="utf-8")
         partial.replace(path)
@@ -57,8 +77,8 @@ def whole_directory(path: Path, *, overwrite: bool) -> Iterator[Path]:
         InputError: If `path` is a file, or exists with something in it and `overwrite` is false.
     """
     check_writable(path, overwrite=overwrite)
-    partial = path.with_name(path.name + ".partial")
-    old = path.with_name(f"{path.name}.{os.getpid()}.old")
+    partial = unfinished_path(path)
+    old = unfinished_path(path, behind=f".{os.getpid()}.old")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
     try:

@@ -124,6 +124,34 @@ def test_a_turned_picture_is_written_upright(tmp_path: Path) -> None:
         assert not picture.getexif()
 
 
+@pytest.mark.parametrize("size", [(64, 64), (300, 200)])
+def test_names_at_the_limit_of_the_file_system_are_written(
+    tmp_path: Path, size: tuple[int, int]
+) -> None:
+    names = ["n" * 240 + ".png", "\u00e9" * 125 + ".jpg", "m" * 251 + ".png"]
+    rows = [
+        {"images": [name], "width": size[0], "height": size[1], "objects": []} for name in names
+    ]
+    for name in names:
+        Image.new("RGB", size).save(tmp_path / name)
+    (tmp_path / "raw.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    prepare_file(tmp_path / "raw.jsonl", tmp_path / "out.jsonl", limits=LIMITS)
+    assert {path.name for path in (tmp_path / "out_images").iterdir()} == {*names}
+    long = tmp_path / f"{'o' * 244}.jsonl"
+    prepare_file(tmp_path / "raw.jsonl", long)
+    assert len([*RecordFile(long)]) == 3
+    assert not [path for path in tmp_path.iterdir() if path.suffix in (".partial", ".work")]
+
+
+def test_a_name_too_long_for_another_suffix_is_told(tmp_path: Path) -> None:
+    name = "n" * 250 + ".bmp"
+    Image.new("RGB", (64, 64)).save(tmp_path / name)
+    row = {"images": [name], "width": 64, "height": 64, "objects": []}
+    (tmp_path / "raw.jsonl").write_text(json.dumps(row))
+    with pytest.raises(RecordError, match="as PNG, for which its name is too long"):
+        prepare_file(tmp_path / "raw.jsonl", tmp_path / "out.jsonl", limits=LIMITS)
+
+
 def test_two_pictures_that_would_get_one_name_are_refused(tmp_path: Path) -> None:
     for name in ("a.webp", "a.webp.png"):
         Image.new("RGB", (64, 64)).save(tmp_path / name)

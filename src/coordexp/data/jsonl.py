@@ -21,6 +21,7 @@ from coordexp.data.chat import Sample, parse_sample
 from coordexp.data.json_line import BLANK, parse_json_line
 from coordexp.data.record import Record, parse_record
 from coordexp.errors import CoordExpError, InputError, RecordError
+from coordexp.files import unfinished_path
 
 _GZIP = b"\x1f\x8b"
 # `json.dumps` with arguments builds one of these at every call.
@@ -221,7 +222,7 @@ def write_jsonl(path: Path, rows: Iterable[Mapping[str, object]]) -> int:
         CoordExpError: If the file cannot be written.
         InputError: If a row holds NaN or half a surrogate pair.
     """
-    unfinished = path.with_name(path.name + ".partial")
+    unfinished = unfinished_path(path)
     count = 0
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -20,6 +20,7 @@ from coordexp.data.selection import Selection, tiny_lines
 from coordexp.data.shards import cut_into_shards, run_in_order
 from coordexp.data.smart_resize import PixelLimits
 from coordexp.errors import CoordExpError, InputError
+from coordexp.files import unfinished_path
 
 __all__ = ["PreparedCounts", "prepare_file", "tokenise_record"]
 
@@ -85,7 +86,7 @@ def prepare_file(
     pictures = dst.with_name(dst.stem + "_images")
     prefix = PurePosixPath(pictures.name) if limits else _image_prefix(src, dst)
     todo = Preparation(
-        work=dst.with_name(dst.name + ".work"),
+        work=unfinished_path(dst, behind=".work"),
         alphabet=alphabet,
         prefix=prefix.as_posix(),
         limits=limits,

@@ -30,6 +30,7 @@ from coordexp.data.shards import Shard
 from coordexp.data.smart_resize import PixelLimits
 from coordexp.data.unknown_keys import unknown_keys
 from coordexp.errors import RecordError
+from coordexp.files import unfinished_path
 
 FORMAT = 1  # of the work folder: finished shards of another format are not taken
 EXAMPLES = 5
@@ -260,7 +261,7 @@ def _is_flat(values: tuple[float, ...]) -> bool:
 
 
 def _write(path: Path, content: bytes) -> None:
-    partial = path.with_name(f".{os.getpid()}.{path.name}.partial")
+    partial = unfinished_path(path, before=f".{os.getpid()}.")
     partial.write_bytes(content)
     partial.replace(path)
 

@@ -12,6 +12,7 @@ from coordexp.data.image import PictureFile, check_image, find_image, load_image
 from coordexp.data.record import Record
 from coordexp.data.smart_resize import PixelLimits, smart_resize
 from coordexp.errors import RecordError
+from coordexp.files import LONGEST_NAME_BYTES, unfinished_path
 
 JPEG_QUALITY = 95
 _SUFFIXES = {"JPEG": (".jpg", ".jpeg"), "PNG": (".png",)}
@@ -57,7 +58,7 @@ def write_resized(root: Path, record: Record, folder: Path, limits: PixelLimits)
         return ResizedPicture(path, size, "there already")
     target.parent.mkdir(parents=True, exist_ok=True)
     # Beside the folder: what a kill leaves half-written is not delivered with it.
-    partial = folder.with_name(f".{os.getpid()}.{target.name}.partial")
+    partial = unfinished_path(folder.with_name(target.name), before=f".{os.getpid()}.")
     changes = tuple(_changes(source))
     fate = "resized"
     if size == (record.width, record.height) and not changes:
@@ -88,6 +89,11 @@ def _written_path(root: Path, image: str, kind: str) -> str:
     if path.suffix.lower() in _SUFFIXES[kind]:
         return path.as_posix()
     longer = path.with_name(path.name + _SUFFIXES[kind][0])
+    if len(os.fsencode(longer.name)) > LONGEST_NAME_BYTES:
+        raise RecordError(
+            f"images[0]: {image!r} would be written as {longer.suffix[1:].upper()}, for which its "
+            "name is too long; give it a shorter one"
+        )
     if (root / longer).exists():
         raise RecordError(
             f"images[0]: {image!r} would be written as {longer.name}, which stands beside it; "

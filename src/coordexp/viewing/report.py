@@ -17,6 +17,7 @@ from typing import Literal, NewType
 
 from PIL import Image
 
+from coordexp.files import unfinished_path
 from coordexp.viewing.draw import PREDICTED_COLOUR, TRUE_COLOUR
 
 Html = NewType("Html", str)
@@ -120,7 +121,7 @@ class Page:
 def write_atomically(path: Path, content: str) -> None:
     """Write a text file that appears under its name when it is complete."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".partial")
+    partial = unfinished_path(path)
     with partial.open("w", encoding="utf-8", newline="\n") as file:
         file.write(content)
         file.flush()
