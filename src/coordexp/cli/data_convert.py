@@ -54,7 +54,10 @@ def data_convert(  # noqa: PLR0913 - one parameter for each option
     ] = None,
     copy_images: Annotated[
         bool,
-        typer.Option("--copy-images", help="Put the pictures beside OUT (hard links if possible)."),
+        typer.Option(
+            "--copy-images",
+            help="Put the pictures beside OUT (hard links if possible), labelme's imageData too.",
+        ),
     ] = False,
     geometry: Annotated[
         GeometryName,
@@ -82,8 +85,12 @@ def data_convert(  # noqa: PLR0913 - one parameter for each option
         bool, typer.Option("--drop-empty", help="Leave out pictures without objects.")
     ] = False,
     zero_based: Annotated[
-        bool, typer.Option("--zero-based", help="VOC corners count from 0, not 1.")
-    ] = False,
+        bool | None,
+        typer.Option(
+            "--zero-based/--one-based",
+            help="VOC corners count from 0 (edges), or from 1 (pixels); else the files decide.",
+        ),
+    ] = None,
     strict: Annotated[
         bool, typer.Option("--strict", help="Fail if anything has to be clipped or dropped.")
     ] = False,
@@ -92,7 +99,8 @@ def data_convert(  # noqa: PLR0913 - one parameter for each option
     """Turn COCO, LVIS, VOC, YOLO, ODVG or labelme into records.
 
     Overhanging shapes are clipped and broken ones dropped. The table at the end says how many, why,
-    and where the first one stands.
+    and where the first one stands. A loss of more than 3 in 100 is said again as a warning; that of
+    every object is an error.
     """
     from coordexp.data.convert.mapping import Choice  # noqa: PLC0415
     from coordexp.data.convert.run import (  # noqa: PLC0415
@@ -150,3 +158,5 @@ def _print_report(title: str, report: "Report", *, src: Path, err: bool) -> None
         what = escape(f"{finding.fate}{asked}: {finding.reason}")
         table.add_row(what, *columns, escape(finding.first.removeprefix(f"{src}/")))
     Console(stderr=err, highlight=False).print(table)
+    for warning in report.warnings:
+        typer.echo(f"warning: {warning}", err=True)

@@ -33,6 +33,15 @@ def test_the_table_says_what_became_of_everything(src: Path) -> None:
     assert (folder / "train.jsonl").is_file()
 
 
+def test_a_large_loss_is_a_warning_beside_the_table(tmp_path: Path) -> None:
+    things = ({"bbox": [1, 1, 3, 3]}, {"bbox": [1, 1, 0, 9]})
+    src = write_coco(tmp_path, coco_document(*things))
+    code, out, err = run(src, tmp_path / "train.jsonl")
+    assert code == 0
+    assert "dropped: a shape without area" in out
+    assert err.startswith("warning: 1 of 2 objects (50 %) were dropped, most of them: a shape with")
+
+
 def test_strict_prints_the_table_and_fails(src: Path) -> None:
     folder = src.parents[1]
     code, out, err = run(src, folder / "train.jsonl", "--strict")

@@ -19,7 +19,7 @@ def write(folder: Path, data: bytes | str, name: str = "a.txt") -> Path:
 def test_byte_order_marks_and_line_ends_do_not_matter(tmp_path: Path) -> None:
     assert load_json(write(tmp_path, '\ufeff{"a":\r\n [1, 2.5]}\r\n')) == {"a": [1, 2.5]}
     assert load_xml(write(tmp_path, "\ufeff<a>\r\n<b>1</b></a>")).findtext("b") == "1"
-    assert load_yaml(write(tmp_path, "\ufeffa: 1\r\nb: 2\r\n")) == {"a": 1, "b": 2}
+    assert load_yaml(write(tmp_path, "\ufeffa: 1\r\nb: 2\r\n")) == {"a": "1", "b": "2"}
     assert load_xml(write(tmp_path, "<a>\u00e9</a>".encode("utf-16"))).text == "\u00e9"
 
 
@@ -81,3 +81,58 @@ def test_missing_files_and_folders_are_told(tmp_path: Path) -> None:
     for path in (tmp_path / "none", tmp_path):
         with pytest.raises(InputError, match="cannot be read"):
             read_text(path)
+
+
+@pytest.mark.parametrize("encoding", ["gb2312", "GBK", "big5", "shift_jis", "euc-kr", "cp1252"])
+def test_xml_is_read_in_the_encoding_that_it_declares(tmp_path: Path, encoding: str) -> None:
+    text = {"euc-kr": "\uace0\uc591\uc774", "cp1252": "caf\u00e9"}.get(encoding, "\u5c0f")
+    document = f'<?xml version="1.0" encoding="{encoding}"?>\n<a>{text}</a>'
+    assert load_xml(write(tmp_path, document.encode(encoding))).text == text
+
+
+def test_gb2312_is_read_with_the_characters_of_its_successors(tmp_path: Path) -> None:
+    document = "<?xml version='1.0' encoding='gb2312'?><a>\u9555</a>"  # is in GBK only
+    assert load_xml(write(tmp_path, document.encode("gbk"))).text == "\u9555"
+
+
+def test_xml_in_another_encoding_than_it_says_is_told(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="not UTF-8 and declares no encoding"):
+        load_xml(write(tmp_path, "<a>\u4e2d</a>".encode("gbk")))
+    declared = b"<?xml version='1.0' encoding='gb2312'?>\n<a>\xff\xff</a>"
+    with pytest.raises(InputError, match="not XML that can be read"):
+        load_xml(write(tmp_path, declared))
+    with pytest.raises(InputError, match=":3: not XML"):
+        load_xml(write(tmp_path, b"<?xml version='1.0' encoding='big5'?>\n<a>\n</b>"))
+
+
+def test_text_of_the_editor_of_windows_is_read(tmp_path: Path) -> None:
+    assert read_text(write(tmp_path, "cat\n\u5c0f".encode("utf-16"))) == "cat\n\u5c0f"
+
+
+def test_yaml_values_stay_the_text_that_was_written(tmp_path: Path) -> None:
+    text = "a: [yes, No, 010, 1_0, 1e3, null, ~, 2024-01-02, 1:30, '', \"on\", 0x1F, 1.10]\nyes: \n"
+    expected = [
+        *("yes", "No", "010", "1_0", "1e3", "null", "~", "2024-01-02", "1:30", "", "on"),
+        *("0x1F", "1.10"),
+    ]
+    assert load_yaml(write(tmp_path, text)) == {"a": expected, "yes": None}
+    assert load_yaml(write(tmp_path, "")) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("a: 1\nb: {c: 1, c: 2}", ":2: not YAML: the key 'c' stands twice"),
+        ("a: !other 1", ":1: not YAML: unknown tag !other"),
+        ("? [a]\n: 1", ":1: not YAML: a key is no text"),
+        ("a: &b [*b]", "not YAML"),
+    ],
+)
+def test_broken_yaml_is_refused(tmp_path: Path, text: str, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        load_yaml(write(tmp_path, text))
+
+
+def test_yaml_aliases_do_not_multiply(tmp_path: Path) -> None:
+    lines = ["a0: &a0 [x, x]", *(f"a{n}: &a{n} [*a{n - 1}, *a{n - 1}]" for n in range(1, 60))]
+    assert load_yaml(write(tmp_path, "\n".join(lines)))

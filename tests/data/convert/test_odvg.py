@@ -39,8 +39,24 @@ def test_class_numbers_are_looked_up(tmp_path: Path) -> None:
 
 def test_broken_instances_are_dropped(tmp_path: Path) -> None:
     things = [3, {"category": "cat"}, {"category": "cat", "bbox": [4, 4, 1, 1]}]
+    good = {"category": "cat", "bbox": [1, 1, 4, 4]}
+    src = write_odvg(tmp_path, {"detection": {"instances": [*things, good]}})
+    report = convert(src, tmp_path / "out.jsonl").report
+    assert (report.objects_read, report.objects_kept) == (4, 1)
+
+
+def test_class_numbers_from_1_are_refused(tmp_path: Path) -> None:
+    things = [{"bbox": [1, 2, 3, 4], "label": number} for number in (1, 2)]
     src = write_odvg(tmp_path, {"detection": {"instances": things}})
-    assert convert(src, tmp_path / "out.jsonl").report.objects_read == 3
+    (tmp_path / "label_map.json").write_text('{"0": "cat", "1": "dog"}')
+    with pytest.raises(InputError, match=r"jsonl:1: class 2, but the names go from 0 to 1, and 0"):
+        convert(src, tmp_path / "out.jsonl")
+
+
+def test_without_a_label_map_every_object_is_lost_and_that_is_an_error(tmp_path: Path) -> None:
+    src = write_odvg(tmp_path, {"detection": {"instances": [{"bbox": [1, 2, 3, 4], "label": 0}]}})
+    with pytest.raises(InputError, match=r"every object was dropped\n  1 object.*without a name"):
+        convert(src, tmp_path / "out.jsonl")
 
 
 def test_broken_lines_are_refused_with_their_number(tmp_path: Path) -> None:

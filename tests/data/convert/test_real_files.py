@@ -11,6 +11,7 @@ from tests.data.convert.sources import Converted, convert, voc_object
 
 CACHE = Path(__file__).parents[3] / ".cache" / "test-data"
 BOXES = "usr/share/doc/labelme-examples/examples/bbox_detection"
+TUTORIAL = "usr/share/doc/labelme-examples/examples/tutorial"
 PIECES = "usr/share/doc/labelme-examples/examples/instance_segmentation"
 
 
@@ -85,6 +86,36 @@ def test_deepforest_agrees_with_its_own_table(tmp_path: Path) -> None:
         if Path(record.image).name == "OSBS_029.tif"
     )
     assert osbs == [("Tree", box) for box in table]
+
+
+def test_deepforest_does_not_show_where_its_corners_count_from_and_that_is_said(
+    tmp_path: Path,
+) -> None:
+    data = fetched("deepforest") / "deepforest" / "data"
+    for src in (data, data / "OSBS_029.xml"):
+        done = converted(src, tmp_path / "a.jsonl", kind="voc", overwrite=True)
+        (warning,) = done.report.warnings
+        assert "nothing here shows which" in warning
+
+
+def test_a_labelme_file_that_names_itself_finds_its_picture(tmp_path: Path) -> None:
+    src = fetched("labelme-examples") / TUTORIAL / "apc2016_obj3.json"
+    assert json.loads(src.read_text())["imagePath"] == src.name
+    done = converted(src, tmp_path / "a.jsonl")
+    names = {name for name, _ in done.things[0]}
+    assert {"shelf", "mead_index_cards", "kong_air_dog_squeakair_tennis_ball"} <= names
+    assert done.records[0].image == "a_images/apc2016_obj3.jpg"
+
+
+def test_a_labelme_file_alone_gives_the_picture_that_is_in_it(tmp_path: Path) -> None:
+    src = fetched("labelme-examples") / TUTORIAL / "apc2016_obj3.json"
+    beside = converted(src, tmp_path / "a.jsonl")
+    (tmp_path / "alone").mkdir()
+    alone = tmp_path / "alone" / src.name
+    alone.write_bytes(src.read_bytes())
+    done = converted(alone, tmp_path / "b.jsonl")
+    assert done.things == beside.things
+    assert (tmp_path / "b_images" / "apc2016_obj3.jpg").is_file()
 
 
 def test_sahis_wrong_areas_are_noted_and_not_used(tmp_path: Path) -> None:

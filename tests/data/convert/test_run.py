@@ -48,12 +48,13 @@ def test_boxes_come_back_from_coco(folder: Path, boxes: list[tuple[float, ...]])
 
 @given(boxes=boxes())
 def test_boxes_come_back_from_voc(folder: Path, boxes: list[tuple[float, ...]]) -> None:
+    whole = voc_object("cat", (1, 1, WIDTH, HEIGHT))
     things = [voc_object("cat", (x1 + 1, y1 + 1, x2, y2)) for x1, y1, x2, y2 in boxes]
-    src = write_voc(folder, *things)
-    done = convert(src, folder / "a.jsonl", overwrite=True)
+    src = write_voc(folder, *things, whole)
+    done = convert(src, folder / "a.jsonl", zero_based=False, overwrite=True)
     # Corners less than one apart are in the wrong order as 1-based pixels, and dropped.
     thick = [box for box in boxes if box[2] >= box[0] + 1 and box[3] >= box[1] + 1]
-    assert [values for _, values in done.things[0]] == thick
+    assert [values for _, values in done.things[0][:-1]] == thick
     plain = write_voc(folder, *(voc_object("cat", box) for box in boxes))
     done = convert(plain, folder / "a.jsonl", zero_based=True, overwrite=True, strict=True)
     assert [values for _, values in done.things[0]] == boxes
@@ -148,7 +149,8 @@ def test_unusable_pictures_are_dropped_with_their_objects(tmp_path: Path) -> Non
     write_picture(tmp_path / "a.png")
     done = convert(src, tmp_path / "a.jsonl")
     assert done.counts == {
-        "dropped: a picture that is missing": 2,
+        "dropped: a picture that is missing": 1,
+        "dropped: an entry that names no picture": 1,
         "dropped: a file that is no picture": 1,
         "dropped: a picture of another size than its annotation says": 1,
         "dropped: a picture path that leads out of the folder of the pictures": 1,
@@ -214,3 +216,52 @@ def test_metadata_is_json(tmp_path: Path) -> None:
         json.dumps(document).replace('"id": 7', '"id": 7.0').replace('d": 7,', 'd": 7.0,')
     )
     assert convert(src, tmp_path / "a.jsonl").records[0].metadata == {"image_id": 7}
+
+
+def test_losing_every_object_is_an_error_and_leaves_no_file_of_negatives(tmp_path: Path) -> None:
+    src = write_coco(tmp_path, coco_document({"bbox": [1, 1, 0, 3]}, {"bbox": [1, 1, -1, 3]}))
+    with pytest.raises(
+        InputError, match=r"every object was dropped\n  1 object\(s\): a box of neg"
+    ):
+        convert(src, tmp_path / "a.jsonl")
+    assert not (tmp_path / "a.jsonl").exists()
+    crowd = write_coco(tmp_path, coco_document({"bbox": [1, 1, 3, 3], "iscrowd": 1}))
+    assert convert(crowd, tmp_path / "a.jsonl").things == [[]]  # asked for
+
+
+@pytest.mark.parametrize(("broken", "loud"), [(3, False), (4, True)])
+def test_losing_more_than_three_in_a_hundred_is_said_aloud(
+    tmp_path: Path, broken: int, loud: bool
+) -> None:
+    rows = [{"bbox": [1, 1, 0, 3]}] * broken + [{"bbox": [1, 1, 3, 3]}] * (100 - broken)
+    done = convert(write_coco(tmp_path, coco_document(*rows)), tmp_path / "a.jsonl")
+    expected = "4 of 100 objects (4 %) were dropped, most of them: a shape without area"
+    assert [text.startswith(expected) for text in done.report.warnings] == [True] * loud
+
+
+def test_paths_of_windows_are_found(tmp_path: Path) -> None:
+    document = coco_document({"bbox": [1, 1, 3, 3]})
+    document["images"][0]["file_name"] = "Train\\A.png "  # type: ignore[index]
+    src = write_coco(tmp_path, document)
+    done = convert(src, tmp_path / "a.jsonl", strict=True)
+    assert done.records[0].image == "train/a.png"
+    assert done.counts == {
+        "noted: a picture path that is spelled otherwise than its file (case, blanks, %20, "
+        "Unicode form)": 1
+    }
+    assert convert(src, tmp_path / "b.jsonl", images=tmp_path / "train").records
+
+
+def test_a_picture_is_not_taken_for_another_that_differs_in_spelling(tmp_path: Path) -> None:
+    document = coco_document({"bbox": [1, 1, 3, 3]})
+    document["images"].append({"id": 8, "file_name": "A.png"})  # type: ignore[attr-defined]
+    src = write_coco(tmp_path, document)
+    with pytest.raises(InputError, match=r"train/a.png is the picture of two entries"):
+        convert(src, tmp_path / "a.jsonl")
+
+
+def test_panoptic_files_are_told(tmp_path: Path) -> None:
+    document = coco_document()
+    document["annotations"] = [{"image_id": 7, "file_name": "a.png", "segments_info": []}]
+    with pytest.raises(InputError, match="is a panoptic file"):
+        convert(write_coco(tmp_path, document), tmp_path / "a.jsonl")

@@ -1,7 +1,7 @@
 """Which format a dataset has, by what lies there."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from itertools import islice
 from pathlib import Path
@@ -10,6 +10,7 @@ from typing import Literal, get_args
 from coordexp.data.convert.coco import read_coco
 from coordexp.data.convert.documents import load_json
 from coordexp.data.convert.labelme import read_labelme
+from coordexp.data.convert.lookup import Lookup, is_hidden
 from coordexp.data.convert.lvis import is_lvis, read_lvis
 from coordexp.data.convert.odvg import is_odvg, read_odvg
 from coordexp.data.convert.report import Tally
@@ -59,17 +60,29 @@ def open_dataset(
     document = load_json(place, without=None if query.outlines else "segmentation")
     if not isinstance(document, dict) or not {"images", "annotations"} <= document.keys():
         raise InputError(f"{place}: expected the images, annotations and categories of COCO")
+    _check_is_not_panoptic(place, document)
     if kind == "lvis" or (kind is None and is_lvis(document)):
         return "lvis", read_lvis(place, document, query, tally)
     return "coco", read_coco(place, document, query, tally)
 
 
+def _check_is_not_panoptic(path: Path, document: Mapping[str, object]) -> None:
+    rows = document["annotations"]
+    first = rows[0] if isinstance(rows, list) and rows else None
+    if isinstance(first, dict) and "segments_info" in first:
+        raise InputError(
+            f"{path}: is a panoptic file, whose shapes are in pictures of their own; convert the "
+            "instances file of the same pictures"
+        )
+
+
 def _kind_of_file(path: Path) -> Format | None:
     """Return the format, or None for COCO or LVIS, which only the whole document tells apart."""
-    if path.suffix == ".jsonl":
+    suffixes = [suffix.lower() for suffix in path.suffixes]
+    if suffixes[-1:] == [".jsonl"]:
         _check_is_odvg(path)
-    kind = _BY_SUFFIX.get(path.suffix)
-    if kind is None and ".json" not in path.suffixes:
+    kind = _BY_SUFFIX.get(suffixes[-1] if suffixes else "")
+    if kind is None and ".json" not in suffixes:
         raise InputError(
             f"{path}: expected .json (COCO, LVIS, labelme), .jsonl (ODVG), .xml (VOC) or .yaml "
             "(YOLO), or a folder; --format says what it is"
@@ -82,11 +95,14 @@ def _kind_of_folder(folder: Path) -> Format | None:
     found: list[Format | None] = []
     if find_yaml(folder) or has_text_names(folder):
         found.append("yolo")
-    if any(_voc_folder(folder).glob("*.xml")):
+    if any(_visible(_voc_folder(folder), ".xml")):
         found.append("voc")
-    if any(is_odvg(_first_row(path)) for path in folder.glob("*.jsonl")):
+    if any(is_odvg(_first_row(path)) for path in _visible(folder, ".jsonl")):
         found.append("odvg")
-    few = [*islice(folder.glob("*.json"), _FEW), *islice(folder.glob("*/*.json"), _FEW)]
+    few = [
+        *islice(_visible(folder, ".json"), _FEW),
+        *islice(_visible(folder, ".json", pattern="*/*"), _FEW),
+    ]
     if any(map(_looks_like_labelme, few)):
         found.append("labelme")
     if _coco_files(folder, split=None):
@@ -108,7 +124,7 @@ def _place_in_folder(folder: Path, kind: Format | None, query: Query) -> Path:
     if kind == "voc":
         return _voc_folder(folder)
     if kind == "odvg":
-        files = sorted(path for path in folder.glob("*.jsonl") if is_odvg(_first_row(path)))
+        files = sorted(path for path in _visible(folder, ".jsonl") if is_odvg(_first_row(path)))
         files = [path for path in files if _is_of_split(path, folder, query.split)]
     else:
         files = _coco_files(folder, query.split)
@@ -121,19 +137,32 @@ def _place_in_folder(folder: Path, kind: Format | None, query: Query) -> Path:
     raise InputError(f"{folder}: several annotation files: {names}; name one, or use --split")
 
 
+def _visible(folder: Path, suffix: str, *, pattern: str = "*") -> Iterator[Path]:
+    for path in folder.glob(pattern):
+        hidden = any(map(is_hidden, path.relative_to(folder).parts))
+        if path.name.lower().endswith(suffix) and not hidden and path.is_file():
+            yield path
+
+
+def _visible_folders(folder: Path) -> list[Path]:
+    return [path for path in folder.glob("*") if path.is_dir() and not is_hidden(path.name)]
+
+
 def _voc_folder(folder: Path) -> Path:
-    apart = folder / "Annotations"
-    return apart if apart.is_dir() else folder
+    for apart in Lookup(None).folders(folder, "Annotations"):
+        if apart.name == "Annotations" or any(_visible(apart, ".xml")):  # COCO's are in lower case
+            return apart
+    return folder
 
 
 def _coco_files(folder: Path, split: str | None) -> list[Path]:
     """Return the files that may be COCO's; where some are named `instances_*`, only those."""
-    places = (folder, folder / "annotations", *(path for path in folder.glob("*") if path.is_dir()))
+    places = (folder, folder / "annotations", *_visible_folders(folder))
     files = {
         path
         for place in places
-        for name in ("*.json", "*.json.gz")
-        for path in place.glob(name)
+        for name in (".json", ".json.gz")
+        for path in _visible(place, name)
         if _is_of_split(path, folder, split) and _looks_like_coco(path)
     }
     instances = {path for path in files if path.name.startswith("instances")}

@@ -1,21 +1,23 @@
 """labelme: one JSON file of shapes beside each picture.
 
-Rectangles have any two opposite corners. Polygons of one label and `group_id` are pieces of one
-thing. A circle becomes its box. Lines and line strips stay lines. A point has no extent and is
-dropped, and so is what labelme itself names `__ignore__`. Of painted
-masks only the box is read.
+Rectangles have any two opposite corners, or all four, which may be turned: then they are outlines.
+Polygons of one label and `group_id` are pieces of one thing. A circle becomes its box. Lines and
+line strips stay lines. A point has no extent and is dropped, and so is what labelme itself names
+`__ignore__`. Of painted masks only the box is read. A picture inside the file (`imageData`) counts
+where its file is not there.
 """
 
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from coordexp.data.convert.documents import load_json
-from coordexp.data.convert.pictures import PICTURE_SUFFIXES
+from coordexp.data.convert.lookup import fold_case, is_hidden, visible_files
 from coordexp.data.convert.report import Tally
 from coordexp.data.convert.source import (
     Dataset,
+    EmbeddedPicture,
     Query,
     Shape,
     SourcePicture,
@@ -29,6 +31,9 @@ Row = Mapping[str, object]
 
 _IGNORED = "__ignore__"
 _LEAST_POINTS = {"polygon": 3, "line": 2, "linestrip": 2, "rectangle": 2, "circle": 2, "mask": 2}
+_TURNED = ("oriented_rectangle", "rotation")  # of labelme 6, and of X-AnyLabeling
+_WITHOUT_EXTENT = ("point", "points")
+_ALL_CORNERS = 4
 
 
 def is_labelme(document: object) -> bool:
@@ -47,31 +52,51 @@ def read_labelme(src: Path, query: Query, tally: Tally) -> Dataset:
     home = src.parent if src.is_file() else src
     if query.split is not None:
         src = home = home / query.split
-    files = [src] if src.is_file() else sorted(src.rglob("*.json"))
+        if not home.is_dir():
+            raise InputError(f"{home}: there is no folder of the split {query.split!r}")
+    files = [src] if src.is_file() else visible_files(src, (".json",))
     if not files:
         raise InputError(f"{src}: there are no JSON files in it")
     root = query.images or home
+    folders = {file.parent for file in files}
+    beside = {place: _stems(place) for place in folders}
 
     def pictures() -> Iterator[SourcePicture]:
         for file in files:
             document = load_json(file)
             if isinstance(document, dict) and is_labelme(document):
-                yield _picture(file, document, root, tally)
+                folders = (file.parent, root / file.parent.relative_to(home), root)
+                picture = _picture(file, document, folders, tally)
+                rivals = beside[file.parent] - {fold_case(file.stem)}
+                yield replace(picture, rivals=rivals, embedded=_embedded(file, document, home))
 
     return Dataset(root=root, pictures=pictures())
 
 
-def _picture(file: Path, document: Row, root: Path, tally: Tally) -> SourcePicture:
+def _stems(folder: Path) -> frozenset[str]:
+    files = (path for path in folder.iterdir() if path.suffix.lower() == ".json")
+    return frozenset(fold_case(path.stem) for path in files if not is_hidden(path.name))
+
+
+def _picture(file: Path, document: Row, folders: tuple[Path, ...], tally: Tally) -> SourcePicture:
     name = document.get("imagePath")
-    by_stem = (file.stem + suffix for suffix in sorted(PICTURE_SUFFIXES))
     return SourcePicture(
-        names=(*([name] if isinstance(name, str) else []), *by_stem),
-        folders=(file.parent, root),
+        names=(name,) if isinstance(name, str) and name.strip() else (),
+        folders=folders,
         place=str(file),
         shapes=tuple(_shapes(file, document, tally)),
         width=document.get("imageWidth"),
         height=document.get("imageHeight"),
+        stem=file.stem,
     )
+
+
+def _embedded(file: Path, document: Row, home: Path) -> EmbeddedPicture | None:
+    data = document.get("imageData")
+    if not isinstance(data, str) or not data:
+        return None
+    name = file.relative_to(home).with_suffix("")
+    return EmbeddedPicture(PurePosixPath(name.as_posix()), data)
 
 
 def _shapes(file: Path, document: Row, tally: Tally) -> Iterator[Shape]:
@@ -84,7 +109,9 @@ def _shapes(file: Path, document: Row, tally: Tally) -> Iterator[Shape]:
             tally.drop_unread_object(error.reason, place, asked=error.asked)
             continue
         tally.classes.add(shape.desc)
-        group = row.get("group_id") if isinstance(row, dict) and shape.outlines else None
+        # A turned rectangle is an outline too, but always the whole of its thing.
+        is_piece = isinstance(row, dict) and row.get("shape_type") in (None, "", "polygon")
+        group = row.get("group_id") if isinstance(row, dict) and is_piece else None
         key = (shape.desc, at if group is None else f"group {group}")
         groups.setdefault(key, []).append(shape)
     for parts in groups.values():
@@ -103,14 +130,35 @@ def _shape(row: object, place: str) -> Shape:
     if desc == _IGNORED:
         raise UnusableError("labelled __ignore__", asked=True)
     kind = row.get("shape_type") or "polygon"  # old files have no type
-    if not isinstance(kind, str) or kind not in _LEAST_POINTS:
-        raise UnusableError(f"a shape of type {shown(kind)}, which has no extent")
-    values = _points(row.get("points"), least=_LEAST_POINTS[kind])
-    if kind == "polygon":
+    _check_kind(kind)
+    values = _points(row.get("points"), least=_LEAST_POINTS.get(kind, _ALL_CORNERS))
+    if kind == "polygon" or _is_turned(kind, values):
         return Shape(desc=desc, place=place, outlines=(values,))
     if kind in ("line", "linestrip"):
         return Shape(desc=desc, place=place, line=values)
     return Shape(desc=desc, place=place, box=_two_points_to_box(kind, values))
+
+
+def _check_kind(kind: object) -> None:
+    if isinstance(kind, str) and kind in _WITHOUT_EXTENT:
+        raise UnusableError(f"a shape of type {shown(kind)}, which has no extent")
+    if not isinstance(kind, str) or kind not in (*_LEAST_POINTS, *_TURNED):
+        raise UnusableError(f"a shape of type {shown(kind)}, which is not known")
+
+
+def _is_turned(kind: str, values: tuple[float, ...]) -> bool:
+    """Return whether a rectangle of four corners is an outline, and no box.
+
+    Raises:
+        UnusableError: If a rectangle has neither two nor four corners.
+    """
+    if kind not in (*_TURNED, "rectangle") or (kind == "rectangle" and len(values) == 4):  # noqa: PLR2004 - two points
+        return False
+    if len(values) != 2 * _ALL_CORNERS:
+        raise UnusableError("a rectangle of neither two nor four corners")
+    x1, y1, x2, y2 = bounding_box(values)
+    corners = {*zip(values[0::2], values[1::2], strict=True)}
+    return corners != {(x1, y1), (x2, y1), (x2, y2), (x1, y2)}
 
 
 def _points(points: object, *, least: int) -> tuple[float, ...]:

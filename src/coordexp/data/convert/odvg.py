@@ -8,6 +8,7 @@ caption, kept as `summary`, and regions, each with a phrase and one box or sever
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from coordexp.data.convert.class_numbers import check_numbers_start_at_0
 from coordexp.data.convert.documents import load_json
 from coordexp.data.convert.pictures import likeliest_folder
 from coordexp.data.convert.report import Tally
@@ -41,12 +42,17 @@ def read_odvg(path: Path, query: Query, tally: Tally) -> Dataset:
     names = _label_map(path)
     tally.classes.update(names.values())
 
+    used: dict[int, str] = {}
+
     def pictures() -> Iterator[SourcePicture]:
         for number, row in read_rows(path):
             place = f"{path}:{number}"
             if not isinstance(row, dict):
                 raise InputError(f"{place}: expected a JSON object, got {shown(row)}")
+            for label in _numbers(row):
+                used.setdefault(label, place)
             yield _picture(row, folder, names, place, tally)
+        check_numbers_start_at_0(used, {int(name) for name in names if name.isdecimal()})
 
     return Dataset(root=folder, pictures=pictures())
 
@@ -70,6 +76,16 @@ def _picture(
         height=row.get("height"),
         summary=caption if isinstance(caption, str) else None,
     )
+
+
+def _numbers(row: Row) -> Iterator[int]:
+    """Yield the class numbers of a row that have to be looked up."""
+    things = _part(row, "detection").get("instances")
+    for thing in things if isinstance(things, list) else []:
+        if isinstance(thing, dict) and not {"phrase", "category"} & thing.keys():
+            label = thing.get("label")
+            if type(label) is int:
+                yield label
 
 
 def _part(row: Row, key: str) -> Row:

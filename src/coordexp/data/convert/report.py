@@ -6,6 +6,9 @@ from typing import Literal
 Subject = Literal["picture", "object"]
 Fate = Literal["dropped", "clipped", "changed", "noted"]
 
+MANY_PERCENT = 3
+"""A loss of more than this, of the objects or of the pictures, is said apart from the table."""
+
 _FATES: tuple[Fate, ...] = ("dropped", "clipped", "changed", "noted")
 _SUBJECTS: tuple[Subject, ...] = ("picture", "object")
 
@@ -46,6 +49,7 @@ class Report:
         objects_read: Annotations in the source, orphans included.
         objects_kept: Objects written.
         findings: Dropped, clipped, changed and noted, in this order, the most frequent first.
+        doubts: What nothing in the source decides, and how it was decided.
     """
 
     pictures_read: int
@@ -53,6 +57,36 @@ class Report:
     objects_read: int
     objects_kept: int
     findings: tuple[Finding, ...]
+    doubts: tuple[str, ...] = ()
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What must not be overlooked: much was lost, or something could not be known."""
+        losses = (
+            self._loss("picture", self.pictures_read),
+            self._loss("object", self.objects_read),
+        )
+        nothing = "no picture has an object: all of them would teach that there is nothing"
+        is_empty = self.pictures_kept and not self.objects_kept
+        return (*filter(None, losses), *([nothing] if is_empty else []), *self.doubts)
+
+    def lost(self, subject: Subject) -> tuple[Finding, ...]:
+        """Return what was dropped that nobody asked to drop, the most frequent first."""
+        return tuple(
+            item for item in self.problems if (item.subject, item.fate) == (subject, "dropped")
+        )
+
+    def _loss(self, subject: Subject, read: int) -> str | None:
+        """Return words for a loss of more than a few in a hundred, or None."""
+        lost = self.lost(subject)
+        count = sum(finding.count for finding in lost)
+        if 100 * count <= MANY_PERCENT * read:
+            return None
+        share = 100 * count / read
+        return (
+            f"{count:,} of {read:,} {subject}s ({share:.0f} %) were dropped, most of them: "
+            f"{lost[0].reason} (the first: {lost[0].first})"
+        )
 
     @property
     def problems(self) -> tuple[Finding, ...]:
@@ -69,6 +103,7 @@ class Tally:
         self.objects_read = 0
         self.objects_kept = 0
         self.classes: set[str] = set()
+        self.doubts: list[str] = []
         self._counts: dict[tuple[Subject, Fate, str, bool], tuple[int, str]] = {}
 
     def add(
@@ -129,4 +164,5 @@ class Tally:
             objects_read=self.objects_read,
             objects_kept=self.objects_kept,
             findings=tuple(findings),
+            doubts=tuple(self.doubts),
         )

@@ -1,16 +1,17 @@
 """The conversion of a dataset into one JSONL file of records, whole or not at all."""
 
 import os
-import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from coordexp.data.convert.detect import Format, open_dataset
+from coordexp.data.convert.embedded import locate_picture, size_of
+from coordexp.data.convert.lookup import Lookup, fold_case
 from coordexp.data.convert.mapping import Choice, shape_to_object
-from coordexp.data.convert.pictures import check_stated_size, find_picture, upright_size
+from coordexp.data.convert.pictures import MISSING, SPELLED, FoundPicture, check_stated_size
+from coordexp.data.convert.places import Copied, InPlace, open_places
 from coordexp.data.convert.report import Report, Tally
 from coordexp.data.convert.source import (
     Dataset,
@@ -23,7 +24,6 @@ from coordexp.data.geometry import shown
 from coordexp.data.jsonl import write_jsonl
 from coordexp.data.record import Record, RecordObject, parse_record, record_to_json
 from coordexp.errors import CoordExpError, InputError, RecordError
-from coordexp.files import whole_directory
 
 _NAMED = 8
 
@@ -48,7 +48,7 @@ class Conversion:
         kind: The format, or None to look.
         split: Which part, where there are several.
         images: The folder of the pictures, or None to look.
-        zero_based: Whether VOC's corners count from 0.
+        zero_based: Whether VOC's corners count from 0; None to decide by what they are.
         copy_images: Whether pictures are put beside `out`, in `<name>_images/`.
         overwrite: Whether `out` may be there already.
         strict: Whether anything clipped or dropped is an error.
@@ -60,7 +60,7 @@ class Conversion:
     kind: Format | None = None
     split: str | None = None
     images: Path | None = None
-    zero_based: bool = False
+    zero_based: bool | None = None
     copy_images: bool = False
     overwrite: bool = False
     strict: bool = False
@@ -89,9 +89,11 @@ def convert_dataset(conversion: Conversion) -> tuple[Format, Report]:
         images=_images_folder(conversion),
         zero_based=conversion.zero_based,
         outlines=conversion.choice.geometry != "bbox",
+        empty=conversion.choice.empty,
     )
     kind, dataset = open_dataset(conversion.src, query, tally, kind=conversion.kind)
-    with _places(conversion) as places:
+    copy, overwrite = conversion.copy_images, conversion.overwrite
+    with open_places(out, copy=copy, overwrite=overwrite) as places:
         write_jsonl(out, _rows(dataset, places, conversion, tally))
     return kind, tally.report()
 
@@ -103,85 +105,93 @@ def _images_folder(conversion: Conversion) -> Path | None:
     return images
 
 
-class _InPlace:
-    """Records name the pictures where they are."""
+@dataclass(frozen=True, slots=True)
+class _Claim:
+    """What says that a picture is its own.
 
-    def __init__(self, out: Path) -> None:
-        self.home = Path(os.path.realpath(out.parent))
+    Args:
+        place: Where it stands.
+        is_spelled: Whether it spells the picture otherwise than its file.
+        is_own: Whether it is an annotation file that is called like the picture.
+    """
 
-    def name_of(self, picture: Path, root: Path) -> str:
-        try:
-            return picture.relative_to(self.home).as_posix()
-        except ValueError:
-            raise InputError(
-                f"{picture}: lies outside {self.home}, the folder of the records, which name their "
-                f"pictures relative to it. Write to a folder above the pictures ({root.parent} is "
-                "one), or pass --copy-images"
-            ) from None
+    place: str
+    is_spelled: bool
+    is_own: bool
 
 
-class _Copied:
-    """Pictures are put into a folder beside the records, as hard links where the disk allows."""
-
-    def __init__(self, folder: Path, name: str) -> None:
-        self.folder = folder
-        self.name = name
-
-    def name_of(self, picture: Path, root: Path) -> str:
-        inside = picture.relative_to(root)
-        target = self.folder / inside
-        target.parent.mkdir(parents=True, exist_ok=True)
-        if not target.exists():
-            try:
-                os.link(picture, target)
-            except OSError:  # another disk, or one without hard links
-                shutil.copyfile(picture, target)
-        return f"{self.name}/{inside.as_posix()}"
-
-
-@contextmanager
-def _places(conversion: Conversion) -> Iterator[_InPlace | _Copied]:
-    if not conversion.copy_images:
-        yield _InPlace(conversion.out)
-        return
-    folder = conversion.out.with_name(f"{conversion.out.stem}_images")
-    with whole_directory(folder, overwrite=conversion.overwrite) as partial:
-        yield _Copied(partial, folder.name)
+def _claim(picture: SourcePicture, name: str, notes: Sequence[str]) -> _Claim:
+    stem = picture.stem
+    is_own = stem is not None and fold_case(stem) == fold_case(PurePosixPath(name).stem)
+    return _Claim(place=picture.place, is_spelled=SPELLED in notes, is_own=is_own)
 
 
 def _rows(
-    dataset: Dataset, places: _InPlace | _Copied, conversion: Conversion, tally: Tally
+    dataset: Dataset, places: InPlace | Copied, conversion: Conversion, tally: Tally
 ) -> Iterator[dict[str, object]]:
     root = Path(os.path.realpath(dataset.root))
-    seen: set[str] = set()
+    lookup = Lookup(root)
+    seen: dict[str, _Claim] = {}
     for picture in dataset.pictures:
         tally.pictures_read += 1
         tally.objects_read += len(picture.shapes)
         try:
-            path = find_picture(root, picture)
-            size = upright_size(path)
+            found = locate_picture(lookup, picture, unpack=places.unpacks)
+            size = size_of(found)
             check_stated_size(picture, size)
             objects = _objects(picture, size, conversion.choice, tally)
         except UnusableError as error:
             _drop(picture, error, tally)
             continue
+        notes = found.notes if isinstance(found, FoundPicture) else ()
+        for note in notes:
+            tally.add("picture", "noted", note, picture.place)
         if not objects and not conversion.choice.empty:
             tally.add("picture", "dropped", "no objects", picture.place, asked=True)
             continue
         if not objects:
             tally.add("picture", "noted", "no objects: the answer is {}", picture.place)
-        name = places.name_of(path, root)
-        if name in seen:
-            tally.add("picture", "noted", "a picture that comes more than once", picture.place)
-        seen.add(name)
+        name = places.name_of(found, root)
+        _check_repeated(name, _claim(picture, name, notes), tally, seen)
         yield _row(picture, name, size, objects)
         tally.pictures_kept += 1
         tally.objects_kept += len(objects)
+    _check_end(conversion, tally)
+
+
+def _check_repeated(name: str, note: _Claim, tally: Tally, seen: dict[str, _Claim]) -> None:
+    """Count a picture that was there before.
+
+    Raises:
+        InputError: If one of the two may mean another file, which is not there.
+    """
+    before = seen.setdefault(name, note)
+    if before is note:
+        return
+    if before.is_spelled or note.is_spelled:
+        raise InputError(
+            f"{note.place}: {name} is the picture of two entries, and one of them is spelled "
+            f"otherwise; is a picture missing that differs from it in spelling only? The other "
+            f"one is {before.place}"
+        )
+    if before.is_own and note.is_own:
+        raise InputError(
+            f"{note.place}: {name} is the picture of two annotation files that are called like "
+            f"it; the other one is {before.place}. Is a picture missing? Convert them one by one"
+        )
+    tally.add("picture", "noted", "a picture that comes more than once", note.place)
+
+
+def _check_end(conversion: Conversion, tally: Tally) -> None:
     _check_classes(conversion.choice, tally)
-    if not tally.pictures_kept:
-        raise InputError(_nothing_left(conversion.src, tally.report()))
-    if conversion.strict and tally.report().problems:
-        raise StrictError(tally.report())
+    report = tally.report()
+    if not report.pictures_kept:
+        raise InputError(_lost(conversion.src, report, "nothing is left to write"))
+    if not report.objects_kept and report.lost("object"):
+        # A file of pictures that show nothing would teach the model to find nothing.
+        raise InputError(_lost(conversion.src, report, "every object was dropped"))
+    if conversion.strict and report.problems:
+        raise StrictError(report)
 
 
 def _objects(
@@ -214,7 +224,8 @@ def _object(
 
 
 def _drop(picture: SourcePicture, error: UnusableError, tally: Tally) -> None:
-    tally.add("picture", "dropped", error.reason, picture.place, asked=error.asked)
+    place = f"{picture.place}: {error.detail}" if error.detail else picture.place
+    tally.add("picture", "dropped", error.reason, place, asked=error.asked)
     count = len(picture.shapes)
     if count:
         reason = "on a picture that was dropped"
@@ -254,11 +265,12 @@ def _listed(classes: set[str]) -> str:
     return f"{names} and {more:,} more" if more > 0 else names
 
 
-def _nothing_left(src: Path, report: Report) -> str:
+def _lost(src: Path, report: Report, message: str) -> str:
+    dropped = [finding for finding in report.findings if finding.fate == "dropped"]
     lines = [
         f"  {finding.count} {finding.subject}(s): {finding.reason}; the first: {finding.first}"
-        for finding in report.findings
-        if finding.fate == "dropped"
+        for finding in dropped
     ]
-    hint = "Are the pictures elsewhere? Name their folder with --images." if lines else ""
-    return "\n".join([f"{src}: nothing is left to write", *lines, *([hint] if hint else [])])
+    if any(finding.reason == MISSING for finding in dropped):
+        lines.append("Are the pictures elsewhere? Name their folder with --images.")
+    return "\n".join([f"{src}: {message}", *lines])

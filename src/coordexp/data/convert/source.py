@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Literal
 
 from coordexp.data.geometry import Box
@@ -17,11 +17,13 @@ class UnusableError(Exception):
     Args:
         reason: In the words of the report; what shares a reason is counted together.
         asked: Whether the user's own options leave it out, so that nothing is wrong with it.
+        detail: What is only so here, such as the names of files; said of the first one.
     """
 
-    def __init__(self, reason: str, *, asked: bool = False) -> None:
+    def __init__(self, reason: str, *, asked: bool = False, detail: str = "") -> None:
         self.reason = reason
         self.asked = asked
+        self.detail = detail
         super().__init__(reason)
 
 
@@ -51,11 +53,24 @@ class Shape:
 
 
 @dataclass(frozen=True, slots=True)
+class EmbeddedPicture:
+    """A picture inside its annotation file.
+
+    Args:
+        name: What its file is called where it becomes one: a relative path without a suffix.
+        data: The file in base64, as it stands there.
+    """
+
+    name: PurePosixPath
+    data: str
+
+
+@dataclass(frozen=True, slots=True)
 class SourcePicture:
     """One picture and what is on it.
 
     Args:
-        names: What its file may be called, the likeliest first.
+        names: What its file is called, the likeliest first.
         folders: Where it may be, the likeliest first.
         place: Where it stands in its file.
         shapes: What is on it.
@@ -63,6 +78,10 @@ class SourcePicture:
         height: The same.
         summary: Text about the whole picture.
         metadata: What is kept beside it.
+        stem: What the annotation file is called, where each picture has its own.
+        rivals: What the other annotation files beside that one are called, as `fold_case` writes
+            it: their pictures are not this one's.
+        embedded: The picture itself, for where its file is not there.
     """
 
     names: tuple[str, ...]
@@ -73,6 +92,9 @@ class SourcePicture:
     height: object = None
     summary: str | None = None
     metadata: Mapping[str, object] = field(default_factory=dict)
+    stem: str | None = None
+    rivals: frozenset[str] = frozenset()
+    embedded: EmbeddedPicture | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,14 +117,16 @@ class Query:
     Args:
         split: Which part of the dataset, where it has several.
         images: The folder of the pictures, where the user names it.
-        zero_based: Whether VOC's corners count from 0.
+        zero_based: Whether VOC's corners count from 0; None to decide by what they are.
         outlines: Whether polygons are wanted.
+        empty: Whether pictures without objects are wanted.
     """
 
     split: str | None
     images: Path | None
-    zero_based: bool
+    zero_based: bool | None
     outlines: bool
+    empty: bool = True
 
 
 def finite_numbers(values: object) -> tuple[float, ...]:

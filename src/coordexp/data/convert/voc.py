@@ -2,16 +2,16 @@
 
 VOC counts pixels from 1 and means the first and the last pixel of a thing. As edges, a box is
 therefore `xmin - 1, ymin - 1, xmax, ymax`. Tools that count edges from 0 write the same XML; for
-their files the corners are taken as they are (`zero_based`). A corner at 0 cannot come from the
-first kind, and is noted.
+their files the corners are taken as they are. `voc_corners` decides which it is, where that is not
+given and can be decided.
 """
 
 from collections.abc import Iterator
 from pathlib import Path
 from xml.etree.ElementTree import Element
 
-from coordexp.data.convert.documents import load_xml, read_text
-from coordexp.data.convert.pictures import PICTURE_SUFFIXES
+from coordexp.data.convert.documents import load_xml
+from coordexp.data.convert.lookup import Lookup, fold_case, visible_files
 from coordexp.data.convert.report import Tally
 from coordexp.data.convert.source import (
     Dataset,
@@ -21,6 +21,8 @@ from coordexp.data.convert.source import (
     UnusableError,
     corners_to_box,
 )
+from coordexp.data.convert.voc_corners import CornerCount
+from coordexp.data.convert.voc_split import files_of_split
 from coordexp.errors import InputError
 
 _CORNERS = ("xmin", "ymin", "xmax", "ymax")
@@ -32,51 +34,114 @@ def read_voc(src: Path, query: Query, tally: Tally) -> Dataset:
     Raises:
         InputError: If there are none, a file is not VOC's, or the split is unknown.
     """
-    files = [src] if src.is_file() else sorted(src.rglob("*.xml"))
+    files = [src] if src.is_file() else visible_files(src, (".xml",))
     home = src.parent if src.is_file() else src
-    top = home.parent if home.name == "Annotations" else home
-    root = query.images or top
-    if query.split is not None:
-        wanted = _split_stems(top, query.split)
-        files = [file for file in files if file.stem in wanted]
+    top = home.parent if home.name.lower() == "annotations" else home
     if not files:
         raise InputError(f"{src}: there are no XML files in it")
+    rivals = _rivals(visible_files(home, (".xml",)) if src.is_file() else files)
+    if query.split is not None:
+        files = files_of_split(files, top, query.split, tally)
+    zero_based = query.zero_based
+    if zero_based is None:
+        zero_based = _decide_where_corners_start(files, tally)
+
+    near = _PictureFolders(home, top, query.images)
 
     def pictures() -> Iterator[SourcePicture]:
         for file in files:
-            yield _picture(file, root, query, tally)
+            folders, stems = near.of(file), rivals[file.parent]
+            yield _picture(file, folders, stems, tally, zero_based=zero_based)
 
-    return Dataset(root=root, pictures=pictures())
-
-
-def _split_stems(root: Path, split: str) -> set[str]:
-    file = root / "ImageSets" / "Main" / f"{split}.txt"
-    if not file.is_file():
-        there = sorted(path.stem for path in file.parent.glob("*.txt") if "_" not in path.stem)
-        known = f"; there are {', '.join(there)}" if there else ""
-        raise InputError(f"{file}: there is no such list of the split {split!r}{known}")
-    return {line.split()[0] for line in read_text(file).splitlines() if line.strip()}
+    return Dataset(root=query.images or top, pictures=pictures())
 
 
-def _picture(file: Path, root: Path, query: Query, tally: Tally) -> SourcePicture:
+def _rivals(files: list[Path]) -> dict[Path, frozenset[str]]:
+    """Return the folded stems of the files in each folder."""
+    stems: dict[Path, set[str]] = {}
+    for file in files:
+        stems.setdefault(file.parent, set()).add(fold_case(file.stem))
+    return {folder: frozenset(names) for folder, names in stems.items()}
+
+
+def _decide_where_corners_start(files: list[Path], tally: Tally) -> bool:
+    count = CornerCount()
+    for file in files:
+        top = _annotation(file)
+        for thing in top.findall("object"):
+            try:
+                box = corners_to_box(_numbers(thing))
+            except UnusableError:  # is counted when the pictures are read
+                continue
+            count.add(box, _stated(top, "width"), _stated(top, "height"), str(file))
+    if count.is_zero_based:
+        reason = "VOC corners that count from 0, for some lie there: taken as they are"
+        tally.add("object", "noted", reason, count.first_zero, count=count.boxes)
+    elif count.boxes and count.doubt:
+        tally.doubts.append(count.doubt)
+    return count.is_zero_based
+
+
+class _PictureFolders:
+    """Where the pictures of XML files may be."""
+
+    def __init__(self, home: Path, top: Path, images: Path | None) -> None:
+        self._home = home
+        self._top = top
+        self._images = images
+        self._lookup = Lookup(None)
+        self._known: dict[Path, tuple[Path, ...]] = {}
+
+    def of(self, file: Path) -> tuple[Path, ...]:
+        """Return the folders, near ones before far ones: a name may be in several."""
+        if file.parent not in self._known:
+            self._known[file.parent] = self._near(file.parent)
+        return self._known[file.parent]
+
+    def _near(self, folder: Path) -> tuple[Path, ...]:
+        inside = folder.relative_to(self._home)
+        named = [] if self._images is None else [self._images / inside, self._images]
+        mirrored = [place / inside for place in self._beside(self._top)]
+        apart = [*mirrored, *self._beside(folder.parent), *self._beside(self._top)]
+        is_apart = "annotations" in map(str.lower, (self._home.name, *inside.parts))
+        order = [*apart, folder] if is_apart else [folder, *apart]
+        return tuple(dict.fromkeys((*named, *order, self._top)))
+
+    def _beside(self, base: Path) -> list[Path]:
+        names = ("JPEGImages", "images")
+        return [place for name in names for place in self._lookup.folders(base, name)]
+
+
+def _annotation(file: Path) -> Element:
     top = load_xml(file)
     if top.tag != "annotation":
         raise InputError(f"{file}: expected a VOC <annotation>, got <{top.tag}>")
+    return top
+
+
+def _picture(
+    file: Path,
+    folders: tuple[Path, ...],
+    stems: frozenset[str],
+    tally: Tally,
+    *,
+    zero_based: bool,
+) -> SourcePicture:
+    top = _annotation(file)
     name = (top.findtext("filename") or "").strip()
-    # The name inside is often that of a file before it was renamed.
-    by_stem = (file.stem + suffix for suffix in sorted(PICTURE_SUFFIXES))
-    beside = (file.parent, file.parent.parent / "JPEGImages", file.parent.parent / "images")
     return SourcePicture(
-        names=(*([name] if name else []), *by_stem),
-        folders=(query.images or root, *beside),
+        names=(name,) if name else (),
+        folders=folders,
         place=str(file),
-        shapes=tuple(_shapes(top, file, query, tally)),
+        shapes=tuple(_shapes(top, file, tally, zero_based=zero_based)),
         width=_stated(top, "width"),
         height=_stated(top, "height"),
+        stem=file.stem,
+        rivals=stems - {fold_case(file.stem)},
     )
 
 
-def _shapes(top: Element, file: Path, query: Query, tally: Tally) -> Iterator[Shape]:
+def _shapes(top: Element, file: Path, tally: Tally, *, zero_based: bool) -> Iterator[Shape]:
     for at, thing in enumerate(top.findall("object")):  # not iter(): people have parts with boxes
         place = f"{file}: object[{at}]"
         try:
@@ -85,8 +150,8 @@ def _shapes(top: Element, file: Path, query: Query, tally: Tally) -> Iterator[Sh
             tally.drop_unread_object(error.reason, place)
             continue
         x1, y1, x2, y2 = box
-        if not query.zero_based:
-            if x1 == 0 or y1 == 0:
+        if not zero_based:
+            if x1 < 1 or y1 < 1:
                 reason = "a VOC corner at 0: if the file counts from 0, pass --zero-based"
                 tally.add("object", "noted", reason, place)
             x1, y1 = x1 - 1, y1 - 1
