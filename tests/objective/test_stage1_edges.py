@@ -124,10 +124,11 @@ def test_none_means_the_counts_of_this_call() -> None:
 # --- numbers of other precisions, and broken ones ---
 
 
-@pytest.mark.parametrize(
-    ("dtype", "tolerance"), [(torch.bfloat16, 3e-2), (torch.float16, 4e-3), (torch.float32, 1e-5)]
-)
-def test_half_precision_inputs_give_an_fp32_loss(dtype: torch.dtype, tolerance: float) -> None:
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float32])
+def test_half_precision_inputs_give_an_fp32_loss(dtype: torch.dtype) -> None:
+    # A logit of up to 8 is rounded three times: the product, the offset's, their sum. Roundings
+    # to the other side, of which a processor may have a few, move it by a step each.
+    tolerance = 4 * torch.finfo(dtype).eps
     low = Case(dtype=dtype)
     high = Case()
     assert high.offset is not None
