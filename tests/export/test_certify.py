@@ -1,19 +1,26 @@
 """What earns a certificate, and what does not."""
 
+import copy
 import hashlib
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
+from peft import LoraConfig
 
 from coordexp.errors import CoordExpError, InputError
-from coordexp.export import bake, certify, plain_reload
+from coordexp.export import bake, certify, merge, plain_reload
 from coordexp.export.certificate import Rounding
 from coordexp.export.logit_distance import Distance, LogitDistance, logit_distance
+from coordexp.export.lora_layer import merge_lora_layer
 from coordexp.export.merge import merge_checkpoint
+from coordexp.export.plain_reload import PlainFacts
+from coordexp.export.saved_adapter import SavedAdapter
 from coordexp.model.shards import StoredTensor
 from tests.export.cases import Cases, MakePath, ReadCertificate
 
+FIRST = 389  # <|coord_0|> of the small bases
 CONFIG = """\
 model: {{path: {base}}}
 data: {{train: {train}}}
@@ -42,6 +49,9 @@ def test_float32_is_certified_by_a_process_without_coordexp(
     assert weights["tensors"] == weights["equal"] + weights["merged_layers"] + 2
     assert weights["other_rows_equal"]["lm_head.weight"] == 408
     assert weights["coord_rows_moved"]["lm_head.weight"] == 1000
+    assert weights["coord_rows_exact"]["lm_head.weight"] == 1000
+    assert 0 < weights["farthest_layer"] <= 1
+    assert certificate["files_equal"] == 6
     assert report.certificate is not None
     files = {
         path.name: hashlib.sha256(path.read_bytes()).hexdigest()
@@ -88,7 +98,7 @@ def test_lora_alone_is_certified_too(
     merge_checkpoint(adapter, tmp_path / "merged")
     certificate = certificate_of(tmp_path / "merged")
     assert certificate["rounding"]["without_offsets"] is None
-    assert certificate["weights"]["coord_rows_moved"] == {}
+    assert certificate["weights"]["coord_rows_exact"] == {}
 
 
 @pytest.fixture
@@ -140,61 +150,148 @@ def fails(adapter: Path, dst: Path) -> str:
     return str(raised.value)
 
 
-@pytest.mark.usefixtures("in_this_process")
-@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
-def test_forgotten_offsets_are_noticed(
-    dtype: str,
-    adapter: Path,
-    small_bases: MakePath,
-    on_base: MakePath,
-    tmp_path_factory: pytest.TempPathFactory,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(bake, "_shifted", lambda source, *_: source.load())
-    base = small_bases(tied=True, dtype=dtype)
-    here = on_base(adapter, base, tmp_path_factory.mktemp("adapter") / "a")
-    message = fails(here, tmp_path / "merged")
-    assert "not certified, and nothing was written" in message
-    assert "its logits differ" in message
+Spoil = Callable[[pytest.MonkeyPatch], None]
 
 
-@pytest.mark.usefixtures("in_this_process")
-@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
-def test_one_forgotten_layer_is_noticed(
-    dtype: str,
-    adapter: Path,
-    small_bases: MakePath,
-    on_base: MakePath,
-    tmp_path_factory: pytest.TempPathFactory,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def spoiling_tables(spoil: Callable[..., torch.Tensor]) -> Spoil:
+    """Return what makes tables another way: `spoil` gets the right one and what it is made from."""
+    shifted = bake._shifted
+
+    def patch(monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(bake, "_shifted", lambda *what: spoil(shifted(*what), *what))
+
+    return patch
+
+
+def noise_on_960_embedding_rows(
+    table: torch.Tensor, source: StoredTensor, *_: object
+) -> torch.Tensor:
+    if "embed_tokens" in source.name:
+        noise = torch.randn(960, table.shape[1], generator=torch.Generator().manual_seed(0))
+        table[FIRST + 20 : FIRST + 980] += 10 * noise
+    return table
+
+
+def offset_rounded_first(
+    table: torch.Tensor, source: StoredTensor, offset: StoredTensor, *_: object
+) -> torch.Tensor:
+    rows = source.load_rows(FIRST, FIRST + 1000).float() + offset.load().bfloat16().float()
+    table[FIRST : FIRST + 1000] = rows
+    return table
+
+
+def one_row_too_far(
+    table: torch.Tensor, source: StoredTensor, offset: StoredTensor, *_: object
+) -> torch.Tensor:
+    table = source.load()
+    table[FIRST + 1 : FIRST + 1001] += offset.load().to(table.dtype)
+    return table
+
+
+def other_layer(name: str, result: Callable[..., torch.Tensor]) -> Spoil:
     merged = bake._merged
 
-    def forget(name: str, weight: StoredTensor, *rest: object) -> torch.Tensor:
-        return weight.load() if name.endswith("0.mlp.up_proj") else merged(name, weight, *rest)
+    def one(layer: str, *rest: object) -> torch.Tensor:
+        return (result if layer.endswith(name) else merged)(layer, *rest)
 
-    monkeypatch.setattr(bake, "_merged", forget)
+    return lambda monkeypatch: monkeypatch.setattr(bake, "_merged", one)
+
+
+def twice_the_alpha(
+    name: str, weight: StoredTensor, leaves: dict[str, StoredTensor], config: LoraConfig
+) -> torch.Tensor:
+    other = copy.copy(config)
+    other.lora_alpha *= 2
+    return merge_lora_layer(name, weight.load(), leaves, other)
+
+
+def forgetting_a_layer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Plan without a layer that the adapter has: nothing of the plan may be believed."""
+    load = merge.load_saved_adapter
+
+    def without_last(checkpoint: Path) -> SavedAdapter:
+        adapter = load(checkpoint)
+        adapter.layers.popitem()
+        return adapter
+
+    monkeypatch.setattr(merge, "load_saved_adapter", without_last)
+
+
+MISTAKES = {
+    "noise": (
+        spoiling_tables(noise_on_960_embedding_rows),
+        "base + offset, rounded once; 960 such",
+    ),
+    "no offsets": (spoiling_tables(lambda _, source, *__: source.load()), "1000 such rows"),
+    "rounded twice": (spoiling_tables(offset_rounded_first), "is not base + offset, rounded once"),
+    "next row": (spoiling_tables(one_row_too_far), f"row {FIRST + 1000} (padding) differs"),
+    "layer left out": (
+        other_layer("0.mlp.up_proj", lambda _, weight, *__: weight.load()),
+        "layers.0.mlp.up_proj.weight: is not the base with LoRA merged",
+    ),
+    "another scale": (
+        other_layer("blocks.0.attn.qkv", twice_the_alpha),
+        "blocks.0.attn.qkv.weight: is not the base with LoRA merged",
+    ),
+    "layer not planned": (forgetting_a_layer, "weight: is not the base with LoRA merged"),
+}
+
+
+@pytest.mark.usefixtures("in_this_process")
+@pytest.mark.parametrize("mistake", MISTAKES)
+@pytest.mark.parametrize(
+    ("tied", "tie_head", "dtype"),
+    [
+        (True, True, "float32"),
+        (True, False, "bfloat16"),
+        (False, True, "float32"),
+        (False, False, "bfloat16"),
+    ],
+)
+def test_a_mistake_in_baking_is_refused(
+    tied: bool,
+    tie_head: bool,
+    dtype: str,
+    mistake: str,
+    cases: Cases,
+    small_bases: MakePath,
+    on_base: MakePath,
+    tmp_path_factory: pytest.TempPathFactory,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    spoil, problem = MISTAKES[mistake]
+    case = cases(tied=tied, tie_head=tie_head, use_dora=False)
+    base = small_bases(tied=tied, dtype=dtype)
+    adapter = on_base(case.adapter, base, tmp_path_factory.mktemp("adapter") / "a")
+    spoil(monkeypatch)
+    message = fails(adapter, tmp_path / "merged")
+    assert "not certified, and nothing was written" in message
+    assert problem in message
+
+
+@pytest.mark.usefixtures("in_this_process")
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_other_logits_are_noticed(
+    dtype: str,
+    adapter: Path,
+    small_bases: MakePath,
+    on_base: MakePath,
+    tmp_path_factory: pytest.TempPathFactory,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The right numbers in a model that makes something else of them."""
+
+    def another(path: Path, questions: dict[str, torch.Tensor]) -> object:
+        answers, facts = plain_reload.answer_plainly(path, questions)
+        answers["0.logits"][2, 5] += answers["0.logits"].std() / 50
+        return answers, facts
+
+    monkeypatch.setattr(certify, "answer_in_isolation", another)
     base = small_bases(tied=True, dtype=dtype)
     here = on_base(adapter, base, tmp_path_factory.mktemp("adapter") / "a")
     assert "its logits differ" in fails(here, tmp_path / "merged")
-
-
-@pytest.mark.usefixtures("in_this_process")
-def test_a_touched_row_is_noticed(
-    adapter: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    shifted = bake._shifted
-
-    def touch(*arguments: object) -> torch.Tensor:
-        table = shifted(*arguments)
-        table[3, 0] += 1e-6
-        return table
-
-    monkeypatch.setattr(bake, "_shifted", touch)
-    message = fails(adapter, tmp_path / "merged")
-    assert "embed_tokens.weight: differs from the base where it must not" in message
 
 
 @pytest.mark.usefixtures("in_this_process")
@@ -208,7 +305,18 @@ def test_a_wrong_tie_is_noticed(
         lambda path, _text: path.write_text(as_it_was),
     )
     message = fails(case.adapter, tmp_path / "merged")
-    assert "tie_word_embeddings are (True, True), not False at each level" in message
+    assert "config.json: text_config.tie_word_embeddings is true; expected false" in message
+    assert "config.json: tie_word_embeddings is true; expected false" in message
+
+
+def test_a_wrong_tie_of_the_loaded_model_is_noticed() -> None:
+    facts = PlainFacts("A", tied=True, flags=(True, False), foreign=("x",), strays=("y.weight",))
+    assert certify._structural_problems(facts, tied=False) == [
+        "loaded, its tables are tied, not untied",
+        "its tie_word_embeddings are (True, False), not False at each level",
+        "it needs modules of x",
+        "tensors are missing or strange to it, y.weight first",
+    ]
 
 
 @pytest.mark.usefixtures("in_this_process")

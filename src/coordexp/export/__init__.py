@@ -7,12 +7,19 @@ Writing, one tensor at a time:
 - `bake`: which tensors are copied, and how the others are made
 - `lora_layer`: one layer, merged by PEFT
 
+Reading back what was written, by other code than that which wrote it:
+
+- `expected`: what must be there, said anew from base and adapter
+- `tensor_reader`, `exact_lora`: bytes and arithmetic
+- `read_back`: every number of the weights
+- `small_files`: everything beside them
+
 Certifying, one model at a time:
 
 - `probe`: what both models are asked
 - `in_memory`: what the adapter says, and a second road to the merged weights
 - `plain_reload`: what the merged model says where CoordExp cannot be imported
-- `untouched`, `logit_distance`: the comparisons
+- `logit_distance`: the comparison
 - `certify`: all of it, held against limits
 - `certificate`, `model_card`: the papers
 """

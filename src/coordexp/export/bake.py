@@ -36,15 +36,10 @@ class BakePlan:
 
     Args:
         shards: Every tensor, file by file; the base's files are kept.
-        layers: Names of the tensors that LoRA or DoRA changes.
-        tables: Names of the vocabulary tables whose coord rows change, and of the base's tensor
-            that each is made from.
         tied: Whether embedding and head still share one table.
     """
 
     shards: list[list[AnyTensor]]
-    layers: frozenset[str]
-    tables: dict[str, str]
     tied: bool
 
 
@@ -62,10 +57,8 @@ def plan_bake(layout: BaseLayout, adapter: SavedAdapter, card: WeightsCard) -> B
         new[weight.name] = _replacing(
             weight, partial(_merged, name, weight, leaves, adapter.config)
         )
-    tables = {}
     for table, source, rows in offsets:
         new[table] = _replacing(source, partial(_shifted, source, rows, card), name=table)
-        tables[table] = source.name
     shards: list[list[AnyTensor]] = [
         [new.pop(tensor.name, tensor) for tensor in shard] for shard in layout.weights.shards
     ]
@@ -75,8 +68,6 @@ def plan_bake(layout: BaseLayout, adapter: SavedAdapter, card: WeightsCard) -> B
         shards[-1].append(added)
     return BakePlan(
         shards=shards,
-        layers=frozenset(layout.by_parameter[f"{name}.weight"].name for name in adapter.layers),
-        tables=tables,
         tied=layout.tied and card.tie_head is not False,
     )
 

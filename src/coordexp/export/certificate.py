@@ -13,7 +13,7 @@ from pathlib import Path
 
 import coordexp
 from coordexp.export.logit_distance import LogitDistance
-from coordexp.export.untouched import WeightsComparison
+from coordexp.export.read_back import WeightsComparison
 from coordexp.files import write_text
 
 CERTIFICATE = "coordexp_certificate.json"
@@ -119,7 +119,8 @@ class Certificate:
         origin: What was merged.
         dtype: Of the vocabulary.
         tied: Whether embedding and head share one table, as promised and as loaded.
-        weights: The files against the base's.
+        weights: What the weights' files hold.
+        files_equal: How many other files are the base's, byte for byte.
         checked_on: What both models were asked.
         logits: The merged model against what it must say.
         rounding: None where no weight was rounded.
@@ -131,6 +132,7 @@ class Certificate:
     dtype: str
     tied: bool
     weights: WeightsComparison
+    files_equal: int
     checked_on: CheckedOn
     logits: Agreement
     rounding: Rounding | None

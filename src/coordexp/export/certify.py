@@ -7,6 +7,10 @@ What it must say depends on how it is stored. Float32 weights must give the adap
 its greedy answers token for token. Narrow weights are rounded, which moves every logit; so they
 must give the logits of the adapter merged in memory, by another road, and rounded alike, and what
 rounding moves is measured against what it moves without coord offsets.
+
+Four records show few of the thousand coord rows. So before any model is loaded the files are read
+back, every number of every tensor (`read_back`, `small_files`); the logits then show that these
+numbers, in this place, are the model.
 """
 
 import subprocess
@@ -22,7 +26,6 @@ from torch import Tensor
 
 from coordexp.errors import CoordExpError
 from coordexp.export import plain_reload
-from coordexp.export.bake import BakePlan
 from coordexp.export.base_layout import BaseLayout
 from coordexp.export.certificate import (
     Agreement,
@@ -32,11 +35,14 @@ from coordexp.export.certificate import (
     Origin,
     Rounding,
 )
+from coordexp.export.expected import Expected, load_expected
 from coordexp.export.in_memory import adapter_answers
 from coordexp.export.logit_distance import Distance, logit_distance
 from coordexp.export.plain_reload import FIRST_ID, PlainFacts
 from coordexp.export.probe import Probe
-from coordexp.export.untouched import compare_weights
+from coordexp.export.read_back import WeightsComparison, read_back
+from coordexp.export.small_files import compare_small_files
+from coordexp.model.load import load_tokenizer
 
 LARGEST_DIFFERENCE = 1e-3
 """Of float32 logits, in standard deviations."""
@@ -46,6 +52,7 @@ ROUNDING_FACTOR = 2
 """Rounding with offsets may move logits so much more, in rms, than rounding without."""
 
 _WORK = ".certify"
+_MOST_PROBLEMS = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +64,6 @@ class Merge:
         checkpoint: The adapter's.
         merged: Where the merged model lies.
         layout: What the base holds.
-        plan: What was written.
         coord_ids: First and last.
     """
 
@@ -65,7 +71,6 @@ class Merge:
     checkpoint: Path
     merged: Path
     layout: BaseLayout
-    plan: BakePlan
     coord_ids: tuple[int, int] | None
 
 
@@ -75,10 +80,11 @@ def certify_merge(merge: Merge, probe: Probe, origin: Origin) -> Certificate:
     Raises:
         CoordExpError: If anything is not as it must be, with every such thing.
     """
-    comparison = compare_weights(merge.layout.weights, merge.merged, merge.plan, merge.coord_ids)
-    narrow = _narrow_dtype(merge)
+    promised = load_expected(merge.layout, merge.checkpoint)
+    comparison, files_equal = read_files_back(merge, promised)
+    narrow = _narrow_dtype(merge.layout, promised)
     questions = dict(probe.questions)
-    if narrow is not None and merge.plan.tables:
+    if narrow is not None and promised.tables:
         questions |= _base_rows(merge)
     expected = adapter_answers(
         merge.base,
@@ -93,6 +99,7 @@ def certify_merge(merge: Merge, probe: Probe, origin: Origin) -> Certificate:
         dtype=_name(merge.layout.embedding_table.dtype),
         tied=facts.tied,
         weights=comparison,
+        files_equal=files_equal,
         checked_on=CheckedOn(
             kind=probe.kind,
             source=probe.source,
@@ -104,12 +111,47 @@ def certify_merge(merge: Merge, probe: Probe, origin: Origin) -> Certificate:
         generation=_generation(answers, expected, required=narrow is None),
         reloaded_as=facts.model_class,
     )
-    if problems := [*_problems(certificate), *_structural_problems(facts, merge.plan)]:
-        raise CoordExpError(
-            "the merged model is not certified, and nothing was written:"
-            + "".join(f"\n  {problem}" for problem in problems)
-        )
+    _refuse([*_problems(certificate), *_structural_problems(facts, tied=promised.tied)])
     return certificate
+
+
+def read_files_back(merge: Merge, promised: Expected) -> tuple[WeightsComparison, int]:
+    """Return what the written files hold, and how many beside the weights are the base's.
+
+    Raises:
+        CoordExpError: If anything in them is not as it must be.
+    """
+    tokenizer = load_tokenizer(merge.base)
+
+    def name_row(row: int) -> str:
+        if row >= len(tokenizer):
+            return "padding"
+        return str(tokenizer.convert_ids_to_tokens(row))
+
+    comparison, wrong_weights = read_back(
+        merge.base, merge.merged, promised, coord_ids=merge.coord_ids, name_row=name_row
+    )
+    files_equal, wrong_files = compare_small_files(
+        merge.base,
+        merge.checkpoint,
+        merge.merged,
+        tied=promised.tied,
+        was_tied=merge.layout.tied,
+    )
+    _refuse([*wrong_weights, *wrong_files])
+    return comparison, files_equal
+
+
+def _refuse(problems: list[str]) -> None:
+    if not problems:
+        return
+    shown = problems[:_MOST_PROBLEMS]
+    if more := len(problems) - len(shown):
+        shown.append(f"and {more} more")
+    raise CoordExpError(
+        "the merged model is not certified, and nothing was written:"
+        + "".join(f"\n  {problem}" for problem in shown)
+    )
 
 
 def answer_in_isolation(
@@ -229,13 +271,13 @@ def _rounding_problems(rounding: Rounding) -> list[str]:
     ]
 
 
-def _structural_problems(facts: PlainFacts, plan: BakePlan) -> list[str]:
+def _structural_problems(facts: PlainFacts, *, tied: bool) -> list[str]:
     problems = []
     word = {True: "tied", False: "untied"}
-    if facts.tied is not plan.tied:
-        problems.append(f"loaded, its tables are {word[facts.tied]}, not {word[plan.tied]}")
-    if facts.flags != (plan.tied, plan.tied):
-        problems.append(f"its tie_word_embeddings are {facts.flags}, not {plan.tied} at each level")
+    if facts.tied is not tied:
+        problems.append(f"loaded, its tables are {word[facts.tied]}, not {word[tied]}")
+    if facts.flags != (tied, tied):
+        problems.append(f"its tie_word_embeddings are {facts.flags}, not {tied} at each level")
     if facts.foreign:
         problems.append(f"it needs modules of {', '.join(facts.foreign)}")
     if facts.strays:
@@ -257,11 +299,11 @@ def _base_rows(merge: Merge) -> dict[str, Tensor]:
     }
 
 
-def _narrow_dtype(merge: Merge) -> torch.dtype | None:
+def _narrow_dtype(layout: BaseLayout, promised: Expected) -> torch.dtype | None:
     """Return the narrowest dtype that something merged is stored in; None where none rounds."""
-    before = merge.layout.weights.by_name
-    changed = {*merge.plan.layers, *merge.plan.tables.values()}
-    dtypes = {before[name].dtype for name in changed}
+    before = layout.weights.by_name
+    changed = promised.layers.keys() | promised.tables.keys()
+    dtypes = {before[promised.source(name)].dtype for name in changed}
     narrow = [
         dtype for dtype in dtypes if torch.finfo(dtype).bits < torch.finfo(torch.float32).bits
     ]

@@ -88,7 +88,7 @@ def merge_checkpoint(
         _write_rest(partial, base, plan, style, card)
         certificate = None
         if probe is not None:
-            merge = Merge(base, checkpoint, partial, layout, plan, card.coord_ids)
+            merge = Merge(base, checkpoint, partial, layout, card.coord_ids)
             certificate = certify_merge(merge, probe, _origin(checkpoint, base, adapter, card))
         write_model_card(partial, base, style=style, certificate=certificate)
         if certificate is not None:

@@ -115,7 +115,7 @@ def _certified(certificate: Certificate | None) -> str:
     lines += [
         f"| greedy tokens equal | {generation.equal} of {generation.tokens} |",
         f"| tensors | {weights.tensors}: {weights.equal} the base's bit for bit, "
-        f"{weights.merged_layers} merged, {len(weights.coord_rows_moved)} with new coord rows |",
+        f"{weights.merged_layers} merged, {len(weights.coord_rows_exact)} with new coord rows |",
         f"| embedding and head | {'one table' if certificate.tied else 'two tables'} |",
         f"| loads without CoordExp as | `{certificate.reloaded_as}` |",
     ]
