@@ -8,11 +8,17 @@ SWIFT_PIP := .venv-swift/bin/pip --disable-pip-version-check install --quiet
 TORCH := $(shell grep '^torch==' constraints.txt)
 
 .DEFAULT_GOAL := help
-.PHONY: help quickstart check check-gpu check-swift check-versions test format docs clean
+# Instructions that oneDNN's products and PyTorch's own kernels may use, step by step down.
+CPU_STEPS := ONEDNN_MAX_CPU_ISA=AVX512_CORE_BF16 ONEDNN_MAX_CPU_ISA=AVX512_CORE \
+	ONEDNN_MAX_CPU_ISA=AVX2,ATEN_CPU_CAPABILITY=avx2 \
+	ONEDNN_MAX_CPU_ISA=AVX2,ATEN_CPU_CAPABILITY=default
+
+.PHONY: help quickstart check check-cpu check-gpu check-swift check-versions test format docs clean
 
 help:
 	@echo "make quickstart   install, run the main job on a tiny model, say where the report is"
 	@echo "make check        everything that CI checks"
+	@echo "make check-cpu    the tests of numbers, as on processors with fewer instructions"
 	@echo "make check-gpu    the tests and the benchmark that need a GPU"
 	@echo "make check-swift  the tests inside ms-swift, in an environment of its own"
 	@echo "make check-versions  the fast tests on Python 3.11 to 3.13, oldest and newest libraries"
@@ -37,6 +43,13 @@ check: .venv/.installed-dev
 	else \
 		set -x; sh scripts/test.sh -n auto -m "not gpu and not browser and not swift"; \
 	fi
+
+check-cpu: .venv/.installed-dev
+	@for step in $(CPU_STEPS); do \
+		echo $$step; \
+		env $$(echo $$step | tr , ' ') $(BIN)/pytest -n auto -q -m "not gpu and not swift" \
+			tests/objective tests/model tests/export || exit 1; \
+	done
 
 check-gpu: .venv/.installed-dev
 	$(BIN)/python benchmarks/objective.py --device cuda

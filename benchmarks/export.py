@@ -7,8 +7,9 @@ The base is a tied Qwen3-VL in bfloat16 with random weights; its adapter has LoR
 linear layer, and two coord-offset tables. Contenders run one after the other, each in a process of
 its own. What counts is the anonymous resident memory (`RssAnon`, which leaves out the files that
 are only mapped), sampled every millisecond, above its level before the merge. `streamed` is what
-`coordexp merge` does before it certifies; `whole` loads the model in the base's dtype, lets PEFT
-merge it and saves it. Disk: three times the base, in `--scratch`, deleted afterwards.
+`coordexp merge` does before it certifies, and `read back` the certificate's first part, on what
+that has written; `whole` loads the model in the base's dtype, lets PEFT merge it and saves it.
+Disk: three times the base, in `--scratch`, deleted afterwards.
 """
 
 import argparse
@@ -32,7 +33,9 @@ from transformers import AutoModelForImageTextToText, Qwen3VLConfig
 
 from coordexp.export.bake import plan_bake
 from coordexp.export.base_layout import load_base_layout
+from coordexp.export.expected import load_expected
 from coordexp.export.in_memory import merge_in_memory
+from coordexp.export.read_back import read_back
 from coordexp.export.saved_adapter import load_saved_adapter
 from coordexp.model.adapters import install_lora
 from coordexp.model.card import WeightsCard, load_weights_card, write_card
@@ -110,6 +113,8 @@ def measure(contender: str, adapter: Path, out: Path) -> dict[str, object]:
         else:
             merge_in_memory(load_checkpoint(base, adapter)).save_pretrained(out)
     limit = 2 * max(sizes) + lora
+    merge_seconds = time.process_time() - began
+    again = read_back_figures(base, adapter, out, card) if contender == "streamed" else {}
     return {
         "peak MB": round(peak["RssAnon"] / 1e6, 1),
         "limit MB": round(limit / 1e6, 1),
@@ -118,7 +123,26 @@ def measure(contender: str, adapter: Path, out: Path) -> dict[str, object]:
         "largest LoRA MB": round(lora / 1e6, 3),
         "peak / largest tensor": round(peak["RssAnon"] / max(sizes), 2),
         "base MB": round(sum(sizes) / 1e6),
-        "CPU seconds": round(time.process_time() - began, 1),
+        "CPU seconds": round(merge_seconds, 1),
+        **again,
+    }
+
+
+def read_back_figures(
+    base: Path, adapter: Path, merged: Path, card: WeightsCard
+) -> dict[str, object]:
+    """Return memory and CPU time of reading the merged weights back, which must be right."""
+    layout = load_base_layout(base)
+    began = time.process_time()
+    with peak_memory() as peak:
+        expected = load_expected(layout, adapter)
+        found, problems = read_back(base, merged, expected, coord_ids=card.coord_ids, name_row=str)
+    if problems:
+        raise RuntimeError(problems[0])
+    return {
+        "read back, peak MB": round(peak["RssAnon"] / 1e6, 1),
+        "read back, CPU seconds": round(time.process_time() - began, 1),
+        "read back, farthest layer": found.farthest_layer,
     }
 
 
