@@ -10,8 +10,9 @@ merges, has no part in this.
 
 Merging is done in float32, in an order of sums that is nobody's business, and rounded once to the
 type that is stored. With :math:`e = 2^{-24}` and :math:`S = |W| + s |B| |A|`, V is off by
-:math:`e\,(r + 4)\,S` at most, its norm by :math:`e\,(D/2 + 2)` of itself and what V's error adds;
-then half a step of the stored type of the result. A number that is further off is wrong.
+:math:`e\,(r + 4)\,S` at most, its norm and the products with it by :math:`e\,(D/2 + 8)` of the
+result and what V's error adds; then half a step of the stored type. A number that is further off is
+wrong.
 """
 
 import math

@@ -1,5 +1,6 @@
 """Everything beside the weights, read back: configuration, tokenizer, processor, card."""
 
+import filecmp
 import json
 from pathlib import Path
 
@@ -39,7 +40,7 @@ def compare_small_files(
     for name in sorted(kept):
         if not (merged / name).is_file():
             problems.append(f"{name}: is missing")
-        elif (merged / name).read_bytes() != (base / name).read_bytes():
+        elif not filecmp.cmp(base / name, merged / name, shallow=False):
             problems.append(f"{name}: differs from the base's{_where(base / name, merged / name)}")
     return len(kept), problems + _card_problems(checkpoint, merged)
 
