@@ -26,12 +26,17 @@ __version__ = "0.1.0"
 
 _PUBLIC = {
     "CoordAlphabet": "coordexp.coord_tokens.codec",
+    "CoordSoftCEW1LossMixin": "coordexp.training.trainer",
     "annotate_coord_tokens": "coordexp.data.record",
+    "apply_coord_template_adapter": "coordexp.integrations.ms_swift_template",
     "install_coord_offset_adapter": "coordexp.model.coord_offset",
-    "reattach_coord_offset_hooks": "coordexp.model.coord_offset",
+    "ints_to_tokens": "coordexp.coord_tokens.codec",
+    "is_coord_token": "coordexp.coord_tokens.codec",
     "load_checkpoint": "coordexp.model.load",
     "predict": "coordexp.inference.single",
+    "reattach_coord_offset_hooks": "coordexp.model.coord_offset",
     "stage1_loss": "coordexp.objective",
+    "token_to_int": "coordexp.coord_tokens.codec",
 }
 
 __all__ = ["__version__", *sorted(_PUBLIC)]  # noqa: PLE0604 - names of strings, resolved lazily

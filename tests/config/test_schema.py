@@ -142,6 +142,14 @@ custom:
     assert len(ids) == 1024
 
 
+def test_a_radius_of_zero_is_one_hot(write_yaml: WriteYaml) -> None:
+    block = "custom: {coord_tokens: {enabled: true}, coord_soft_ce_w1: {enabled: true, KEY}}"
+    zero = load_config(str(write_yaml(block.replace("KEY", "target_truncate: 0"))))
+    assert zero.custom.coord_soft_ce_w1.target_truncate == 0
+    with pytest.raises(ConfigError, match=r"target_truncate: .*greater than or equal to 0"):
+        load_config(write_yaml(block.replace("KEY", "target_truncate: -1")))
+
+
 def test_truncation_can_be_switched_off(write_yaml: WriteYaml) -> None:
     config = load_config(write_yaml("custom: {coord_soft_ce_w1: {target_truncate: null}}"))
     assert config.custom.coord_soft_ce_w1.target_truncate is None

@@ -1,6 +1,7 @@
 import math
 from fractions import Fraction
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -91,7 +92,7 @@ def test_a_pixel_outside_the_image_is_refused(x: float) -> None:
         pixel_to_bin(x, 640)
 
 
-@pytest.mark.parametrize("size", [0, -1, math.nan])
+@pytest.mark.parametrize("size", [0, -1, math.nan, math.inf])
 def test_an_image_without_extent_is_refused(size: float) -> None:
     with pytest.raises(RecordError):
         pixel_to_bin(0, size)
@@ -103,6 +104,38 @@ def test_a_bin_out_of_range_is_refused(k: int) -> None:
         checked_bin(k)
     with pytest.raises(RecordError, match=r"expected a bin 0\.\.999"):
         bin_to_pixel(k, 640)
+
+
+@pytest.mark.parametrize("k", [12.0, True, False, "12", None, np.float32(12), np.True_, [12]])
+def test_what_is_no_whole_number_is_no_bin(k: int) -> None:
+    with pytest.raises(RecordError, match=r"expected a bin 0\.\.999, got"):
+        checked_bin(k)
+    with pytest.raises(RecordError, match=r"expected a bin 0\.\.999, got"):
+        ints_to_tokens([3, k])
+
+
+@pytest.mark.parametrize("k", [np.int64(12), np.uint8(12)])
+def test_a_whole_number_of_numpy_is_a_bin(k: int) -> None:
+    assert ints_to_tokens([k]) == ("<|coord_12|>",)
+    assert type(checked_bin(k)) is int
+
+
+@pytest.mark.parametrize("value", [True, "12", None, [12], np.True_])
+def test_what_is_no_number_is_neither_pixel_nor_bin(value: float) -> None:
+    for call in (
+        lambda: pixel_to_bin(value, 640),
+        lambda: pixel_to_bin(0, value),
+        lambda: pixels_to_bins([0, value], 640, 480),
+        lambda: bin_to_pixel(value, 640),
+    ):
+        with pytest.raises(RecordError, match="expected a"):
+            call()
+
+
+def test_numbers_of_numpy_are_pixels() -> None:
+    assert pixel_to_bin(np.float32(320), 640) == 500
+    assert pixels_to_bins(np.array([320.0, 240.0]), 640, 480) == (500, 500)
+    assert bin_to_pixel(np.float32(999), 640) == 640
 
 
 @pytest.mark.parametrize(

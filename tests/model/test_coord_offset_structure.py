@@ -2,8 +2,10 @@ from copy import deepcopy
 
 import pytest
 import torch
+from peft import LoraConfig, get_peft_model
 from torch import nn
 
+import coordexp
 from coordexp.errors import CheckpointError
 from coordexp.model.coord_offset import (
     ADAPTER_NAME,
@@ -62,6 +64,7 @@ def test_without_the_adapter_nothing_is_found() -> None:
 @pytest.mark.parametrize(
     ("ids", "message"),
     [
+        ([], "expected the ids of the coord tokens, got none"),
         ([60, 62, 63], "contiguous and in bin order"),
         ([62, 61, 60], "contiguous and in bin order"),
         (range(90, 97), "do not fit the model's 96 vocabulary rows; expand the base"),
@@ -87,6 +90,15 @@ def test_a_wrapped_vocabulary_is_refused() -> None:
     model.set_output_embeddings(nn.Sequential(model.lm_head))
     with pytest.raises(CheckpointError, match="needs a plain embedding and head"):
         install_coord_offset_adapter(model, coord_ids=IDS, tie_head=True)
+
+
+def test_model_and_ids_are_enough() -> None:
+    model = small_model(rows=ROWS)
+    coordexp.install_coord_offset_adapter(model, coord_ids=list(IDS))
+    head = find_offset_head(model)
+    assert head is not None
+    assert head.is_tied
+    coordexp.reattach_coord_offset_hooks(model)
 
 
 # --- the check that nothing was left out ---
@@ -116,3 +128,20 @@ def test_a_vocabulary_that_learns_beside_its_offsets_is_found() -> None:
     base_of(model).lm_head.base.weight.requires_grad = True
     with pytest.raises(CheckpointError, match=r"lm_head\.base\.weight is trainable"):
         reattach_coord_offset_hooks(model)
+
+
+@pytest.mark.parametrize("tie_head", [True, False])
+def test_lora_that_learns_without_its_tables_is_found(tie_head: bool) -> None:
+    """What PEFT makes of a model whose tables nobody has named for it: it freezes them."""
+    model = small_model(rows=ROWS)
+    install_coord_offset_adapter(model, coord_ids=IDS, tie_head=tie_head)
+    adapted = get_peft_model(model, LoraConfig(target_modules=["q_proj"]))
+    with pytest.raises(
+        CheckpointError, match=r"learns, and no coord-offset table does.*modules_to"
+    ):
+        reattach_coord_offset_hooks(adapted)
+
+
+def test_a_model_in_which_nothing_learns_is_in_order() -> None:
+    model = Setup(tied=True, tie_head=True, lora="none").model()
+    reattach_coord_offset_hooks(model.requires_grad_(False))

@@ -62,6 +62,10 @@ def test_a_saved_checkpoint_is_restored_bit_for_bit(
     assert not any(parameter.requires_grad for parameter in restored.parameters())
 
 
+def test_paths_may_be_text(bases: dict[bool, Path], saved: Path) -> None:
+    assert find_offset_head(load_checkpoint(str(bases[True]), str(saved))) is not None
+
+
 @pytest.mark.parametrize("tie_head", [True, False])
 def test_training_goes_on_with_the_same_parameters(
     bases: dict[bool, Path], vocab: CoordVocab, tmp_path: Path, tie_head: bool

@@ -7,8 +7,8 @@ from pydantic import Discriminator, Field, Tag, model_validator
 from coordexp.config.block import (
     Block,
     NonNegativeFloat,
+    NonNegativeInt,
     PositiveFloat,
-    PositiveInt,
     kind_of_value,
 )
 from coordexp.coord_tokens.codec import SPEC_ALPHABET, CoordAlphabet
@@ -77,8 +77,8 @@ class CoordSoftCEW1(Block):
     """Of the softmax over the bins."""
     target_sigma: PositiveFloat = 2.0
     """Width of the Gaussian target, in bins."""
-    target_truncate: PositiveInt | None = 16
-    """Bins from the centre at which the target is cut to zero; null does not cut."""
+    target_truncate: NonNegativeInt | None = 16
+    """Bins further from the true one than this get nothing; 0 is one-hot, null does not cut."""
     w1_unit: W1Unit = "fraction"
     """W1 as a fraction of the axis or in bins; at weight 1 the fraction hardly moves the model."""
     w1_target: W1Target = "soft"

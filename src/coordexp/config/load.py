@@ -14,13 +14,13 @@ from coordexp.errors import ConfigError
 _WIDTH = 100
 
 
-def load_config(path: Path) -> Config:
+def load_config(path: Path | str) -> Config:
     """Return the configuration that a file and what it extends describe.
 
     Raises:
         ConfigError: If a file cannot be read, or with every problem of the result, by dotted path.
     """
-    return check_config(load_extended_yaml(path), name=str(path))
+    return check_config(load_extended_yaml(Path(path)), name=str(path))
 
 
 def check_config(raw: YamlMapping, *, name: str) -> Config:

@@ -11,14 +11,18 @@ numbers 0..1000, is another one; the two never mix.
 """
 
 import math
+import operator
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from itertools import takewhile
+from numbers import Real
 from types import MappingProxyType
 
 from coordexp.errors import RecordError
+
+_PLAIN_NUMBERS = frozenset((int, float))  # and no bool, which is a kind of int
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +140,7 @@ def token_to_int(token: str, alphabet: CoordAlphabet = SPEC_ALPHABET) -> int:
     """
     try:
         return _bins_by_token(alphabet)[token]
-    except KeyError:
+    except (KeyError, TypeError):  # the latter of what cannot be a key, such as a list
         last = alphabet.bins - 1
         message = (
             f"expected a coord token {alphabet.token(0)} .. {alphabet.token(last)}, got {token!r}"
@@ -155,7 +159,7 @@ def ints_to_tokens(bins: Iterable[int], alphabet: CoordAlphabet = SPEC_ALPHABET)
     """Return the coord tokens of several bins.
 
     Raises:
-        RecordError: If a bin is out of range.
+        RecordError: If one is no whole number, or out of range.
 
     Example:
         >>> ints_to_tokens([0, 999])
@@ -165,14 +169,23 @@ def ints_to_tokens(bins: Iterable[int], alphabet: CoordAlphabet = SPEC_ALPHABET)
 
 
 def checked_bin(k: int, alphabet: CoordAlphabet = SPEC_ALPHABET) -> int:
-    """Return `k` if it is a bin.
+    """Return `k` if it is a bin: a whole number, of Python, NumPy or torch.
+
+    12.0 is none, although it equals 12: where fractions occur, one of them would sooner or later be
+    cut off in silence. True is none either.
 
     Raises:
         RecordError: If it is not.
     """
-    if not 0 <= k < alphabet.bins:
-        raise RecordError(f"expected a bin 0..{alphabet.bins - 1}, got {k}")
-    return k
+    if type(k) is int and 0 <= k < alphabet.bins:
+        return k
+    try:
+        whole = -1 if isinstance(k, bool) else operator.index(k)
+    except TypeError:
+        whole = -1
+    if not 0 <= whole < alphabet.bins:
+        raise RecordError(f"expected a bin 0..{alphabet.bins - 1}, got {k!r}")
+    return whole
 
 
 def pixel_to_bin(x_px: float, size_px: float, alphabet: CoordAlphabet = SPEC_ALPHABET) -> int:
@@ -184,13 +197,16 @@ def pixel_to_bin(x_px: float, size_px: float, alphabet: CoordAlphabet = SPEC_ALP
         alphabet: Gives the number of bins.
 
     Raises:
-        RecordError: If the position lies outside the image or is not finite. Nothing is clipped.
+        RecordError: If the position lies outside the image or is no finite number. Nothing is
+            clipped.
 
     Example:
         >>> pixel_to_bin(0, 640), pixel_to_bin(320, 640), pixel_to_bin(640, 640)
         (0, 500, 999)
     """
-    if not 0 <= x_px <= size_px or size_px <= 0:  # the first is true for NaN as well
+    _check_number(size_px, "a size in pixels")
+    _check_number(x_px, f"a coordinate in 0..{size_px} pixels")
+    if not 0 <= x_px <= size_px or not 0 < size_px < math.inf:  # the first is true for NaN as well
         raise RecordError(f"expected a coordinate in 0..{size_px} pixels, got {x_px}")
     # Multiplied before divided: whole pixels that lie halfway between two bins then do so exactly.
     # Not floor(position + 0.5): that sum rounds the float just below one half up to 1.
@@ -205,12 +221,15 @@ def pixels_to_bins(
     """Return `pixel_to_bin` of each of x, y, x, y, ...; the arithmetic is the same, and faster.
 
     Raises:
-        RecordError: If a position lies outside the image.
+        RecordError: If a position lies outside the image or is no number.
 
     Example:
         >>> pixels_to_bins([0, 240, 320, 480], 640, 480)
         (0, 500, 500, 999)
     """
+    if not _PLAIN_NUMBERS.issuperset(map(type, values_px)):  # NumPy's, or what is no number
+        for value in values_px:
+            _check_number(value, "a coordinate in pixels")
     last = alphabet.bins - 1
     bins: list[int] = []
     add = bins.append
@@ -229,13 +248,20 @@ def bin_to_pixel(k: float, size_px: float, alphabet: CoordAlphabet = SPEC_ALPHAB
     """Return the pixel edge that a bin stands for; `k` may lie between two bins.
 
     Raises:
-        RecordError: If `k` is outside 0..bins-1.
+        RecordError: If `k` is no number, or outside 0..bins-1.
 
     Example:
         >>> bin_to_pixel(0, 640), bin_to_pixel(999, 640)
         (0.0, 640.0)
     """
     last = alphabet.bins - 1
+    _check_number(k, f"a bin 0..{last}")
     if not 0 <= k <= last:
         raise RecordError(f"expected a bin 0..{last}, got {k}")
     return k / last * size_px  # divided first, so that the last bin is `size_px` to the last digit
+
+
+def _check_number(value: object, expected: str) -> None:
+    """Refuse text, and True, which Python takes for 1."""
+    if isinstance(value, bool) or not isinstance(value, Real):
+        raise RecordError(f"expected {expected}, got {value!r}")

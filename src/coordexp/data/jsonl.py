@@ -133,8 +133,8 @@ class RecordFile(JsonlFile[Record]):
         InputError: If the file cannot be read, or is empty.
     """
 
-    def __init__(self, path: Path, alphabet: CoordAlphabet = SPEC_ALPHABET) -> None:
-        super().__init__(path, partial(parse_record, alphabet=alphabet))
+    def __init__(self, path: Path | str, alphabet: CoordAlphabet = SPEC_ALPHABET) -> None:
+        super().__init__(Path(path), partial(parse_record, alphabet=alphabet))
 
 
 class SampleFile(JsonlFile[Sample]):
@@ -148,8 +148,8 @@ class SampleFile(JsonlFile[Sample]):
         InputError: If the file cannot be read, or is empty.
     """
 
-    def __init__(self, path: Path, alphabet: CoordAlphabet = SPEC_ALPHABET) -> None:
-        super().__init__(path, partial(parse_sample, alphabet=alphabet))
+    def __init__(self, path: Path | str, alphabet: CoordAlphabet = SPEC_ALPHABET) -> None:
+        super().__init__(Path(path), partial(parse_sample, alphabet=alphabet))
 
 
 def read_rows(path: Path) -> Iterator[tuple[int, object]]:

@@ -45,8 +45,8 @@ def tokenise_record(record: Record, alphabet: CoordAlphabet = SPEC_ALPHABET) -> 
 
 
 def prepare_file(
-    src: Path,
-    dst: Path,
+    src: Path | str,
+    dst: Path | str,
     alphabet: CoordAlphabet = SPEC_ALPHABET,
     *,
     limits: PixelLimits | None = None,
@@ -81,6 +81,7 @@ def prepare_file(
         RecordError: If a record breaks the contract; it names file, line and object.
         CoordExpError: If something cannot be written.
     """
+    src, dst = Path(src), Path(dst)
     if os.path.realpath(src) == os.path.realpath(dst):
         raise InputError(f"{dst}: would overwrite the file that it is made from")
     pictures = dst.with_name(dst.stem + "_images")

@@ -77,7 +77,7 @@ class Computed:
 
 
 def evaluate_predictions(
-    predictions: Path, out: Path, options: EvaluateOptions = DEFAULTS
+    predictions: Path | str, out: Path | str, options: EvaluateOptions = DEFAULTS
 ) -> dict[str, Any]:
     """Write the figures of a predictions file into a folder and return the metrics.
 
@@ -96,6 +96,7 @@ def evaluate_predictions(
             does not belong together.
         RecordError: If a line breaks the contract.
     """
+    predictions, out = Path(predictions), Path(out)
     check_folder(out)
     computed = compute_figures(predictions, options)
     for warning in _warnings(computed.evaluation):

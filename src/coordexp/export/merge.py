@@ -47,12 +47,12 @@ class MergeReport:
 
 
 def merge_checkpoint(
-    checkpoint: Path,
-    dst: Path,
+    checkpoint: Path | str,
+    dst: Path | str,
     *,
     overwrite: bool = False,
     certify: bool = True,
-    records: Path | None = None,
+    records: Path | str | None = None,
 ) -> MergeReport:
     """Write the merged model of an adapter checkpoint.
 
@@ -73,6 +73,8 @@ def merge_checkpoint(
         CheckpointError: If the checkpoint or its base is not what it should be.
         CoordExpError: If the merged model does not say what the adapter said.
     """
+    checkpoint, dst = Path(checkpoint), Path(dst)
+    records = None if records is None else Path(records)
     card = _adapter_card(checkpoint)
     base = _base_of(checkpoint, card)
     _check_place(dst, checkpoint, base)

@@ -68,8 +68,8 @@ class Summary:
 
 def predict_file(
     predictor: Predictor,
-    data: Path,
-    out: Path,
+    data: Path | str,
+    out: Path | str,
     *,
     batch_size: int,
     max_new_tokens: int,
@@ -105,8 +105,8 @@ def predict_file(
     return answer_file(
         HalvingAsk(build_ask(predictor, asking)),
         predictor.encoder,
-        data,
-        out,
+        Path(data),
+        Path(out),
         batch_size=batch_size,
         run={"model": str(predictor.path.resolve()), **asdict(asking)},
         row_options=row_options or RowOptions(),

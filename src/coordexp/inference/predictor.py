@@ -61,7 +61,7 @@ def load_encoder(path: Path) -> tuple[Encoder, CoordVocab | None]:
     return Encoder(load_tokenizer(source), processor, style), vocab
 
 
-def load_predictor(path: Path) -> Predictor:
+def load_predictor(path: Path | str) -> Predictor:
     """Return the predictor of a merged model or an adapter checkpoint.
 
     It is on the GPU where there is one, in the stored dtype; elsewhere it computes in float32,
@@ -70,6 +70,7 @@ def load_predictor(path: Path) -> Predictor:
     Raises:
         CheckpointError: As `load_encoder` does, or if the weights cannot be loaded.
     """
+    path = Path(path)
     encoder, vocab = load_encoder(path)
     source = _weights_source(path)
     on_gpu = torch.cuda.is_available()

@@ -181,7 +181,7 @@ def install_coord_offset_adapter(
     model: PreTrainedModel,
     *,
     coord_ids: Sequence[int],
-    tie_head: bool,
+    tie_head: bool = True,
     dtype: torch.dtype = torch.float32,
 ) -> None:
     """Freeze the vocabulary of a model and give its coord ids trainable offsets, all zero.
@@ -189,7 +189,8 @@ def install_coord_offset_adapter(
     Args:
         model: Changed in place.
         coord_ids: Contiguous, in bin order; see `coordexp.coord_tokens.vocab.CoordVocab`.
-        tie_head: One table for embedding and head, or one for each.
+        tie_head: One table for embedding and head, or one for each. The default is the
+            configuration's; the specification calls this function with a model and ids alone.
         dtype: Of the tables.
 
     Raises:
@@ -232,8 +233,9 @@ def reattach_coord_offset_hooks(model: nn.Module) -> None:
     something else of the vocabulary learn.
 
     Raises:
-        CheckpointError: If the model has no adapter, a trainable table is not the one in use, or
-            another parameter of the embedding or the head is trainable.
+        CheckpointError: If the model has no adapter, a trainable table is not the one in use,
+            something learns and no table does, or another parameter of the embedding or the head is
+            trainable. A model in which nothing learns is in order: it answers.
     """
     head = find_offset_head(model)
     if head is None:
@@ -247,6 +249,11 @@ def reattach_coord_offset_hooks(model: nn.Module) -> None:
             raise CheckpointError(
                 f"the trainable coord-offset table is not the one that the {unused[0]} uses"
             )
+    elif learning:
+        raise CheckpointError(
+            f"{learning[0]} learns, and no coord-offset table does; PEFT freezes what is not named "
+            f"in modules_to_save: ['{ADAPTER_NAME}']"
+        )
     places = [name for name, module in model.named_modules() if module in (embedding, head)]
     if stray := [
         name
@@ -262,6 +269,8 @@ def find_offset_head(model: nn.Module) -> OffsetHead | None:
 
 
 def _checked_range(coord_ids: Sequence[int], num_embeddings: int) -> tuple[int, int]:
+    if not coord_ids:
+        raise CheckpointError("expected the ids of the coord tokens, got none")
     first, count = coord_ids[0], len(coord_ids)
     if list(coord_ids) != list(range(first, first + count)):
         raise CheckpointError("coord ids must be contiguous and in bin order")

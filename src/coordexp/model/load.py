@@ -42,12 +42,13 @@ ADAPTER_CONFIG = "adapter_config.json"
 ADAPTER_WEIGHTS = "adapter_model.safetensors"
 
 
-def load_tokenizer(path: Path) -> PreTrainedTokenizerBase:
+def load_tokenizer(path: Path | str) -> PreTrainedTokenizerBase:
     """Return a checkpoint's tokenizer.
 
     Raises:
         CheckpointError: If the directory or its tokenizer cannot be read.
     """
+    path = Path(path)
     _check_directory(path, "tokenizer_config.json")
     try:
         return cast(
@@ -59,7 +60,7 @@ def load_tokenizer(path: Path) -> PreTrainedTokenizerBase:
 
 
 def load_image_processor(
-    path: Path, *, min_pixels: int | None, max_pixels: int | None
+    path: Path | str, *, min_pixels: int | None, max_pixels: int | None
 ) -> Qwen2VLImageProcessorPil:
     """Return a checkpoint's image processor on Pillow, the one backend that needs no torchvision.
 
@@ -71,6 +72,7 @@ def load_image_processor(
     Raises:
         CheckpointError: If the directory or its image processor cannot be read, or is not Qwen's.
     """
+    path = Path(path)
     _check_directory(path, "preprocessor_config.json")
     try:
         processor = AutoImageProcessor.from_pretrained(path, backend="pil", local_files_only=True)
@@ -87,13 +89,16 @@ def load_image_processor(
     return processor
 
 
-def load_base(path: Path, *, dtype: DTypeName, attn_implementation: Attention) -> PreTrainedModel:
+def load_base(
+    path: Path | str, *, dtype: DTypeName, attn_implementation: Attention
+) -> PreTrainedModel:
     """Return a base or merged model.
 
     Raises:
         CheckpointError: If the directory holds no model that transformers can load, or lacks some
             of its weights, which would be random.
     """
+    path = Path(path)
     _check_directory(path, "config.json")
     _check_not_quantised(path)
     kind: str | torch.dtype = "auto" if dtype == "auto" else getattr(torch, dtype)
@@ -114,8 +119,8 @@ def load_base(path: Path, *, dtype: DTypeName, attn_implementation: Attention) -
 
 
 def load_checkpoint(
-    base: Path,
-    path: Path,
+    base: Path | str,
+    path: Path | str,
     *,
     dtype: DTypeName = "auto",
     attn_implementation: Attention = "sdpa",
@@ -134,6 +139,7 @@ def load_checkpoint(
         CheckpointError: If the base has another tokenizer or other coord rows than the one trained
             on, or the checkpoint's tables and weights are not exactly the ones that have a place.
     """
+    base, path = Path(base), Path(path)
     for needed in (ADAPTER_CONFIG, ADAPTER_WEIGHTS):
         _check_directory(path, needed)
     card = load_weights_card(path)
@@ -164,7 +170,7 @@ def coord_rows(model: PreTrainedModel, first_id: int, last_id: int) -> Tensor:
     return joined_rows(embedding, head)
 
 
-def load_coord_vocab(path: Path, alphabet: CoordAlphabet) -> CoordVocab:
+def load_coord_vocab(path: Path | str, alphabet: CoordAlphabet) -> CoordVocab:
     """Return the coord vocabulary of a checkpoint.
 
     Raises:

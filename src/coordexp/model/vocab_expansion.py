@@ -86,8 +86,8 @@ class _NewRows:
 
 
 def expand_vocabulary(
-    src: Path,
-    dst: Path,
+    src: Path | str,
+    dst: Path | str,
     *,
     alphabet: CoordAlphabet,
     init: Init,
@@ -110,6 +110,7 @@ def expand_vocabulary(
         CheckpointError: If `src` has coord tokens already or is no such checkpoint.
         InputError: If `dst` exists and is not to be overwritten, or holds `src` or lies in it.
     """
+    src, dst = Path(src), Path(dst)
     config, tokenizer = _open(src)
     known = tokenizer.get_vocab()
     wildcard = () if alphabet.wildcard is None else (alphabet.wildcard,)
@@ -134,7 +135,7 @@ def expand_vocabulary(
 
 
 def pad_vocabulary(
-    src: Path, dst: Path, *, overwrite: bool = False, dry_run: bool = False
+    src: Path | str, dst: Path | str, *, overwrite: bool = False, dry_run: bool = False
 ) -> Expansion:
     """Write a copy whose matrices hold every token of the tokenizer, in a multiple of 128 rows.
 
@@ -145,6 +146,7 @@ def pad_vocabulary(
         CheckpointError: If there is nothing to pad, or `src` is no checkpoint.
         InputError: If `dst` exists and is not to be overwritten, or holds `src` or lies in it.
     """
+    src, dst = Path(src), Path(dst)
     config, tokenizer = _open(src)
     used = len(tokenizer)
     new = _NewRows(used=used, rows=_padded(used), names=(), pieces=())
