@@ -89,6 +89,8 @@ def cpu_cases() -> list[Case]:
     cases += [Case("memory", ("reference",), dtype=d) for d in types]
     cases += [Case("time", pair, coord=c) for c in (0.13, 0.3)]
     cases += [Case("time", rivals, dtype=d, tokens=512, supervised=0.5, rounds=1) for d in types]
+    gates = ("fused", "fused, gate_weight 0", "fused, no gate")
+    cases += [Case("time", gates, coord=c, tokens=512) for c in (0.13, 0.3, 0.4)]
     everything = ("fused", "materialised CE")
     cases += [Case("time", everything, dtype=d, supervised=0.2, rounds=1) for d in types]
     return [*cases, Case("time", heads, tokens=512, rounds=1)]
@@ -189,8 +191,8 @@ def times(case: Case, contenders: list[str]) -> Table:
     table: Table = {"bare products": {"seconds": limit}}
     for name, value in medians.items():
         table[name] = {"seconds": value, "share of limit": limit / value}
-        if "reference" in medians:
-            table[name]["over reference"] = value / medians["reference"]
+        for rival in {"reference", "fused, no gate"} & medians.keys():
+            table[name][f"over {rival}"] = value / medians[rival]
     return table
 
 

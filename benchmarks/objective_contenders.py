@@ -18,6 +18,7 @@ from coordexp.objective.masks import IGNORE_INDEX
 
 NUM_BINS = 1000
 WEIGHTS = CoordWeights(ce=0.0, soft_ce=1.0, w1=1.0, gate=1.0)
+GATELESS = CoordWeights(ce=0.0, soft_ce=1.0, w1=1.0, gate=0.0)
 TARGET = CoordTarget(sigma=2.0, truncate=16, temperature=1.0, w1_unit="bins", w1_target="soft")
 # Rows and columns of the bare products that set the limit.
 GEMM_ROWS, GEMM_COLUMNS = 2048, 4096
@@ -73,7 +74,13 @@ def build_inputs(
 Gradients = dict[str, Tensor]
 
 
-def run_stage1(inputs: Inputs, backend: Backend, *, trainable_head: bool = False) -> Gradients:
+def run_stage1(
+    inputs: Inputs,
+    backend: Backend,
+    *,
+    trainable_head: bool = False,
+    weights: CoordWeights = WEIGHTS,
+) -> Gradients:
     """Run our loss; return it and its gradients."""
     hidden = inputs.hidden.detach().requires_grad_()
     offset = inputs.head_offset.detach().requires_grad_()
@@ -84,7 +91,7 @@ def run_stage1(inputs: Inputs, backend: Backend, *, trainable_head: bool = False
         inputs.labels,
         coord_ids=inputs.coord_ids,
         head_offset=offset,
-        weights=WEIGHTS,
+        weights=weights,
         target=TARGET,
         denominators=None,
         backend=backend,
@@ -92,6 +99,37 @@ def run_stage1(inputs: Inputs, backend: Backend, *, trainable_head: bool = False
     output.loss.backward()
     result = {"loss": output.loss.detach(), "hidden": hidden.grad, "offset": offset.grad}
     return {name: value for name, value in result.items() if value is not None}
+
+
+def fused_without_gate(inputs: Inputs) -> None:
+    """Run our loss with no gate at all: coord rows see no more of the head than its coord rows."""
+    is_coord = torch.isin(inputs.labels, inputs.coord_ids)
+    first = int(inputs.coord_ids[0])
+    parts = (
+        (inputs.head_weight, inputs.labels.masked_fill(is_coord, IGNORE_INDEX), 0),
+        (
+            inputs.head_weight[inputs.coord_ids],
+            torch.where(is_coord, inputs.labels - first, IGNORE_INDEX),
+            first,
+        ),
+    )
+    hidden = inputs.hidden.detach().requires_grad_()
+    offset = inputs.head_offset.detach().requires_grad_()
+    losses = [
+        stage1_loss(
+            hidden,
+            head,
+            labels,
+            coord_ids=inputs.coord_ids - shift,
+            head_offset=offset,
+            weights=GATELESS,
+            target=TARGET,
+            denominators=None,
+            backend="fused",
+        ).loss
+        for head, labels, shift in parts
+    ]
+    torch.stack(losses).sum().backward()
 
 
 def materialised(inputs: Inputs) -> None:
@@ -146,6 +184,8 @@ def liger(inputs: Inputs) -> None:
 
 CONTENDERS: dict[str, Callable[[Inputs], object]] = {
     "fused": lambda inputs: run_stage1(inputs, "fused"),
+    "fused, gate_weight 0": lambda inputs: run_stage1(inputs, "fused", weights=GATELESS),
+    "fused, no gate": fused_without_gate,
     "triton": lambda inputs: run_stage1(inputs, "triton"),
     "reference": lambda inputs: run_stage1(inputs, "reference"),
     "fused, trainable head": lambda inputs: run_stage1(inputs, "fused", trainable_head=True),

@@ -117,7 +117,7 @@ def test_coordinates_that_nobody_teaches_are_found(make_run: MakeRun, healthy: D
     ungated = make_run(custom={"coord_soft_ce_w1": {"enabled": True, "gate_weight": 0.0}})
     found = judged_loss(figures, ungated)
     assert (found.verdict, "gate_weight: 1.0" in found.advice) == ("yellow", True)
-    empty = {"base_ce/loss": 1.0, "base_ce/tokens": 5.0, "coord_diag/coord_tokens": 0.0}
+    empty = {**dict.fromkeys(figures, 0.0), "base_ce/loss": 1.0, "coord_diag/enabled": 1.0}
     assert judged_loss(empty, make_run()).verdict == "yellow"
 
 

@@ -116,16 +116,28 @@ def test_without_a_target_loss_and_gradients_are_zero(backend: loss.Backend) -> 
     assert result.gradients.keys() == {"hidden", "head", "offset"}
 
 
-def test_without_a_gate_coord_rows_do_not_look_outside_the_coord_vocabulary() -> None:
-    case = random_case(coord_share=1.1)
+def test_without_a_weight_on_the_gate_nothing_learns_outside_the_coord_vocabulary() -> None:
+    case = replace(random_case(coord_share=1.1), weights=GATELESS)
     outside = torch.ones(61, dtype=torch.bool)
     outside[case.coord_ids] = False
+    healthy = case.run("fused", trainable_head=True)
+    assert not healthy.gradients["head"][outside].any()
     poisoned = case.head_weight.masked_fill(outside[:, None], torch.nan)
-    case = replace(case, head_weight=poisoned, weights=GATELESS)
-    result = case.run("fused")
-    assert "gate" not in result.output.sums
-    assert "coord_mass" not in result.output.diagnostics
-    assert all(value.isfinite().all() for value in result.numbers().values())
+    lost = replace(case, head_weight=poisoned).run("fused")
+    assert {name for name, value in lost.numbers().items() if not value.isfinite().all()} == {
+        "gate",
+        "coord_mass",
+    }
+    assert torch.equal(lost.output.loss, healthy.output.loss)
+    for name, gradient in lost.gradients.items():
+        assert torch.equal(gradient, healthy.gradients[name])
+
+
+def test_without_a_weight_on_the_gate_it_still_says_how_much_leaks() -> None:
+    case = random_case()
+    weighed, looked_at = case.run("fused"), replace(case, weights=GATELESS).run("fused")
+    for name in ("gate", "coord_mass", "p_gt"):
+        assert error(looked_at.numbers()[name], weighed.numbers()[name]) < 1e-14
 
 
 def test_what_is_not_finite_stays_visible() -> None:

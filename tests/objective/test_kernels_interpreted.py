@@ -47,6 +47,18 @@ def test_the_kernels_equal_the_reference(
     assert_equal(actual, given.run("reference", trainable_head=trainable_head, grad=0.5), 1e-12)
 
 
+def test_without_a_weight_on_the_gate_nothing_learns_outside_the_coord_vocabulary() -> None:
+    given = case(weights=GATELESS, labels=torch.arange(30, 41).repeat(2)[:12])
+    outside = torch.ones(61, dtype=torch.bool)
+    outside[given.coord_ids] = False
+    poisoned = given.head_weight.masked_fill(outside[:, None], torch.nan)
+    lost, healthy = replace(given, head_weight=poisoned).run("triton"), given.run("triton")
+    assert torch.equal(lost.output.loss, healthy.output.loss)
+    for name, gradient in lost.gradients.items():
+        assert torch.equal(gradient, healthy.gradients[name])
+    assert healthy.output.sums["gate"] > 0
+
+
 @pytest.mark.parametrize(
     "coord_ids",
     [(), tuple(range(11)), tuple(range(50, 61)), (60, 0, 7, 33), (5,), tuple(range(60))],

@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -7,6 +8,8 @@ from torch.nn import functional
 
 from coordexp.objective import CoordWeights, StepCounts, stage1_loss
 from tests.objective.stage1_case import IDS, LABELS, TARGET, VOCAB, WEIGHTS, WIDTH, Case
+
+GATELESS = CoordWeights(ce=1.0, soft_ce=1.0, w1=1.0, gate=0.0)
 
 # --- batches that lack something ---
 
@@ -58,19 +61,37 @@ def test_without_coord_ids_it_is_plain_cross_entropy(gate: float) -> None:
 
 def test_gate_weight_0_leaves_the_rest_of_the_vocabulary_alone() -> None:
     case = Case((11, 15, 19), offset=False)
-    output = case.loss(weights=CoordWeights(ce=1.0, soft_ce=1.0, w1=1.0, gate=0.0))
-    assert set(output.sums) == {"text", "ce", "soft_ce", "w1"}
-    assert "coord_mass" not in output.diagnostics
+    output = case.loss(weights=GATELESS)
     _, head_gradient = case.gradients(output)
     outside = [v for v in range(VOCAB) if v not in IDS]
     assert (head_gradient[outside] == 0).all()
     assert (head_gradient[list(IDS)] != 0).any()
     broken = case.head.detach().clone()
     broken[outside] = torch.nan
+    lost = case.loss(head=broken, weights=GATELESS)
+    torch.testing.assert_close(lost.loss, output.loss)
+    assert torch.isnan(lost.sums["gate"])  # and it stays visible
+
+
+def test_gate_weight_0_still_says_how_much_leaks() -> None:
+    case = Case((11, 15, 19, 3))
+    weighed, looked_at = case.loss(), case.loss(weights=GATELESS)
+    assert weighed.sums.keys() == looked_at.sums.keys()
+    assert looked_at.sums["gate"] > 0
+    torch.testing.assert_close(looked_at.sums["gate"], weighed.sums["gate"])
     torch.testing.assert_close(
-        case.loss(head=broken, weights=CoordWeights(ce=1.0, soft_ce=1.0, w1=1.0, gate=0.0)).loss,
-        output.loss,
+        looked_at.diagnostics["coord_mass"], weighed.diagnostics["coord_mass"]
     )
+    assert not looked_at.sums["gate"].requires_grad
+
+
+def test_gate_weight_0_is_the_limit_of_small_weights() -> None:
+    case = Case()
+    least = case.loss(weights=replace(GATELESS, gate=1e-12))
+    none = case.loss(weights=GATELESS)
+    torch.testing.assert_close(none.loss, least.loss, rtol=1e-10, atol=1e-10)
+    for mine, theirs in zip(case.gradients(none), case.gradients(least), strict=True):
+        torch.testing.assert_close(mine, theirs, rtol=1e-10, atol=1e-10)
 
 
 @pytest.mark.parametrize("exponent", [1, 4, 8, 12])

@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from coordexp.errors import CoordExpError
-from coordexp.objective import CoordWeights, Stage1Output, StepCounts
+from coordexp.objective import CoordTarget, CoordWeights, Stage1Output, StepCounts
+from coordexp.training.loss_function import Objective
 from coordexp.training.monitor import (
     INSTABILITY_NAME,
     InstabilityMonitor,
@@ -18,7 +19,12 @@ from coordexp.training.monitor import (
 )
 
 SETTINGS = MonitorSettings(spike_factor=2.0, window=10, on_spike="go_on", on_non_finite="stop")
-WEIGHTS = CoordWeights(ce=0.0, soft_ce=1.0, w1=0.0, gate=0.0)
+OBJECTIVE = Objective(
+    coord_ids=range(8),
+    weights=CoordWeights(ce=0.0, soft_ce=1.0, w1=0.0, gate=0.0),
+    target=CoordTarget(2.0, 16, 1.0, "bins", "soft"),
+    backend="reference",
+)
 
 
 def step(loss: float, norm: float | None = 1.0, number: int = 1) -> StepFigures:
@@ -104,15 +110,15 @@ def test_a_full_disk_stops_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 
 def batch(text: float, soft_ce: float, places: list[str]) -> dict[str, object]:
-    sums = {"text": text, "ce": 1.0, "soft_ce": soft_ce, "w1": 0.0}
+    sums = {"text": text, "ce": 1.0, "soft_ce": soft_ce, "w1": 0.0, "gate": 0.0}
     output = Stage1Output(
         loss=torch.tensor(text + soft_ce),
         sums={name: torch.tensor(value) for name, value in sums.items()},
         counts=StepCounts(text=2, coord=4),
-        diagnostics={"text_correct": torch.tensor(1.0), "p_gt": torch.tensor(1.0)},
+        diagnostics={name: torch.tensor(1.0) for name in ("text_correct", "p_gt", "coord_mass")},
         text_hits=torch.zeros(6, dtype=torch.bool),
     )
-    return micro_batch_row(output, WEIGHTS, lambda: places, rank=0)
+    return micro_batch_row(output, OBJECTIVE, lambda: places, rank=0)
 
 
 def test_a_micro_batch_is_judged_by_its_own_targets() -> None:

@@ -97,3 +97,11 @@ def test_the_bar_shows_the_terms(tmp_path: Path) -> None:
     bar.on_log(arguments(tmp_path), state, TrainerControl())
     (task,) = bar._progress.tasks
     assert task.fields["figures"] == "loss 3.5 text 0.25 W1 0.125"
+
+
+def test_the_bar_of_a_text_baseline_shows_no_coord_terms(tmp_path: Path) -> None:
+    bar = ProgressBar()
+    terms = {"loss": 3.5, "coord_diag/w1": 0.0, "coord_diag/enabled": 0.0}
+    bar.on_log(arguments(tmp_path), TrainerState(log_history=[terms]), TrainerControl())
+    (task,) = bar._progress.tasks
+    assert task.fields["figures"] == "loss 3.5"

@@ -27,6 +27,19 @@ TEXT: dict[str, dict[str, Any]] = {
     },
     "training": {"optimizer": "multimodal"},
 }
+COORD_KEYS = {
+    f"coord_diag/{key}"
+    for key in (
+        *("loss", "ce", "soft_ce", "w1", "gate"),
+        *("coord_vocab_mass", "coord_tokens", "enabled", "p_gt"),
+    )
+}
+MODES: dict[str, dict[str, Any]] = {
+    "coords": {},
+    "gate_weight 0": {"custom": {"coord_soft_ce_w1": {"enabled": True, "gate_weight": 0.0}}},
+    "no coordinate in any record": {},
+    "text baseline": TEXT,
+}
 OFFSET_KEY = "embed_tokens.coord_offset_adapter"
 
 
@@ -83,6 +96,32 @@ def test_the_log_holds_every_step_and_the_evaluation(run: Path) -> None:
     assert evaluated["eval_loss"] == pytest.approx(
         evaluated["eval_base_ce/loss"] + evaluated["eval_coord_diag/loss"]
     )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("mode", MODES)
+def test_every_coord_figure_is_in_every_line_in_every_mode(
+    make_config: MakeConfig, scenes: Path, tmp_path: Path, mode: str
+) -> None:
+    records = scenes
+    if mode == "no coordinate in any record":
+        records = scenes.with_name("empty.jsonl")
+        rows = [json.loads(line) for line in scenes.read_text().splitlines()]
+        records.write_text("".join(json.dumps({**row, "objects": []}) + "\n" for row in rows))
+    evaluating = {"eval_strategy": "steps", "eval_steps": 1}
+    changes = {**MODES[mode], "training": {**MODES[mode].get("training", {}), **evaluating}}
+    data = {"train": str(records), "eval": str(records)}
+    run = train(make_config(tmp_path / "run", **changes, data=data))
+    rows = [json.loads(line) for line in (run / "train_log.jsonl").read_text().splitlines()]
+    (trained,) = (row for row in rows if "loss" in row)
+    (evaluated,) = (row for row in rows if "eval_loss" in row)
+    for prefix, row in (("", trained), ("eval_", evaluated)):
+        figures = {key: row[prefix + key] for key in COORD_KEYS}
+        assert figures["coord_diag/enabled"] == (mode != "text baseline")
+        with_coords = mode in ("coords", "gate_weight 0")
+        assert (figures["coord_diag/coord_tokens"] > 0) == with_coords
+        for key in ("gate", "coord_vocab_mass", "p_gt", "loss"):
+            assert (figures[f"coord_diag/{key}"] > 0) == with_coords
 
 
 def test_a_directory_that_holds_something_else_is_refused(
@@ -151,7 +190,9 @@ def test_the_text_baseline_trains_on_the_plain_base(
     trainer.train()
     row = trainer.state.log_history[0]
     assert row["loss"] == pytest.approx(row["base_ce/loss"], rel=1e-6)
-    assert row["coord_diag/enabled"] == 0
+    assert {key: value for key, value in row.items() if key.startswith("coord_diag/")} == (
+        dict.fromkeys(COORD_KEYS, 0)
+    )
     assert not any("coord_offset" in name for name in trainer.model.state_dict())
 
 

@@ -119,7 +119,7 @@ def loss(pieces: Pieces) -> Finding:
     with LiveBytes(model_of(trainer)) as memory_used:
         taught(trainer, inputs).backward()
     output = trainer.last_output
-    window = LossWindow(build_objective(config, pieces.take(KnownVocab).vocab).weights)
+    window = LossWindow(build_objective(config, pieces.take(KnownVocab).vocab))
     window.add(output)
     figures = window.read(lambda sums: sums)
     pieces.put(FirstPass(inputs, output, figures, memory_used.peak, inputs["input_ids"].numel()))
@@ -140,7 +140,7 @@ def judged_loss(figures: dict[str, float], config: Config) -> Finding:
     terms += [
         (term, figures[f"coord_diag/{term}"], weight, figures["coord_diag/coord_tokens"])
         for term, weight in weights.items()
-        if f"coord_diag/{term}" in figures
+        if figures["coord_diag/enabled"]
     ]
     rows = [
         (

@@ -13,7 +13,15 @@ from torch import Tensor
 from torch.autograd.function import BackwardCFunction, FunctionCtx, once_differentiable
 from typing_extensions import override
 
-from coordexp.objective.fused_problem import Problem, Solution, Solver, Wanted, supervised_rows
+from coordexp.objective.fused_problem import (
+    DIAGNOSTICS,
+    TERMS,
+    Problem,
+    Solution,
+    Solver,
+    Wanted,
+    supervised_rows,
+)
 from coordexp.objective.terms import CoordTarget, CoordWeights, Stage1Output, StepCounts
 
 # Rows of hidden states whose gradient is scaled and put in place at once.
@@ -55,14 +63,13 @@ def solved_stage1_loss(
         loss = _HandOut.apply(  # type: ignore[no-untyped-call]
             hidden, head_weight, head_offset, loss, problem, solution
         )
-    terms = problem.term_names()
     text_hits = torch.zeros_like(labels, dtype=torch.bool)
     text_hits[rows.index[: rows.counts.text]] = solution.text_hits
     return Stage1Output(
         loss=loss,
-        sums={name: solution.sums[name] for name in terms},
+        sums={name: solution.sums[name] for name in TERMS},
         counts=rows.counts,
-        diagnostics={name: solution.sums[name] for name in solution.sums if name not in terms},
+        diagnostics={name: solution.sums[name] for name in DIAGNOSTICS},
         text_hits=text_hits,
     )
 
@@ -92,7 +99,7 @@ def _cpu_multiplies(dtype: torch.dtype) -> bool:
 def _weighted(problem: Problem, solution: Solution) -> Float[Tensor, ""]:
     sums, weights = solution.sums, problem.weights
     coord = weights.ce * sums["ce"] + weights.soft_ce * sums["soft_ce"] + weights.w1 * sums["w1"]
-    if weights.gate:
+    if weights.gate:  # not 0 times it, which is NaN where it is not finite
         coord = coord + weights.gate * sums["gate"]
     return sums["text"] * problem.scale(coord=False) + coord * problem.scale(coord=True)
 

@@ -7,7 +7,8 @@ logsumexp of the outer and of the coord logits, the outer part's share is :math:
 - text: :math:`-\log p_y = \log(e^a + e^c) - z_y`,
 - gate: :math:`\log(1 + e^{a - c})`, every digit of it, since the parts come separately.
 
-With weight 0 on the gate, coord rows do not take the walk.
+With weight 0 on the gate, coord rows take the walk without gathering the mean: the gate and the
+mass inside the coord vocabulary are figures then, and cost one product in place of two.
 """
 
 from collections import defaultdict
@@ -19,7 +20,7 @@ from torch import Tensor
 
 from coordexp.objective.distribution import coord_gate
 from coordexp.objective.fused_coord import coord_terms
-from coordexp.objective.fused_problem import Problem, Solution
+from coordexp.objective.fused_problem import DIAGNOSTICS, TERMS, Problem, Solution
 from coordexp.objective.fused_walk import (
     Head,
     tiles,
@@ -58,12 +59,12 @@ def solve_in_blocks(problem: Problem) -> Solution:
     sizes = CPU_SIZES if problem.hidden.device.type == "cpu" else OTHER_SIZES
     work = _Work(problem, sizes)
     num_text, count = problem.rows.counts.text, len(problem.rows.index)
-    walked = count if problem.weights.gate else num_text
-    for rows in tiles(0, walked, sizes.chunk):
-        work.walk(rows)
-    for rows in tiles(walked, count, sizes.coord_height):
-        work.coord(rows, problem.gather(rows), None)
-    head = work.head_gradient(walked) if problem.wanted.head else None
+    taught = count if problem.weights.gate else num_text
+    for rows in tiles(0, taught, sizes.chunk):
+        work.walk(rows, taught=True)
+    for rows in tiles(taught, count, sizes.chunk):
+        work.walk(rows, taught=False)
+    head = work.head_gradient(taught) if problem.wanted.head else None
     return Solution(work.sums(), work.text_hits(), work.hidden, work.coord_rows_gradient, head)
 
 
@@ -97,15 +98,20 @@ class _Work:
         """Return the sums over all rows."""
         return {
             name: torch.cat([self._like, *self._parts[name]]).sum()
-            for name in self._problem.sum_names()
+            for name in (*TERMS, *DIAGNOSTICS)
         }
 
     def text_hits(self) -> Bool[Tensor, " M"]:
         """Return which text rows have the highest logit at their target."""
         return torch.cat([self._like, *self._parts["text_correct"]]).bool()
 
-    def walk(self, rows: slice) -> None:
-        """Take in a chunk of rows that look at the whole vocabulary, text before coord."""
+    def walk(self, rows: slice, *, taught: bool) -> None:
+        """Take in a chunk of rows, text before coord.
+
+        Args:
+            rows: Where the chunk is.
+            taught: Whether anything outside the coord vocabulary learns from it.
+        """
         problem = self._problem
         targets = problem.rows.targets[rows]
         x = problem.gather(rows)
@@ -114,14 +120,14 @@ class _Work:
             targets,
             self._head,
             height=self._sizes.height,
-            mean=None if self.hidden is None else self.hidden[rows],
+            mean=None if self.hidden is None or not taught else self.hidden[rows],
             sum_dtype=problem.sum_dtype,
         )
         for tile in tiles(0, len(targets), self._sizes.coord_height):
             top = walk.top[tile]
             self._text(_shift(tile, rows.start), x[tile], walk.lse[tile], top, walk.target[tile])
         for tile in tiles(len(targets), len(x), self._sizes.coord_height):
-            self.coord(_shift(tile, rows.start), x[tile], walk.lse[tile])
+            self._coord(_shift(tile, rows.start), x[tile], walk.lse[tile])
 
     def _text(self, rows: slice, x: Tensor, outer: Tensor, top: Tensor, target: Tensor) -> None:
         s = self._coord_logits(x)
@@ -133,17 +139,13 @@ class _Work:
         slope = (s - lse[:, None]).exp()
         self._gradients(rows, x, slope, outer, (outer - lse).exp(), coord=False)
 
-    def coord(self, rows: slice, x: Tensor, outer: Tensor | None) -> None:
-        """Take in a tile of coord rows; `outer` is None where they did not take the walk."""
+    def _coord(self, rows: slice, x: Tensor, outer: Tensor) -> None:
         s = self._coord_logits(x)
-        weights = self._problem.weights
-        leak = None
-        if outer is not None:
-            inner = s.logsumexp(-1)
-            leak = (outer - inner).sigmoid()
-            gate = coord_gate(outer, inner)
-            self._parts["gate"].append(gate)
-            self._parts["coord_mass"].append((-gate).exp())
+        weights, inner = self._problem.weights, s.logsumexp(-1)
+        gate = coord_gate(outer, inner)
+        self._parts["gate"].append(gate)
+        self._parts["coord_mass"].append((-gate).exp())
+        leak = (outer - inner).sigmoid() if weights.gate else None
         first = self._problem.rows.counts.text
         bins = self._problem.rows.bins[_shift(rows, -first)]
         terms = coord_terms(s, bins, leak, weights=weights, target=self._problem.target)
@@ -161,7 +163,7 @@ class _Work:
         rows: slice,
         x: Float[Tensor, "n D"],
         slope: Float[Tensor, "n K"],
-        outer: Float[Tensor, " n"] | None,
+        outer: Float[Tensor, " n"],
         share: Float[Tensor, " n"] | None,
         *,
         coord: bool,
@@ -172,8 +174,8 @@ class _Work:
             rows: Where the tile is.
             x: Its hidden states.
             slope: Gradient with respect to the coord logits of a row that counts 1.
-            outer: logsumexp outside the coord vocabulary; None without a walk.
-            share: How much the softmax out there takes part in the gradient.
+            outer: logsumexp outside the coord vocabulary.
+            share: How much the softmax out there takes part in the gradient; None for no part.
             coord: Which kind of rows they are.
         """
         problem = self._problem
@@ -181,7 +183,7 @@ class _Work:
         low = slope.to(x.dtype)
         if self.coord_rows_gradient is not None:
             _add_product(self.coord_rows_gradient, low.T, x, scale)
-        if outer is not None and share is not None:
+        if share is not None:
             self._log_normaliser[rows] = outer - (share * scale).log()
         if self.hidden is None:
             return
@@ -194,13 +196,13 @@ class _Work:
             gradient -= problem.head_weight.index_select(0, problem.rows.targets[rows])
         self.hidden[rows] = gradient
 
-    def head_gradient(self, walked: int) -> Float[Tensor, "V D"]:
-        """Return the head's gradient, from a second walk."""
+    def head_gradient(self, taught: int) -> Float[Tensor, "V D"]:
+        """Return the head's gradient, from a second walk by the first `taught` rows."""
         problem = self._problem
         gradient = torch.zeros_like(problem.head_weight)
         walk_head_gradient(
-            problem.gather(slice(0, walked)),
-            self._log_normaliser[:walked],
+            problem.gather(slice(0, taught)),
+            self._log_normaliser[:taught],
             problem.rows.targets,
             -problem.scale(coord=False),
             self._head,

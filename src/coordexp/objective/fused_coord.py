@@ -51,7 +51,7 @@ def coord_terms(
     Args:
         s: Coord logits, divided by the temperature.
         bins: The true bins.
-        leak: Probability outside the coord vocabulary; None without a gate.
+        leak: Probability outside the coord vocabulary; None without a weight on the gate.
         weights: Of the terms.
         target: Shape of the taught distribution.
     """

@@ -14,6 +14,10 @@ from torch import Tensor
 from coordexp.objective.masks import label_bins, text_mask
 from coordexp.objective.terms import CoordTarget, CoordWeights, StepCounts
 
+TERMS = ("text", "ce", "soft_ce", "w1", "gate")
+DIAGNOSTICS = ("text_correct", "p_gt", "coord_mass")
+"""What is summed over rows."""
+
 
 @dataclass(frozen=True, slots=True)
 class SupervisedRows:
@@ -106,15 +110,6 @@ class Problem:
         """Return what one row of this kind counts in the loss."""
         return 1 / max(self.over.coord if coord else self.over.text, 1)
 
-    def term_names(self) -> list[str]:
-        """Return the names of the terms; without a weight on the gate there is no gate."""
-        return ["text", "ce", "soft_ce", "w1"] + (["gate"] if self.weights.gate else [])
-
-    def sum_names(self) -> list[str]:
-        """Return the names of everything that is summed over rows: terms and diagnostics."""
-        mass = ["coord_mass"] if self.weights.gate else []
-        return [*self.term_names(), "text_correct", "p_gt", *mass]
-
     def row_scales(self) -> Float[Tensor, " N"]:
         """Return what each supervised row counts in the loss."""
         scales = self.hidden.new_full(
@@ -144,7 +139,7 @@ class Solution:
     """Sums over the targets, and the gradients of the loss.
 
     Args:
-        sums: By the names of `Problem.sum_names`: the sums and diagnostics of `Stage1Output`.
+        sums: By the names of `TERMS` and `DIAGNOSTICS`.
         text_hits: Which text rows have the highest logit at their target.
         hidden: Gradient of the supervised rows, not yet multiplied by what a row counts: in float16
             the product would underflow before the gradient scaler sees it.

@@ -44,23 +44,21 @@ def reference_stage1_loss(
     diagnostics = {"text_correct": correct.to(logits.dtype).sum()}
 
     coord_hidden = hidden[is_coord]
-    if weights.gate:
+    with torch.set_grad_enabled(torch.is_grad_enabled() and weights.gate > 0):
         z = _logits(coord_hidden, head_weight, coord_ids, head_offset) / target.temperature
-        coord_sums, coord_diagnostics = _coord_terms(z[:, coord_ids], bins[is_coord], target)
-        gate = _gate(z, coord_ids)
-        coord_sums["gate"] = gate.sum()
-        coord_diagnostics["coord_mass"] = (-gate.detach()).exp().sum()
-    else:
+    s = z[:, coord_ids]
+    if not weights.gate:  # then nothing outside the coord vocabulary may learn from a coordinate
         s = _coord_logits(coord_hidden, head_weight, coord_ids, head_offset) / target.temperature
-        coord_sums, coord_diagnostics = _coord_terms(s, bins[is_coord], target)
-    sums |= coord_sums
-    diagnostics |= coord_diagnostics
+    coord_sums, coord_diagnostics = _coord_terms(s, bins[is_coord], target)
+    gate = _gate(z, coord_ids)
+    sums |= coord_sums | {"gate": gate.sum()}
+    diagnostics |= coord_diagnostics | {"coord_mass": (-gate.detach()).exp().sum()}
 
     over = denominators or counts
     coord_loss = (
         weights.ce * sums["ce"] + weights.soft_ce * sums["soft_ce"] + weights.w1 * sums["w1"]
     )
-    if weights.gate:
+    if weights.gate:  # not 0 times it, which is NaN where it is not finite
         coord_loss = coord_loss + weights.gate * sums["gate"]
     # With no target at all the sums are zero and still connected to the graph.
     loss = sums["text"] / max(over.text, 1) + coord_loss / max(over.coord, 1)

@@ -67,12 +67,11 @@ class Stage1Output:
     Args:
         loss: Scalar, weighted and divided by the denominators; carries the gradient.
         sums: `text`, `ce`, `soft_ce`, `w1`, `gate`: sums over their targets, unweighted, detached.
-            `gate` is missing when its weight is 0, since then nothing outside the coord vocabulary
-            is looked at.
+            A term of weight 0 is there too, and plays no part in the loss.
         counts: `text` and `coord`: the number of targets in this call.
         diagnostics: Sums over targets, detached: `text_correct` (text targets with the highest
             logit), `p_gt` (probability of the true bin among the bins), and `coord_mass`
-            (probability inside the coord vocabulary; missing with the gate).
+            (probability inside the coord vocabulary).
         text_hits: Which tokens have a text target with the highest logit; `text_correct` of them.
     """
 

@@ -10,7 +10,11 @@
 | `coord_diag/coord_vocab_mass` | mean probability inside the coord vocabulary |
 | `coord_diag/p_gt` | mean probability of the true bin among the bins |
 | `coord_diag/coord_tokens` | number of coord targets |
-| `coord_diag/enabled` | 1 where there are any, else 0, and then no other `coord_diag/*` |
+| `coord_diag/enabled` | 1 where the coord objective is on, 0 in the text baseline |
+
+Every key but the token types' is in every line, of training and evaluation, whatever the weights
+and whatever the batch holds: a mean over no target is 0, and the number of targets beside it tells.
+A reader of a log need not ask whether a key is there.
 
 Nothing is read from the device until a figure is: a micro-batch costs a few small additions there.
 """
@@ -21,8 +25,9 @@ from dataclasses import asdict
 import torch
 from torch import Tensor
 
-from coordexp.objective import CoordWeights, Stage1Output
+from coordexp.objective import Stage1Output
 from coordexp.rendering.token_types import DESC, STRUCT
+from coordexp.training.loss_function import Objective
 
 COORD_MEANS = {
     "ce": "ce",
@@ -37,10 +42,14 @@ _COUNTS = tuple(f"{kind}_{what}" for kind in TOKEN_TYPES.values() for what in ("
 
 
 class LossWindow:
-    """Sums of the loss terms since they were last read."""
+    """Sums of the loss terms since they were last read.
 
-    def __init__(self, weights: CoordWeights) -> None:
-        self._weights = weights
+    Args:
+        objective: That they are of.
+    """
+
+    def __init__(self, objective: Objective) -> None:
+        self._objective = objective
         self._sums: dict[str, Tensor] = {}
 
     def add(self, output: Stage1Output, token_types: Tensor | None = None) -> None:
@@ -85,26 +94,26 @@ class LossWindow:
 
     def _figures(self, sums: dict[str, float]) -> dict[str, float]:
         n_text, n_coord = sums["n_text"], sums["n_coord"]
+        means = {name: sums[name] / max(n_coord, 1) for name in COORD_MEANS}
         figures = {
             "base_ce/loss": sums["text"] / max(n_text, 1),
             "base_ce/tokens": n_text,
             "token_acc": sums["text_correct"] / max(n_text, 1),
+            "coord_diag/enabled": float(self._objective.teaches_coords),
             "coord_diag/coord_tokens": n_coord,
-            "coord_diag/enabled": float(n_coord > 0),
+            # What has no weight plays no part in the loss, not even where it is not finite.
+            "coord_diag/loss": sum(
+                weight * means[term]
+                for term, weight in asdict(self._objective.weights).items()
+                if weight
+            ),
         }
+        figures |= {f"coord_diag/{COORD_MEANS[name]}": mean for name, mean in means.items()}
         figures |= {
             f"token_type/{kind}_acc": sums[f"{kind}_correct"] / sums[f"{kind}_tokens"]
             for kind in TOKEN_TYPES.values()
             if sums[f"{kind}_tokens"]
         }
-        if n_coord:
-            means = {name: sums[name] / n_coord for name in COORD_MEANS if name in sums}
-            figures |= {f"coord_diag/{COORD_MEANS[name]}": mean for name, mean in means.items()}
-            # The gate is not computed at weight 0.
-            weights = asdict(self._weights)
-            figures["coord_diag/loss"] = sum(
-                weight * means[term] for term, weight in weights.items() if term in means
-            )
         return figures
 
 
@@ -123,4 +132,4 @@ def token_type_counts(output: Stage1Output, token_types: Tensor) -> dict[str, Te
 
 def total_loss(figures: dict[str, float]) -> float:
     """Return the loss that the figures add up to."""
-    return figures["base_ce/loss"] + figures.get("coord_diag/loss", 0.0)
+    return figures["base_ce/loss"] + figures["coord_diag/loss"]

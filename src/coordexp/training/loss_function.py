@@ -36,6 +36,11 @@ class Objective:
     target: CoordTarget
     backend: Backend
 
+    @property
+    def teaches_coords(self) -> bool:
+        """Whether there are coord tokens to teach, or text alone."""
+        return len(self.coord_ids) > 0
+
 
 class Stage1LossFunction:
     """Called by Hugging Face's own forward, so that DDP, FSDP and PEFT see nothing unusual.

@@ -18,9 +18,10 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 from typing_extensions import override
 
 from coordexp.errors import CoordExpError
-from coordexp.objective import CoordWeights, Stage1Output
+from coordexp.objective import Stage1Output
 from coordexp.training.feed import RECORDS
 from coordexp.training.group_figures import clip_factor, group_figures, to_floats, whole
+from coordexp.training.loss_function import Objective
 from coordexp.training.monitor import (
     InstabilityMonitor,
     Kind,
@@ -39,7 +40,7 @@ logger = logging.getLogger(__name__)
 @dataclass(frozen=True, slots=True)
 class _MicroBatch:
     output: Stage1Output
-    weights: CoordWeights
+    objective: Objective
     places: Callable[[], Sequence[str]]
 
 
@@ -107,18 +108,18 @@ class MeasuredTrainer(ResumableTrainer):
         return result
 
     def keep_for_step(
-        self, output: Stage1Output, weights: CoordWeights, places: Callable[[], Sequence[str]]
+        self, output: Stage1Output, objective: Objective, places: Callable[[], Sequence[str]]
     ) -> None:
         """Keep what a micro-batch says until its step is judged.
 
         Args:
             output: Its loss.
-            weights: Of the coord terms.
+            objective: That it is of.
             places: Returns where its records stand.
         """
         self._speed.add_targets(output.counts.text + output.counts.coord)
         detached = replace(output, loss=output.loss.detach())
-        self._batches.append(_MicroBatch(detached, weights, places))
+        self._batches.append(_MicroBatch(detached, objective, places))
 
     @override
     def _get_grad_norm(
@@ -199,7 +200,7 @@ class MeasuredTrainer(ResumableTrainer):
     def _rows_of_all_ranks(self, batches: Sequence[_MicroBatch]) -> list[dict[str, Any]]:
         rank = self.args.process_index
         rows = [
-            micro_batch_row(batch.output, batch.weights, batch.places, rank) for batch in batches
+            micro_batch_row(batch.output, batch.objective, batch.places, rank) for batch in batches
         ]
         gathered: list[dict[str, Any]] = gather_object(rows)
         return gathered

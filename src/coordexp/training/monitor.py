@@ -25,9 +25,10 @@ import torch
 from coordexp.config.schema import Config
 from coordexp.errors import CoordExpError
 from coordexp.files import write_text
-from coordexp.objective import CoordWeights, Stage1Output
+from coordexp.objective import Stage1Output
 from coordexp.training.checkpoint import disk_errors
 from coordexp.training.diagnostics import LossWindow, total_loss
+from coordexp.training.loss_function import Objective
 
 INSTABILITY_NAME = "instability.jsonl"
 # Below this many losses a median says little.
@@ -148,17 +149,17 @@ class InstabilityMonitor:
 
 
 def micro_batch_row(
-    output: Stage1Output, weights: CoordWeights, places: Callable[[], Sequence[str]], rank: int
+    output: Stage1Output, objective: Objective, places: Callable[[], Sequence[str]], rank: int
 ) -> Row:
     """Return what there is to say of a micro-batch, its figures divided by its own targets.
 
     Args:
         output: Its loss.
-        weights: Of the coord terms.
+        objective: That it is of.
         places: Returns where its records stand.
         rank: Whose it is.
     """
-    window = LossWindow(weights)
+    window = LossWindow(objective)
     window.add(output)
     figures = window.read(lambda values: values)
     terms = {

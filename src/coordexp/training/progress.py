@@ -73,7 +73,13 @@ class ProgressBar(TrainerCallback):
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: object
     ) -> None:
         row = state.log_history[-1]
-        figures = " ".join(f"{name} {row[key]:.3g}" for key, name in SHOWN.items() if key in row)
+        # The text baseline's coord figures are all 0.
+        unseen = () if row.get("coord_diag/enabled", 1) else ("coord_diag/",)
+        figures = " ".join(
+            f"{name} {row[key]:.3g}"
+            for key, name in SHOWN.items()
+            if key in row and not key.startswith(unseen)
+        )
         if figures:
             self._progress.update(self._task, figures=figures)
 

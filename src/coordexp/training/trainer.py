@@ -78,8 +78,8 @@ class CoordSoftCEW1LossMixin(PlannedTrainer):
         # transformers marks Qwen3-VL as not taking loss arguments, and would divide by the
         # accumulation once more.
         self.model_accepts_loss_kwargs = True
-        self._train_window = LossWindow(objective.weights)
-        self._eval_window = LossWindow(objective.weights)
+        self._train_window = LossWindow(objective)
+        self._eval_window = LossWindow(objective)
 
     @override
     def _get_num_items_in_batch(  # type: ignore[override] # our two counts in place of its one
@@ -173,7 +173,7 @@ class CoordSoftCEW1LossMixin(PlannedTrainer):
     @override
     def evaluation_loop(self, *args: Any, **kwargs: Any) -> EvalLoopOutput:
         """Evaluate, with the same figures on the same scale as in training."""
-        self._eval_window = LossWindow(self._objective.weights)
+        self._eval_window = LossWindow(self._objective)
         output = super().evaluation_loop(*args, **kwargs)
         figures = self._eval_window.read(self._sum_over_ranks)
         prefix = kwargs.get("metric_key_prefix", "eval")
@@ -221,7 +221,7 @@ class CoordTrainer(CoordSoftCEW1LossMixin, MeasuredTrainer):
     def observe_loss(self, output: Stage1Output, places: Callable[[], Sequence[str]]) -> None:
         """Keep a micro-batch until its whole step is judged."""
         if self.within_step:
-            self.keep_for_step(output, self._objective.weights, places)
+            self.keep_for_step(output, self._objective, places)
         else:
             super().observe_loss(output, places)
 

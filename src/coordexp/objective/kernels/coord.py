@@ -31,7 +31,7 @@ def coord_rows(
     Args:
         s: Coord logits, divided by the temperature; overwritten by the gradient.
         bins: The true bins.
-        leak: Probability outside the coord vocabulary; None without a gate.
+        leak: Probability outside the coord vocabulary; None without a weight on the gate.
         weights: Of the terms.
         target: Shape of the taught distribution.
     """

@@ -18,7 +18,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from coordexp.objective.distribution import coord_gate
-from coordexp.objective.fused_problem import Problem, Solution
+from coordexp.objective.fused_problem import DIAGNOSTICS, TERMS, Problem, Solution
 from coordexp.objective.fused_walk import tiles
 from coordexp.objective.kernels.coord import coord_rows
 from coordexp.objective.kernels.rows import softmax_rows
@@ -78,7 +78,7 @@ class _Work:
 
     def sums(self) -> dict[str, Float[Tensor, ""]]:
         """Return the sums over all rows."""
-        return {name: self._all(name).sum() for name in self._problem.sum_names()}
+        return {name: self._all(name).sum() for name in (*TERMS, *DIAGNOSTICS)}
 
     def text_hits(self) -> Bool[Tensor, " M"]:
         """Return which text rows have the highest logit at their target."""
@@ -109,27 +109,25 @@ class _Work:
         self._gradients(rows, x, (s - lse[:, None]).exp(), z, coord=False)
 
     def coord(self, rows: slice) -> None:
-        """Take in a chunk of coord rows; without a gate they have no logits to look at."""
+        """Take in a chunk of coord rows; without a weight the gate is looked at and not learned."""
         problem = self._problem
         x = problem.gather(rows)
         s = self._coord_logits(x)
-        z = leak = None
-        if problem.weights.gate:
-            z, inner = self._logits(x), s.logsumexp(-1)
-            wanted = self._wants_logit_gradient()
-            factor = float(problem.weights.gate)
-            outer = softmax_rows(z, inner, None, factor=factor, gradient=wanted)
-            leak = (outer.lse - inner).sigmoid()
-            gate = coord_gate(outer.lse, inner)
-            self._parts["gate"].append(gate)
-            self._parts["coord_mass"].append((-gate).exp())
+        z, inner = self._logits(x), s.logsumexp(-1)
+        weight = float(problem.weights.gate)
+        wanted = weight > 0 and self._wants_logit_gradient()
+        outer = softmax_rows(z, inner, None, factor=weight, gradient=wanted)
+        gate = coord_gate(outer.lse, inner)
+        self._parts["gate"].append(gate)
+        self._parts["coord_mass"].append((-gate).exp())
+        leak = (outer.lse - inner).sigmoid() if weight else None
         first = problem.rows.counts.text
         bins = problem.rows.bins[rows.start - first : rows.stop - first]
         terms = coord_rows(s, bins, leak, weights=problem.weights, target=problem.target)
         for name, values in terms.values.items():
             self._parts[name].append(values)
         self._parts["p_gt"].append((-terms.values["ce"]).exp())
-        self._gradients(rows, x, terms.gradient, z, coord=True)
+        self._gradients(rows, x, terms.gradient, z if weight else None, coord=True)
 
     def _wants_logit_gradient(self) -> bool:
         return self._problem.wanted.hidden or self._problem.wanted.head
