@@ -25,6 +25,7 @@ from coordexp.integrations.ms_swift_refusals import check_ms_swift
 from coordexp.rendering.encode import Encoder
 from tests.integrations.conftest import MakeConfig
 
+FROZEN = {"freeze_vit": True, "freeze_aligner": True, "freeze_llm": True}
 PACKED = {"packing": True, "global_max_length": 512, "per_device_eval_batch_size": 1}
 
 
@@ -68,6 +69,7 @@ def test_train_says_that_the_host_is_missing(
     ("changes", "expected"),
     [
         ({"tuner": {"train_type": "full"}}, "train_type"),
+        ({"tuner": FROZEN}, "coord offsets alone"),
         ({"custom": {"object_ordering": "random"}}, "object_ordering"),
         ({"training": PACKED}, "flash attention"),
     ],

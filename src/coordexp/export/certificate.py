@@ -31,8 +31,8 @@ class Origin:
         base: The name of the base's folder.
         adapter: The name of the checkpoint's folder.
         adapter_sha256: Of `adapter_model.safetensors`.
-        method: `LoRA` or `DoRA`.
-        rank: Of the adapter.
+        method: `LoRA`, `DoRA` or `coord offsets alone`.
+        rank: Of the adapter's layers, where it has some.
         tie_head: Whether one offset table served embedding and head; None without offsets.
         tokenizer: The tokenizer's fingerprint.
     """

@@ -160,12 +160,18 @@ def _is_kept(path: Path) -> bool:
     return not is_weights and path.name not in _NOT_THE_BASES
 
 
+def _method(adapter: SavedAdapter) -> str:
+    if not adapter.layers:
+        return "coord offsets alone"
+    return "DoRA" if adapter.config.use_dora else "LoRA"
+
+
 def _origin(checkpoint: Path, base: Path, adapter: SavedAdapter, card: WeightsCard) -> Origin:
     return Origin(
         base=base.resolve().name,
         adapter=checkpoint.resolve().name,
         adapter_sha256=sha256(adapter.file),
-        method="DoRA" if adapter.config.use_dora else "LoRA",
+        method=_method(adapter),
         rank=adapter.config.r,
         tie_head=card.tie_head,
         tokenizer=card.tokenizer,

@@ -10,7 +10,7 @@ from coordexp.config.schema import Config
 from coordexp.config.yaml_file import YamlMapping, load_extended_yaml
 from coordexp.errors import ConfigError, InputError
 from coordexp.integrations.ms_swift_refusals import FLASH
-from coordexp.training.build import attention_of
+from coordexp.training.build import attention_of, lora_places
 
 CONFIG_VARIABLE = "COORDEXP_CONFIG"
 
@@ -130,6 +130,9 @@ def check_host(config: Config) -> None:
     training, custom = config.training, config.custom
     problems = {
         "tuner.train_type: full needs host: plain": config.tuner.train_type == "full",
+        "tuner.freeze_* of every part, to train the coord offsets alone, needs host: plain": (
+            not lora_places(config)[0]
+        ),
         "training.packing needs flash attention on ms-swift, without it the samples of a pack see "
         f"each other; model.attn_implementation comes to {attention_of(config)}": (
             training.packing and attention_of(config) not in FLASH

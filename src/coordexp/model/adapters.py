@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import cast
 
 from peft import LoraConfig, PeftModel, get_peft_model
+from peft.utils.constants import DUMMY_TARGET_MODULES
 from transformers import PreTrainedModel
 
 from coordexp.errors import InputError
@@ -57,6 +58,33 @@ def lora_target_pattern(towers: Collection[Tower], leaves: Collection[str] | Non
     return "|".join(patterns)
 
 
+def adapter_targets(
+    towers: Collection[Tower], leaves: Collection[str] | None, *, has_offsets: bool
+) -> str:
+    """Return what an adapter's configuration says of the modules that get LoRA.
+
+    With every tower frozen the coord offsets alone learn. They are saved by PEFT too, in an adapter
+    without a layer, for which PEFT has a word of its own: a pattern that matches nothing is an
+    error there.
+
+    Args:
+        towers: The parts of the model that are adapted.
+        leaves: Last names to keep; None for every linear layer.
+        has_offsets: Whether the model has the coord-offset adapter.
+
+    Raises:
+        InputError: See `lora_target_pattern`; and if leaves are named where every part is frozen.
+    """
+    if towers or not has_offsets:
+        return lora_target_pattern(towers, leaves)
+    if leaves is not None:
+        raise InputError(
+            f"tuner.target_modules: {', '.join(leaves)} name layers of frozen parts, as every part "
+            "is frozen; write all-linear, or leave one of vision, aligner, language"
+        )
+    return DUMMY_TARGET_MODULES
+
+
 def install_lora(
     model: PreTrainedModel,
     *,
@@ -70,7 +98,7 @@ def install_lora(
     """Return the model wrapped by PEFT, its coord offsets registered for saving.
 
     Raises:
-        InputError: See `lora_target_pattern`.
+        InputError: See `adapter_targets`.
     """
     has_offsets = find_offset_head(model) is not None
     config = LoraConfig(
@@ -78,7 +106,7 @@ def install_lora(
         lora_alpha=alpha,
         lora_dropout=dropout,
         use_dora=use_dora,
-        target_modules=lora_target_pattern(towers, leaves),
+        target_modules=adapter_targets(towers, leaves, has_offsets=has_offsets),
         modules_to_save=[ADAPTER_NAME] if has_offsets else None,
     )
     adapted: PeftModel = get_peft_model(model, config)

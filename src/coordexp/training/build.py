@@ -14,7 +14,7 @@ from transformers.utils.import_utils import is_flash_attn_2_available
 from coordexp.config.schema import Config
 from coordexp.coord_tokens.vocab import CoordVocab, check_ids
 from coordexp.errors import CheckpointError, InputError
-from coordexp.model.adapters import install_lora, lora_target_pattern
+from coordexp.model.adapters import adapter_targets, install_lora
 from coordexp.model.card import WeightsCard, load_weights_card
 from coordexp.model.coord_offset import (
     ADAPTER_NAME,
@@ -201,7 +201,7 @@ def _check_make(config: Config, path: Path) -> None:
         "tuner.lora_alpha": (tuner.lora_alpha, saved.lora_alpha),
         "tuner.use_dora": (tuner.use_dora, saved.use_dora),
         "tuner.target_modules and tuner.freeze_*": (
-            lora_target_pattern(towers, leaves),
+            adapter_targets(towers, leaves, has_offsets=offset.enabled),
             saved.target_modules,
         ),
         "custom.coord_offset.tie_head": (
