@@ -71,6 +71,7 @@ def test_train_says_that_the_host_is_missing(
         ({"tuner": {"train_type": "full"}}, "train_type"),
         ({"tuner": FROZEN}, "coord offsets alone"),
         ({"custom": {"object_ordering": "random"}}, "object_ordering"),
+        ({"custom": {"instability_monitor": {"enabled": True}}}, "instability_monitor"),
         ({"training": PACKED}, "flash attention"),
     ],
 )

@@ -226,7 +226,7 @@ class Config(Block):
             yield BrokenRule(key, message, (key, "tuner.train_type"))
 
     def _something_learns(self) -> Iterator[BrokenRule]:
-        """One tower learns, or the coord offsets do."""
+        """At least one tower learns, or the coord offsets do."""
         towers = ("tuner.freeze_vit", "tuner.freeze_aligner", "tuner.freeze_llm")
         frozen = self.tuner.freeze_vit and self.tuner.freeze_aligner and self.tuner.freeze_llm
         if frozen and not self.custom.coord_offset.enabled:

@@ -142,6 +142,7 @@ def check_host(config: Config) -> None:
         "training.detection_eval.steps needs host: plain": training.detection_eval.steps
         is not None,
         "custom.token_type_metrics.enabled needs host: plain": custom.token_type_metrics.enabled,
+        "custom.instability_monitor.enabled needs host: plain": custom.instability_monitor.enabled,
         "data.mix: weights other than 1 need host: plain": any(
             part.weight != 1 for part in config.data.parts
         ),

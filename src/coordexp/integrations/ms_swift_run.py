@@ -14,6 +14,7 @@ from accelerate import PartialState
 
 from coordexp.config.load import dump_config, load_config
 from coordexp.config.schema import Config, MixPart
+from coordexp.data.mix import Mix
 from coordexp.errors import InputError
 from coordexp.integrations.ms_swift import connect
 from coordexp.integrations.ms_swift_config import arguments_of_config, check_host
@@ -60,12 +61,12 @@ def train(config: Config, *, say: Callable[[str], None] = logger.info) -> Path:
         _run(config, resume)
         return directory
     encoder = build_encoder(config.model.path, build_style(config))
+    splits = checked_splits(config, encoder)
     with claimed(directory):
         mark_output(config)
-        _write_records(config.data.parts, config, encoder, _messages(config, "train"))
-        if config.data.eval is not None:
-            held_out = [MixPart(path=config.data.eval)]
-            _write_records(held_out, config, encoder, _messages(config, "eval"))
+        for split, (records, kept) in splits.items():
+            path = _messages(config, split)
+            write_messages(records, kept, encoder, path, path.with_suffix(""))
         _wait(config)
         _run(config, resume)
     return directory
@@ -111,12 +112,26 @@ def _messages(config: Config, split: str) -> Path:
     return config.training.output_dir / "messages" / f"{split}.jsonl"
 
 
-def _write_records(parts: Sequence[MixPart], config: Config, encoder: Encoder, path: Path) -> None:
-    """Check records as our own runner does, and write those that it would train on."""
-    records = checked_records(parts, config)
-    feed = plan_feed(records, parts, config, encoder, training=False)
-    kept = sorted(index for batch in feed.plan.batches(0) for index in batch)
-    write_messages(records, kept, encoder, path, path.with_suffix(""))
+def checked_splits(config: Config, encoder: Encoder) -> dict[str, tuple[Mix, list[int]]]:
+    """Return the records of `train`, and of `eval` where there are any, with those that are used.
+
+    They are looked at as our own runner does it, before anything is written.
+
+    Raises:
+        RecordError: If a record or its picture is wrong, or too long under `overlong: fail`.
+        InputError: If a file cannot be read, or no record is left.
+    """
+    held_out = config.data.eval
+    parts: dict[str, Sequence[MixPart]] = {"train": config.data.parts}
+    if held_out is not None:
+        parts["eval"] = [MixPart(path=held_out)]
+    splits = {}
+    for split, files in parts.items():
+        records = checked_records(files, config)
+        feed = plan_feed(records, files, config, encoder, training=False)
+        kept = sorted(index for batch in feed.plan.batches(0) for index in batch)
+        splits[split] = records, kept
+    return splits
 
 
 def _newest_checkpoint(config: Config) -> Path | None:
