@@ -11,7 +11,7 @@ from coordexp.cli.app import app
 
 def dataset(folder: Path) -> Path:
     Image.new("RGB", (100, 80)).save(folder / "a.png")
-    box = {"desc": "cat", "bbox_2d": [1, 2, 30, 40], "iscrowd": 0}
+    box = {"desc": "cat", "bbox_2d": [1, 2, 30, 40], "colour": 0}
     row = {"images": ["a.png"], "width": 100, "height": 80, "objects": [box]}
     (folder / "raw.jsonl").write_text(json.dumps(row) + "\n{}\n")
     return folder / "raw.jsonl"
@@ -29,7 +29,7 @@ def test_everything_that_happened_is_in_the_table(tmp_path: Path) -> None:
     for words in ("records read │ 2", "records written │ 1", "pictures resized │ 1"):
         assert words in shown
     assert "left out: broken record or picture │ 1" in shown
-    assert "key not carried along: objects[].iscrowd │ 1" in shown
+    assert "key not carried along: objects[].colour │ 1" in shown
     assert "raw.jsonl:2: images: expected" in shown
     assert json.loads(dst.read_text())["resized"] == [64, 64]
 

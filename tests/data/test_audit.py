@@ -228,6 +228,15 @@ def test_a_resized_picture_has_the_size_that_prepare_wrote(tmp_path: Path) -> No
     assert found(audit(tmp_path, row(CAT, resized=[32]))) == [("resized", 1, None)]
 
 
+def test_broken_marks_and_searches_are_listed_all_at_once(tmp_path: Path) -> None:
+    broken = {**CAT, "iscrowd": "0", "ignore": 2, "area": None}
+    fine = {**CAT, "iscrowd": 1, "ignore": 0, "area": 4.5}
+    federated = {"absent": [], "not_exhaustive": ["cat"], "frequency": {"cat": "f"}}
+    report = audit(tmp_path, row(broken), row(fine, federated=federated), row(federated={"a": 1}))
+    places = [("marks", 1, 0)] * 3 + [("federated", 3, None)]
+    assert sorted(found(report)) == sorted(places)
+
+
 def test_chats_are_checked_among_records(tmp_path: Path) -> None:
     Image.new("RGB", (8, 8)).save(tmp_path / "chat.png")
     turns = [{"role": "user", "content": "?"}, {"role": "assistant", "content": "!"}]

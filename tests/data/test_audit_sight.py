@@ -29,12 +29,25 @@ values = st.one_of(
 descs = st.one_of(
     st.text(max_size=5), st.sampled_from(["cat", " ", "\ud800", "a <|coord_*|>", "<|coord_7|>", 3])
 )
+marks = st.fixed_dictionaries(
+    {},
+    optional={
+        "iscrowd": st.sampled_from([0, 1, 2, True, None, "0", 1.0, []]),
+        "ignore": st.sampled_from([0, 1, False, -1]),
+        "area": st.one_of(st.floats(), st.integers(-1, 9), st.sampled_from([None, True, "9"])),
+        "id": st.just(3),
+    },
+)
 objects = st.dictionaries(
     st.sampled_from(["bbox_2d", "poly", "line", "bbox_2d_px", "poly_px", "line_px"]),
     values,
     min_size=1,
     max_size=2,
-).flatmap(lambda geometry: descs.map(lambda desc: {"desc": desc, **geometry}))
+).flatmap(
+    lambda geometry: st.tuples(descs, marks).map(
+        lambda pair: {"desc": pair[0], **geometry, **pair[1]}
+    )
+)
 
 
 @given(objects)
@@ -46,6 +59,7 @@ def test_an_object_that_passes_at_sight_is_what_the_contract_reads(row: dict[str
         assert (parsed.desc, parsed.geometry.kind) == (item.desc, item.kind)
         assert parsed.geometry.values == item.values
         assert (parsed.geometry.unit == "bin") == item.is_bins
+        assert parsed.marks.is_taught == item.is_taught
 
 
 @given(st.tuples(*[st.floats(0, size) for size in (WIDTH, HEIGHT) * 2]), st.integers(-3, 3))

@@ -100,6 +100,12 @@ def test_the_same_object_twice_in_a_record_is_warned_of(tmp_path: Path) -> None:
     assert warned(tmp_path, twice, other) == [("duplicate-object", 1, 2)]
 
 
+def test_a_crowd_over_an_object_is_no_double(tmp_path: Path) -> None:
+    crowd = {**box(1, 2, 3, 4), "iscrowd": 1}
+    bow = {"desc": "tie", "poly": [0, 0, 9, 9, 9, 0, 0, 9], "ignore": 1}
+    assert warned(tmp_path, row(1, box(1, 2, 3, 4), crowd, crowd, bow)) == []
+
+
 def test_polygons_that_cross_themselves_are_counted(tmp_path: Path) -> None:
     good = {"desc": "rug", "poly": [0, 0, 9, 0, 9, 9, 0, 9]}
     bow = {"desc": "tie", "poly": [0, 0, 9, 9, 9, 0, 0, 9]}

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from coordexp.coord_tokens.codec import SPEC_ALPHABET, CoordAlphabet
 from coordexp.data.jsonl import RecordFile
+from coordexp.data.marks import Marks
 from coordexp.data.prepare import PreparedCounts, prepare_file, tokenise_record
 from coordexp.data.record import Geometry, Record, RecordObject, parse_record, record_to_json
 from coordexp.errors import InputError, RecordError
@@ -67,6 +68,23 @@ def test_a_file_is_prepared_beside_its_source(tmp_path: Path) -> None:
     assert [*RecordFile(dst)] == [tokenise_record(record) for record in RecordFile(src)]
 
 
+def test_crowds_and_areas_are_carried_along_and_counted(tmp_path: Path) -> None:
+    box = {"desc": "cat", "bbox_2d": [0, 0, 32, 24]}
+    src = write(
+        tmp_path / "raw.jsonl", box | {"area": 700}, box | {"iscrowd": 1}, box | {"ignore": 1}
+    )
+    counts = prepare_file(src, tmp_path / "t.jsonl")
+    assert (counts.objects, counts.untaught, counts.unknown_keys) == (3, 2, {})
+    objects = [record.objects[0] for record in RecordFile(tmp_path / "t.jsonl")]
+    # In square pixels of the original, beside its exact pixels.
+    assert [item.marks for item in objects] == [
+        Marks(area=700),
+        Marks(iscrowd=True),
+        Marks(ignore=True),
+    ]
+    assert {item.best_geometry.values for item in objects} == {(0, 0, 32, 24)}
+
+
 def test_image_paths_follow_to_a_folder_above(tmp_path: Path) -> None:
     src = write(tmp_path / "data" / "coco" / "raw.jsonl", {"desc": "a", "line": [0, 0, 1, 1]})
     prepare_file(src, tmp_path / "out.jsonl")
@@ -106,12 +124,24 @@ descs = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=8
 lines = st.lists(numbers, min_size=2, max_size=4).map(lambda half: [*half, *half])
 
 
-@given(st.lists(st.tuples(descs, lines), max_size=4), st.sampled_from([SPEC_ALPHABET, LOC]))
+marks = st.fixed_dictionaries(
+    {},
+    optional={
+        "iscrowd": st.sampled_from([0, 1, True]),
+        "ignore": st.integers(0, 1),
+        "area": st.floats(0, 1e9),
+    },
+)
+
+
+@given(st.lists(st.tuples(descs, lines, marks), max_size=4), st.sampled_from([SPEC_ALPHABET, LOC]))
 def test_the_bytes_are_those_of_json(
-    items: list[tuple[str, list[float]]], alphabet: CoordAlphabet
+    items: list[tuple[str, list[float], dict[str, float]]], alphabet: CoordAlphabet
 ) -> None:
-    objects = [{"desc": desc, "line": values} for desc, values in items]
-    row = {"images": ["a/ä.png"], "width": 40, "height": 48, "objects": objects, "prompt": "\u00e9"}
+    objects = [{"desc": desc, "line": values, **marked} for desc, values, marked in items]
+    federated = {"absent": ["dog"], "not_exhaustive": [], "frequency": {"cat": "r"}}
+    row = {"images": ["a/ä.png"], "width": 40, "height": 48, "objects": objects}
+    row |= {"prompt": "\u00e9", "federated": federated}
     with tempfile.TemporaryDirectory() as folder:
         src, dst = Path(folder) / "raw.jsonl", Path(folder) / "out.jsonl"
         src.write_text(json.dumps(row))

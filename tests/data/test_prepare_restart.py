@@ -360,14 +360,14 @@ def test_a_file_of_which_nothing_is_left_is_refused(tmp_path: Path) -> None:
 
 
 def test_what_is_odd_is_kept_and_counted(tmp_path: Path) -> None:
-    eight = {"desc": "bow", "poly": [0, 0, 9, 9, 9, 0, 0, 9], "iscrowd": 0}
+    eight = {"desc": "bow", "poly": [0, 0, 9, 9, 9, 0, 0, 9], "colour": 0}
     row = {"images": ["a.png"], "width": 9, "height": 9, "id": 3, "objects": [eight]}
     extras = {"prompt": "find", "summary": "a bow", "metadata": {"source": [1]}}
     (tmp_path / "raw.jsonl").write_text(json.dumps({**row, **extras}))
     counts = prepare_file(tmp_path / "raw.jsonl", tmp_path / "t.jsonl")
     assert counts == PreparedCounts(
-        read=1, records=1, objects=1, crossing=1, unknown_keys={"id": 1, "objects[].iscrowd": 1}
+        read=1, records=1, objects=1, crossing=1, unknown_keys={"id": 1, "objects[].colour": 1}
     )
     (written,) = [json.loads(line) for line in (tmp_path / "t.jsonl").read_text().splitlines()]
     assert {key: written[key] for key in extras} == extras
-    assert not {"id", "iscrowd"} & {*written, *written["objects"][0]}
+    assert not {"id", "colour"} & {*written, *written["objects"][0]}

@@ -8,6 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from coordexp.coord_tokens.codec import CoordAlphabet
+from coordexp.data.federated import Federated
+from coordexp.data.marks import Marks
 from coordexp.data.record import (
     Geometry,
     Record,
@@ -51,6 +53,74 @@ def test_a_record_holds_pixels_as_they_came() -> None:
         metadata={"a": [1]},
     )
     assert record.image == "images/1.png"
+
+
+@pytest.mark.parametrize(
+    ("marked", "marks", "is_taught"),
+    [
+        ({"iscrowd": 1}, Marks(iscrowd=True), False),
+        ({"ignore": 1}, Marks(ignore=True), False),
+        ({"iscrowd": 0, "ignore": 1}, Marks(iscrowd=False, ignore=True), False),
+        ({"iscrowd": 0, "area": 0.5}, Marks(iscrowd=False, area=0.5), True),
+        ({"iscrowd": True}, Marks(iscrowd=True), False),
+        ({}, Marks(), True),
+    ],
+)
+def test_an_object_says_how_it_counts(
+    marked: dict[str, object], marks: Marks, is_taught: bool
+) -> None:
+    record = parse_record(row(objects=[BOX, {**BOX, **marked}]))
+    assert record.objects[1].marks == marks
+    assert record.taught == record.objects[: 1 + is_taught]
+    assert parse_record(json.loads(json.dumps(record_to_json(record)))) == record
+
+
+def test_iscrowd_alone_decides_the_figures_where_it_stands() -> None:
+    assert Marks(ignore=True).is_ignored
+    assert not Marks(iscrowd=False, ignore=True).is_ignored
+    assert Marks(iscrowd=True, ignore=True).is_crowd
+    assert not Marks(iscrowd=True, ignore=True).is_ignored
+
+
+@pytest.mark.parametrize(
+    ("marked", "message"),
+    [
+        ({"iscrowd": "0"}, "iscrowd: expected 0 or 1, got '0'"),
+        ({"ignore": None}, "ignore: expected 0 or 1, got None"),
+        ({"area": -1}, "area: expected square pixels, a finite number from 0 on, got -1"),
+        ({"area": math.nan}, "area: expected square pixels, a finite number from 0 on, got nan"),
+        ({"area": True}, "area: expected square pixels, a finite number from 0 on, got True"),
+    ],
+)
+def test_marks_are_checked(marked: dict[str, object], message: str) -> None:
+    with pytest.raises(RecordError) as caught:
+        parse_record(row(objects=[{**BOX, **marked}]))
+    assert caught.value.message.startswith(message)
+    assert caught.value.obj == 0
+
+
+def test_a_federated_record_survives_json() -> None:
+    federated = {"absent": ["dog"], "not_exhaustive": ["cat"], "frequency": {"cat": "c"}}
+    record = parse_record(row(objects=[BOX], federated=federated))
+    assert record.federated == Federated(("dog",), ("cat",), {"cat": "c"})
+    assert record_to_json(record)["federated"] == federated
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        ([], "federated: expected an object of absent, not_exhaustive, frequency, got []"),
+        ({"missing": []}, "federated: expected an object of absent"),
+        ({"absent": "dog"}, "federated.absent: expected a list of class names, got 'dog'"),
+        ({"absent": [3]}, "federated.absent: expected class names, got 3"),
+        ({"frequency": {"cat": "x"}}, "federated.frequency: expected one of r, c, f for 'cat'"),
+        ({"frequency": ["cat"]}, "federated.frequency: expected an object, got ['cat']"),
+    ],
+)
+def test_a_federated_record_is_checked(value: object, message: str) -> None:
+    with pytest.raises(RecordError) as caught:
+        parse_record(row(federated=value))
+    assert caught.value.message.startswith(message)
 
 
 def test_coord_tokens_become_bins_and_keep_their_exact_pixels() -> None:

@@ -2,6 +2,7 @@ import json
 from collections import Counter
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -46,6 +47,14 @@ def test_many_objects_of_one_desc_are_of_low_diversity() -> None:
     assert selection.reason_against(record_of("a", "a", "a")) == (
         "3 or more objects, all of one desc"
     )
+
+
+def test_what_is_not_taught_does_not_count() -> None:
+    row: Any = row_of("a", "a", "b")
+    row["objects"][2]["iscrowd"] = 1
+    record = parse_record(row)
+    assert Selection(max_objects=2).reason_against(record) is None
+    assert Selection(low_diversity=2).reason_against(record) is not None
 
 
 @pytest.mark.parametrize("wish", [{"max_objects": 0}, {"low_diversity": 1}, {"tiny": 0}])

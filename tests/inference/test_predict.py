@@ -136,6 +136,18 @@ def test_golden_line_of_a_salvaged_answer(make_style: MakeStyle) -> None:
     assert len(parse["dropped"]) == 2
 
 
+def test_truth_keeps_what_figures_depend_on(make_style: MakeStyle) -> None:
+    tokens = [f"<|coord_{k}|>" for k in (0, 0, 999, 999)]
+    marked = {"desc": "cat", "bbox_2d": tokens, "iscrowd": 1, "area": 12.5}
+    ignored = {"desc": "cat", "line": [0, 0, 9, 9], "ignore": 1}
+    federated = {"absent": ["dog"], "not_exhaustive": ["cat"], "frequency": {"cat": "f"}}
+    row = {"images": ["a.png"], "width": 9, "height": 9, "objects": [marked, ignored]}
+    record = parse_record({**row, "federated": federated})
+    line = prediction_row(record, said("{}"), make_style(coord_tokens=True), ".", RowOptions())
+    assert line["gt"] == [{**marked, "bbox_2d": [0, 0, 9, 9]}, ignored]
+    assert line["federated"] == federated
+
+
 def test_a_calibrated_score_keeps_the_raw_one(make_style: MakeStyle) -> None:
     record = Record(images=("1.png",), width=999, height=999, objects=())
     text = '{"object_1": {"desc": "cat", "bbox_2d": [5, 20, 15, 40]}}'

@@ -48,6 +48,20 @@ def test_no_picture_is_opened(tmp_path: Path, tiny_expanded: Path) -> None:
     assert stats.lengths[0] > stats.lengths[1]
 
 
+def test_what_is_not_taught_is_counted_apart(tmp_path: Path, tiny_expanded: Path) -> None:
+    box = {"desc": "cat", "bbox_2d": [0, 0, 20, 20]}
+    row = {"images": ["gone.png"], "width": 64, "height": 64, "objects": [box]}
+    more = [box, {**box, "iscrowd": 1}, {**box, "desc": "dog", "ignore": 1}]
+    path = tmp_path / "a.jsonl"
+    path.write_text(json.dumps(row) + "\n" + json.dumps({**row, "objects": more}) + "\n")
+    stats = counted(path, tiny_expanded)
+    assert list(stats.objects) == [1, 1]
+    assert stats.lengths[0] == stats.lengths[1]
+    assert (stats.descs, stats.untaught) == ({"cat": 2}, 2)
+    cells = [row for sheet in sheets(stats) for row in sheet.rows]
+    assert ["crowds and ignored, beside these: never taught", "2", ""] in cells
+
+
 def test_a_bad_record_is_named_by_file_and_line(tmp_path: Path, tiny_expanded: Path) -> None:
     path = tmp_path / "a.jsonl"
     thing = {"desc": "a <|im_end|>", "line": [0, 0, 1, 1]}

@@ -7,7 +7,8 @@ from transformers import PreTrainedTokenizerBase, Qwen2VLImageProcessorPil
 from coordexp.coord_tokens.codec import SPEC_ALPHABET
 from coordexp.coord_tokens.vocab import CoordVocab
 from coordexp.data.geometry import Geometry
-from coordexp.data.ordering import ordered_objects
+from coordexp.data.marks import Marks
+from coordexp.data.ordering import ObjectOrdering, ordered_objects
 from coordexp.data.record import RecordObject
 from coordexp.errors import CheckpointError, InputError, RecordError
 from coordexp.rendering.dense_json import parse_answer, render_answer
@@ -163,6 +164,27 @@ def test_random_order_depends_on_epoch_and_index_alone(
 
     assert ids(0) == ids(0)
     assert len({tuple(ids(epoch)) for epoch in range(6)}) > 1
+
+
+# --- crowds and ignored objects ---
+
+
+@pytest.mark.parametrize("marks", [Marks(iscrowd=True), Marks(ignore=True)])
+@pytest.mark.parametrize("ordering", ["sorted", "random"])
+def test_crowds_and_ignored_objects_are_not_taught(
+    make_encoder: EncoderMaker, samples: list[Sample], marks: Marks, ordering: ObjectOrdering
+) -> None:
+    record, picture = samples[0]
+    # Its desc is never written, so it may hold what an answer may not.
+    thing = RecordObject("a <|im_end|>", Geometry("bbox_2d", (0, 0, 1, 1), "bin"), None, marks)
+    more = replace(record, objects=(thing, *record.objects, thing))
+    encoder = make_encoder(object_ordering=ordering)
+    one, other = (
+        encoder.encode(each, picture, seed=0, epoch=0, index=0) for each in (record, more)
+    )
+    assert one.input_ids.tolist() == other.input_ids.tolist()
+    assert one.labels.tolist() == other.labels.tolist()
+    assert encoder.length(more) == len(one)
 
 
 # --- special tokens in a user's text ---

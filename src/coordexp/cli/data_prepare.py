@@ -92,6 +92,7 @@ def _table(dst: Path, counts: "PreparedCounts") -> "Table":
         "records read": counts.read,
         "records written": counts.records,
         "objects written": counts.objects,
+        "crowds and ignored objects among them, never taught": counts.untaught,
         "objects that held coord tokens before": counts.already_tokens,
         "boxes with two sides in one bin": counts.flat,
         "polygons that cross themselves, kept": counts.crossing,

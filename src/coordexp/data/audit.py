@@ -149,7 +149,11 @@ class _Audit:
         (item,) = parse_record(alone, self._alphabet).objects
         geometry = item.geometry
         return SightedObject(
-            item.desc, geometry.kind, geometry.values, is_bins=geometry.unit == "bin"
+            item.desc,
+            geometry.kind,
+            geometry.values,
+            is_bins=geometry.unit == "bin",
+            is_taught=item.marks.is_taught,
         )
 
     def _audit_chat(self, line: int, raw: bytes, data: dict[str, object]) -> None:

@@ -18,6 +18,7 @@ from coordexp.coord_tokens.codec import (
 )
 from coordexp.data.audit_report import Rule
 from coordexp.data.geometry import GEOMETRY_KINDS, LEAST_POINTS, GeometryKind, parse_geometry, shown
+from coordexp.data.marks import MARK_KEYS, parse_marks
 from coordexp.data.record import EXACT_SUFFIX, LARGEST_SIZE_PX, parse_record
 from coordexp.errors import RecordError
 
@@ -64,6 +65,10 @@ LONG_LINE = _violation("long-line", "write one record a line, not one JSON array
 CHAT = _violation("chat", "messages are user and assistant in turn, the assistant last")
 TEXT = _violation("text", "prompt and summary are text, or left out")
 METADATA = _violation("metadata", "metadata is a JSON object with finite numbers, or left out")
+MARKS = _violation(
+    "marks", "iscrowd and ignore are 0 or 1, area is in square pixels; leave out what is not known"
+)
+FEDERATED = _violation("federated", "let data convert write it from LVIS, or leave it out")
 CONTRACT = _violation("contract", "see docs/data-contract.md")
 IMAGE_MISSING = _violation("image-missing", "put the picture there, or drop the record")
 IMAGE_SIZE = _violation(
@@ -145,7 +150,13 @@ def _part_faults(data: dict[str, object], alphabet: CoordAlphabet) -> Iterator[F
     """Yield the faults of all but the objects, each key tried in an otherwise good record."""
     good = {"images": ["a"], "width": 1, "height": 1, "objects": []}
     needed = {"images": IMAGES, "width": SIZE, "height": SIZE, "objects": OBJECTS}
-    optional = {"prompt": TEXT, "summary": TEXT, "metadata": METADATA, "resized": RESIZED}
+    optional = {
+        "prompt": TEXT,
+        "summary": TEXT,
+        "metadata": METADATA,
+        "resized": RESIZED,
+        "federated": FEDERATED,
+    }
     for key, rule in (needed | optional).items():
         value = data.get(key)
         if key == "objects" and isinstance(value, list):
@@ -200,6 +211,7 @@ def _object_faults(
     if message is not None:
         spelled = isinstance(desc, str) and contains_coord_token(desc, alphabet)
         yield Fault(DESC_COORD_TOKEN if spelled else DESC, message)
+    yield from _mark_faults(row)
     kinds = [kind for kind in GEOMETRY_KINDS if kind in row]
     if len(kinds) != 1:
         got = " and ".join(kinds) if kinds else "none of them"
@@ -211,6 +223,14 @@ def _object_faults(
             yield fault
     if len(kinds) == 1 and not broken and math.inf not in size:
         yield from _exact_faults(row, kinds[0], size, alphabet)
+
+
+def _mark_faults(row: dict[str, object]) -> Iterator[Fault]:
+    for key in sorted(MARK_KEYS & row.keys()):
+        try:
+            parse_marks({key: row[key]})
+        except RecordError as error:
+            yield Fault(MARKS, error.message)
 
 
 _PROBE: dict[str, object] = {"images": ["a"], "width": 1, "height": 1}

@@ -12,11 +12,12 @@ from typing import NamedTuple, TypeGuard
 
 from coordexp.coord_tokens.codec import CoordAlphabet
 from coordexp.data.geometry import GEOMETRY_KINDS, LEAST_POINTS, GeometryKind
+from coordexp.data.marks import has_good_marks
 from coordexp.data.record import EXACT_SUFFIX, LARGEST_SIZE_PX
 
 Values = tuple[float, ...]
 
-_OPTIONAL_KEYS = frozenset({"prompt", "summary", "metadata", "resized", "messages"})
+_OPTIONAL_KEYS = frozenset({"prompt", "summary", "metadata", "resized", "federated", "messages"})
 _NUMBERS = frozenset({int, float})
 _EXACT_KEYS = {kind: kind + EXACT_SUFFIX for kind in GEOMETRY_KINDS}
 _SAFE_PATH = re.compile(r"\w[\w +=@,.-]*(?:/[\w +=@,.-]+)*", re.ASCII)
@@ -24,6 +25,7 @@ _SAFE_PATH = re.compile(r"\w[\w +=@,.-]*(?:/[\w +=@,.-]+)*", re.ASCII)
 # round; between it and 1.5 bins the way decides, which is left to the full check.
 _SURELY_AGREES = 1.49
 _NOT_THERE = object()
+_BARE_KEYS = 2  # a desc and a geometry
 
 
 class Frame(NamedTuple):
@@ -54,12 +56,14 @@ class SightedObject(NamedTuple):
         kind: Of its geometry.
         values: Pixels, or bins.
         is_bins: Which of the two.
+        is_taught: Whether training writes it into an answer.
     """
 
     desc: str
     kind: GeometryKind
     values: Values
     is_bins: bool
+    is_taught: bool = True
 
 
 class Sight:
@@ -113,7 +117,11 @@ class Sight:
             seen = self._good_bins(kind, values, exact, width, height)
         elif exact is _NOT_THERE:
             seen = _good_pixels(kind, values, width, height)
-        return SightedObject(desc, kind, seen, is_bins) if seen else None
+        bare = len(row) == (_BARE_KEYS if exact is _NOT_THERE else _BARE_KEYS + 1)
+        if not seen or not (bare or has_good_marks(row)):
+            return None
+        is_taught = bare or not (row.get("iscrowd") or row.get("ignore"))
+        return SightedObject(desc, kind, seen, is_bins, is_taught)
 
     def _is_good_desc(self, desc: object) -> TypeGuard[str]:
         return (

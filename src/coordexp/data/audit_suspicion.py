@@ -90,7 +90,7 @@ class Suspicion:
         for index, item in objects:
             if item.kind == "bbox_2d":
                 self._count_box(line, index, width, height, item)
-            elif item.kind == "poly" and crosses_itself(item.values):
+            elif item.kind == "poly" and item.is_taught and crosses_itself(item.values):
                 self._warn(CROSSING_POLYGON, line, index, "poly: its outline crosses itself")
             if item.is_bins:
                 continue
@@ -143,6 +143,8 @@ class Suspicion:
     def _warn_of_doubles(self, line: int, objects: Sequence[Indexed]) -> None:
         first: dict[tuple[str, Values, bool], int] = {}
         for index, item in objects:
+            if not item.is_taught:
+                continue
             earlier = first.setdefault((item.desc, item.values, item.is_bins), index)
             if earlier != index:
                 message = f"the same as objects[{earlier}]: {item.desc!r}"

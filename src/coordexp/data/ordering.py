@@ -19,7 +19,7 @@ def ordered_objects(
     index: int,
     alphabet: CoordAlphabet = SPEC_ALPHABET,
 ) -> tuple[RecordObject, ...]:
-    """Return the objects in the order of the answer.
+    """Return the objects that are taught, in the order of the answer.
 
     Sorting compares bins, as the answer shows nothing finer, and keeps the order of objects whose
     corners share both bins. So a record sorts alike before and after it was tokenised.
@@ -35,8 +35,8 @@ def ordered_objects(
         alphabet: Of the answer.
     """
     if ordering == "sorted":
-        return tuple(sorted(record.objects, key=lambda item: _top_left(record, item, alphabet)))
-    shuffled = list(record.objects)
+        return tuple(sorted(record.taught, key=lambda item: _top_left(record, item, alphabet)))
+    shuffled = list(record.taught)
     # A string seed is hashed by its bytes: (1, 23) and (12, 3) differ, and every process agrees.
     random.Random(f"{seed}/{epoch}/{index}").shuffle(shuffled)
     return tuple(shuffled)

@@ -16,6 +16,7 @@ from pydantic import TypeAdapter
 from coordexp.coord_tokens.codec import CoordAlphabet, pixels_to_bins
 from coordexp.data.audit_outline import crosses_itself
 from coordexp.data.jsonl import encode_row, parse_json_line
+from coordexp.data.marks import NO_MARKS, marks_to_json
 from coordexp.data.record import (
     EXACT_SUFFIX,
     Record,
@@ -32,7 +33,7 @@ from coordexp.data.unknown_keys import unknown_keys
 from coordexp.errors import RecordError
 from coordexp.files import unfinished_path
 
-FORMAT = 1  # of the work folder: finished shards of another format are not taken
+FORMAT = 2  # of the work folder: finished shards of another format are not taken
 EXAMPLES = 5
 BROKEN = "broken record or picture"
 
@@ -45,6 +46,7 @@ class PreparedCounts:
         read: Lines read.
         records: Records written.
         objects: Objects in them.
+        untaught: Crowds and ignored objects among them.
         already_tokens: Objects that held coord tokens before.
         flat: Boxes so thin that two of their sides share a bin.
         crossing: Polygons whose outline crosses itself; they are kept as they are.
@@ -57,6 +59,7 @@ class PreparedCounts:
     read: int = 0
     records: int = 0
     objects: int = 0
+    untaught: int = 0
     already_tokens: int = 0
     flat: int = 0
     crossing: int = 0
@@ -204,6 +207,7 @@ class _Maker:
         rows = [self._object_text(item, record) for item in record.objects]
         self.counts.records += 1
         self.counts.objects += len(rows)
+        self.counts.untaught += len(rows) - len(record.taught)
         raw = cast("dict[str, list[dict[str, object]]]", data)  # parse_record has just seen to it
         for key in unknown_keys(raw, raw["objects"]):
             self.counts.unknown_keys[key] += 1
@@ -235,12 +239,13 @@ class _Maker:
             summary=record.summary,
             metadata=record.metadata,
             resized=resized,
+            federated=record.federated,
         )
 
     def _object_text(self, item: RecordObject, record: Record) -> str:
         kind, values = item.geometry.kind, item.geometry.values
         counts = self.counts
-        if kind == "poly":
+        if kind == "poly" and item.marks.is_taught:
             counts.crossing += crosses_itself(item.best_geometry.values)
         if item.geometry.unit == "bin":
             counts.already_tokens += 1
@@ -249,10 +254,14 @@ class _Maker:
         bins = pixels_to_bins(values, record.width, record.height, self._todo.alphabet)
         counts.flat += kind == "bbox_2d" and _is_flat(bins)
         tokens = self._tokens
-        return (
+        text = (
             f'{{"desc": {encode_basestring(item.desc)}, "{kind}": '
             f'[{", ".join([tokens[k] for k in bins])}], "{kind}{EXACT_SUFFIX}": {[*values]}}}'
         )
+        if item.marks == NO_MARKS:
+            return text
+        # `area` stays in square pixels of the original, as the exact geometry does.
+        return f"{text[:-1]}, {json.dumps(marks_to_json(item.marks))[1:]}"
 
 
 def _is_flat(values: tuple[float, ...]) -> bool:

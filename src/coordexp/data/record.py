@@ -23,7 +23,9 @@ from coordexp.coord_tokens.codec import (
     contains_coord_token,
     ints_to_tokens,
 )
+from coordexp.data.federated import Federated, federated_to_json, parse_federated
 from coordexp.data.geometry import GEOMETRY_KINDS, Geometry, GeometryKind, parse_geometry, shown
+from coordexp.data.marks import NO_MARKS, Marks, marks_to_json, parse_marks
 from coordexp.data.sizes import LARGEST_SIZE_PX, checked_size, parse_resized
 from coordexp.data.text import check_unicode, checked_image_path
 from coordexp.errors import RecordError
@@ -46,6 +48,7 @@ __all__ = [
 ]
 
 EXACT_SUFFIX = "_px"
+_BARE_KEYS = 2  # a desc and a geometry
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,11 +59,13 @@ class RecordObject:
         desc: What it is, in words; never empty.
         geometry: Where it is.
         exact: The unquantised pixels, where `geometry` holds bins and the original was kept.
+        marks: Whether it is taught, and how figures count it.
     """
 
     desc: str
     geometry: Geometry
     exact: Geometry | None = None
+    marks: Marks = NO_MARKS
 
     @property
     def best_geometry(self) -> Geometry:
@@ -82,6 +87,7 @@ class Record:
         metadata: Anything else that is worth keeping, as JSON values.
         resized: Width and height of the picture's file, where `data prepare` made it smaller or
             larger. Everything else refers to `width` and `height`, the original's.
+        federated: Which classes were searched for, where that was not all of them.
     """
 
     images: tuple[str, ...]
@@ -92,6 +98,12 @@ class Record:
     summary: str | None = None
     metadata: Mapping[str, object] = field(default_factory=dict)
     resized: tuple[int, int] | None = None
+    federated: Federated | None = None
+
+    @property
+    def taught(self) -> tuple[RecordObject, ...]:
+        """The objects that the answer holds: no crowds, and none that are ignored."""
+        return tuple([item for item in self.objects if item.marks.is_taught])
 
     @property
     def image(self) -> str:
@@ -132,6 +144,7 @@ def parse_record(data: object, alphabet: CoordAlphabet = SPEC_ALPHABET) -> Recor
         summary=_optional_text(data, "summary"),
         metadata=_metadata(data),
         resized=parse_resized(data),
+        federated=parse_federated(data),
     )
 
 
@@ -145,6 +158,8 @@ def record_to_json(record: Record, alphabet: CoordAlphabet = SPEC_ALPHABET) -> d
     }
     if record.resized is not None:
         row["resized"] = list(record.resized)
+    if record.federated is not None:
+        row["federated"] = federated_to_json(record.federated)
     if record.prompt is not None:
         row["prompt"] = record.prompt
     if record.summary is not None:
@@ -164,7 +179,7 @@ def object_to_json(
     }
     if item.exact is not None:
         row[item.exact.kind + EXACT_SUFFIX] = list(item.exact.values)
-    return row
+    return row if item.marks is NO_MARKS else {**row, **marks_to_json(item.marks)}
 
 
 def annotate_coord_tokens(
@@ -252,11 +267,14 @@ def _object(
         raise RecordError(f"exactly one of {', '.join(GEOMETRY_KINDS)}; got {got}")
     kind = kinds[0]
     geometry = parse_geometry(kind, row[kind], width, height, alphabet)
-    if kind + EXACT_SUFFIX not in row:
+    if len(row) == _BARE_KEYS:  # nearly every object; looking for the other keys takes longer
         return RecordObject(desc, geometry)
+    marks = parse_marks(row)
+    if kind + EXACT_SUFFIX not in row:
+        return RecordObject(desc, geometry, None, marks)
     exact = parse_geometry(kind, row[kind + EXACT_SUFFIX], width, height, alphabet)
     _check_exact(geometry, exact, width, height, alphabet)
-    return RecordObject(desc=desc, geometry=geometry, exact=exact)
+    return RecordObject(desc, geometry, exact, marks)
 
 
 def _desc(desc: object, alphabet: CoordAlphabet, token_start: str) -> str:

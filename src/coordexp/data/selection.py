@@ -32,7 +32,8 @@ class Selection:
     Args:
         max_objects: Records with more objects are left out; None keeps them. They are not cut
             short: a model that is shown half of the objects learns to stop early.
-        low_diversity: Records with this many objects or more, all of one desc, are left out.
+        low_diversity: Records with this many objects or more, all of one desc, are left out. Here
+            as there only what is taught counts.
         tiny: How many records are kept in the end; None keeps all.
         seed: Of the tiny sample.
     """
@@ -53,13 +54,14 @@ class Selection:
 
     def reason_against(self, record: Record) -> str | None:
         """Return why a record is left out, as a short fixed phrase; None for one that is kept."""
-        count = len(record.objects)
+        taught = record.taught
+        count = len(taught)
         if self.max_objects is not None and count > self.max_objects:
             return f"more than {self.max_objects} objects"
         if (
             self.low_diversity is not None
             and count >= self.low_diversity
-            and len({item.desc for item in record.objects}) == 1
+            and len({item.desc for item in taught}) == 1
         ):
             return f"{self.low_diversity} or more objects, all of one desc"
         return None
@@ -81,7 +83,7 @@ def tiny_lines(
     def kept() -> Iterator[tuple[int, frozenset[str]]]:
         for line, record in _records(path, alphabet, drop_bad=drop_bad):
             if selection.reason_against(record) is None:
-                yield line, frozenset(item.desc for item in record.objects) or frozenset((NOTHING,))
+                yield line, frozenset(item.desc for item in record.taught) or frozenset((NOTHING,))
 
     spread = Counter(desc for _, descs in kept() for desc in descs)
     sizes = Counter(_rarest(descs, spread) for _, descs in kept())

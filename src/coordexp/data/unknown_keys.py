@@ -3,14 +3,18 @@
 from collections.abc import Iterable, Iterator
 
 from coordexp.data.geometry import GEOMETRY_KINDS
+from coordexp.data.marks import MARK_KEYS
 from coordexp.data.record import EXACT_SUFFIX
 
 RECORD_KEYS = frozenset(
-    ("images", "width", "height", "objects", "prompt", "summary", "metadata", "resized")
+    (
+        *("images", "width", "height", "objects", "prompt", "summary", "metadata"),
+        *("resized", "federated"),
+    )
 )
 _SUFFIXES = ("", EXACT_SUFFIX, "_coord_ints", "_coord_tokens")
 OBJECT_KEYS = frozenset(
-    ("desc", *(kind + suffix for kind in GEOMETRY_KINDS for suffix in _SUFFIXES))
+    ("desc", *MARK_KEYS, *(kind + suffix for kind in GEOMETRY_KINDS for suffix in _SUFFIXES))
 )
 
 
@@ -18,8 +22,8 @@ def unknown_keys(row: Iterable[str], objects: Iterable[Iterable[str]]) -> Iterat
     """Yield the unknown keys of a record and its objects, once for each time they stand there.
 
     Example:
-        >>> list(unknown_keys({"width": 3, "id": 7}, [{"desc": "cat", "iscrowd": 0}]))
-        ['id', 'objects[].iscrowd']
+        >>> list(unknown_keys({"width": 3, "id": 7}, [{"desc": "cat", "colour": 3}]))
+        ['id', 'objects[].colour']
     """
     if not RECORD_KEYS.issuperset(row):
         yield from (key for key in row if key not in RECORD_KEYS)

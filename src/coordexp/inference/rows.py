@@ -4,7 +4,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from coordexp.data.federated import federated_to_json
 from coordexp.data.geometry import Geometry
+from coordexp.data.marks import marks_to_json
 from coordexp.data.record import Record
 from coordexp.inference.answer import Answer
 from coordexp.inference.parse import Dropped, ParsedObject, ParseStatus, parse_prediction
@@ -137,10 +139,12 @@ def prediction_row(
         "width": record.width,
         "height": record.height,
         **({} if record.resized is None else {"resized": list(record.resized)}),
+        **({} if record.federated is None else {"federated": federated_to_json(record.federated)}),
         "gt": [
             {
                 "desc": item.desc,
                 item.best_geometry.kind: list(item.best_geometry.to_pixels(*size, style.alphabet)),
+                **marks_to_json(item.marks),
             }
             for item in record.objects
         ],

@@ -80,8 +80,14 @@ def records(pieces: Pieces) -> Finding:
     held = None if held_out is None else checked_records([MixPart(path=held_out)], config)
     pieces.put(train)
     pieces.put(Held(held))
-    objects = sum(len(record.objects) for record in train if isinstance(record, Record))
+    objects, untaught = 0, 0
+    for record in train:
+        if isinstance(record, Record):
+            objects += (taught := len(record.taught))
+            untaught += len(record.objects) - taught
     found = f"{len(train):,} to train on, {objects:,} objects"
+    if untaught:
+        found += f"; {untaught:,} crowds and ignored objects are not taught"
     if held is not None:
         found += f"; {len(held):,} held out"
     if held_out is not None and held_out in [part.path for part in config.data.parts]:

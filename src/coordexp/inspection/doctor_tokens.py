@@ -142,7 +142,7 @@ def labels(pieces: Pieces) -> Finding:
     for token in transcript:
         counts[token.kind] += token.times
     words = ", ".join(f"{count} {kind}" for kind, count in counts.items())
-    if not any(look.record.objects for look in looks):
+    if not any(look.record.taught for look in looks):
         return Finding("yellow", "no object in any example looked at", "look at data.train")
     return Finding("green", f"{feeds.short_place(looks[0].index)}: {words}")
 

@@ -123,12 +123,14 @@ def _picture(root: Path, record: Record, style: RenderingStyle) -> tuple[Image.I
     width, height = record.width, record.height
     drawn = [
         DrawnObject(item.desc, _in_pixels(item.best_geometry, width, height, style.alphabet))
-        for item in record.objects
+        for item in record.taught
     ]
     shown = draw_objects(picture, true=drawn)
     shown.thumbnail((PICTURE_SIDE, PICTURE_SIDE), Image.Resampling.LANCZOS)
     asked = "" if record.prompt is None else f" · asked: {record.prompt}"
-    return shown, f"{width} x {height} pixels, {len(drawn)} objects{asked}"
+    untaught = len(record.objects) - len(drawn)
+    hidden = f", {untaught} more are crowds or ignored" if untaught else ""
+    return shown, f"{width} x {height} pixels, {len(drawn)} objects{hidden}{asked}"
 
 
 def _in_pixels(geometry: Geometry, width: int, height: int, alphabet: CoordAlphabet) -> Geometry:

@@ -78,11 +78,12 @@ class FileStats:
         limit: `training.global_max_length`, None without one.
         pack_buffer: `training.packing_buffer`.
         lengths: Tokens of each example.
-        objects: Number of objects of each record.
+        objects: Number of objects of each record; here and below, of those that are taught.
         descs: How often each desc stands.
         kinds: How often each geometry.
         box_px: Area of each bounding box in pixels.
         box_share: The same as a share of its picture.
+        untaught: Crowds and ignored objects, which are kept for figures.
     """
 
     limit: int | None
@@ -93,6 +94,7 @@ class FileStats:
     kinds: Counter[str] = field(default_factory=Counter)
     box_px: "array[float]" = field(default_factory=lambda: array("d"))
     box_share: "array[float]" = field(default_factory=lambda: array("d"))
+    untaught: int = 0
 
     @property
     def too_long(self) -> int:
@@ -155,8 +157,10 @@ def file_stats(
 
 
 def _count_objects(stats: FileStats, record: Record, encoder: Encoder) -> None:
-    stats.objects.append(len(record.objects))
-    for item in record.objects:
+    taught = record.taught
+    stats.objects.append(len(taught))
+    stats.untaught += len(record.objects) - len(taught)
+    for item in taught:
         stats.descs[item.desc] += 1
         stats.kinds[item.geometry.kind] += 1
         pixels = item.best_geometry.to_pixels(record.width, record.height, encoder.style.alphabet)

@@ -66,6 +66,8 @@ def _sizes(stats: FileStats) -> Sheet:
         [name, f"{number:,}", f"{number / count:.1%}"]
         for name, number in [*stats.sizes().items(), *stats.kinds.most_common()]
     ]
+    if stats.untaught:
+        rows.append(["crowds and ignored, beside these: never taught", f"{stats.untaught:,}", ""])
     title = (
         "Bounding boxes by COCO's areas (small below 32 x 32 pixels, large above 96 x 96), kinds"
     )

@@ -53,7 +53,7 @@ def _beliefs(
     labels = batch.pop("labels")[0]
     logits = predictor.model(**batch).logits[0].float()
     places = [place for place, label in enumerate(labels.tolist()) if label in vocab.ids]
-    ordered = sorted(record.objects, key=lambda item: item.geometry.values[1::-1])
+    ordered = sorted(record.taught, key=lambda item: item.geometry.values[1::-1])
     rows: list[dict[str, object]] = []
     for number, item in enumerate(ordered[:objects]):
         for axis, place in zip(AXES, places[4 * number : 4 * number + 4], strict=True):

@@ -194,7 +194,7 @@ class Encoder:
     ) -> tuple[str, list[str]]:
         """Return the answer with what ends the turn, and the descs in it, in order."""
         for place, item in enumerate(record.objects):
-            if token := self._reserved_token(item.desc):
+            if item.marks.is_taught and (token := self._reserved_token(item.desc)):
                 raise RecordError(f"desc: holds the special token {token}", obj=place)
         objects = ordered_objects(
             record,
