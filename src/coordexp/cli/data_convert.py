@@ -34,9 +34,17 @@ class GeometryName(StrEnum):
 class CrowdName(StrEnum):
     """What becomes of COCO's crowds."""
 
-    drop = "drop"
     keep = "keep"
+    drop = "drop"
     drop_picture = "drop-picture"
+
+
+class IgnoredName(StrEnum):
+    """What becomes of ignored and difficult objects."""
+
+    keep = "keep"
+    teach = "teach"
+    drop = "drop"
 
 
 def data_convert(  # noqa: PLR0913 - one parameter for each option
@@ -70,8 +78,15 @@ def data_convert(  # noqa: PLR0913 - one parameter for each option
         list[str] | None, typer.Option(help="Leave this class out; may be repeated.")
     ] = None,
     crowd: Annotated[
-        CrowdName, typer.Option(help="Groups that COCO marks iscrowd.")
-    ] = CrowdName.drop,
+        CrowdName,
+        typer.Option(help="Groups that COCO marks iscrowd: keep them for figures, never taught."),
+    ] = CrowdName.keep,
+    ignored: Annotated[
+        IgnoredName,
+        typer.Option(
+            help="What VOC marks difficult and others ignore: keep for figures, or teach it."
+        ),
+    ] = IgnoredName.keep,
     max_vertices: Annotated[
         int | None, typer.Option(min=3, help="Simplify polygons of more (Douglas-Peucker).")
     ] = None,
@@ -79,10 +94,10 @@ def data_convert(  # noqa: PLR0913 - one parameter for each option
         float, typer.Option(min=0, help="Leave out objects whose shorter side is below, in pixels.")
     ] = 0.0,
     max_objects: Annotated[
-        int | None, typer.Option(min=1, help="Leave out pictures with more objects.")
+        int | None, typer.Option(min=1, help="Leave out pictures with more objects to teach.")
     ] = None,
     drop_empty: Annotated[
-        bool, typer.Option("--drop-empty", help="Leave out pictures without objects.")
+        bool, typer.Option("--drop-empty", help="Leave out pictures without objects to teach.")
     ] = False,
     zero_based: Annotated[
         bool | None,
@@ -114,6 +129,7 @@ def data_convert(  # noqa: PLR0913 - one parameter for each option
         include=frozenset(include or ()),
         exclude=frozenset(exclude or ()),
         crowd=crowd.value,
+        ignored=ignored.value,
         most_vertices=max_vertices,
         least_side=min_size,
         most_objects=max_objects,

@@ -27,7 +27,7 @@ def test_the_table_says_what_became_of_everything(src: Path) -> None:
     code, out, err = run(folder, folder / "train.jsonl", "--split", "train")
     assert (code, err) == (0, "")
     text = " ".join(out.replace("│", " ").split())
-    for words in ("read 1 3", "kept 1 2", "dropped (asked for): crowd 1", "clipped: overhangs its"):
+    for words in ("read 1 3", "kept 1 3", "noted: a crowd: kept for 1", "clipped: overhangs its"):
         assert words in text
     assert "(id 2)" in out
     assert (folder / "train.jsonl").is_file()
@@ -38,8 +38,10 @@ def test_a_large_loss_is_a_warning_beside_the_table(tmp_path: Path) -> None:
     src = write_coco(tmp_path, coco_document(*things))
     code, out, err = run(src, tmp_path / "train.jsonl")
     assert code == 0
-    assert "dropped: a shape without area" in out
-    assert err.startswith("warning: 1 of 2 objects (50 %) were dropped, most of them: a shape with")
+    assert "dropped: a box without area" in out
+    assert err.startswith(
+        "warning: 1 of 2 objects (50 %) were dropped, most of them: a box without"
+    )
 
 
 def test_strict_prints_the_table_and_fails(src: Path) -> None:

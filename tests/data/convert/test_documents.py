@@ -1,8 +1,10 @@
 import gzip
+import json
 from pathlib import Path
 
 import pytest
 
+from coordexp.data.convert.coco_shape import forget_outlines
 from coordexp.data.convert.documents import load_json, load_xml, load_yaml, read_text
 from coordexp.errors import InputError
 
@@ -51,8 +53,11 @@ def test_broken_json_is_refused(tmp_path: Path, text: str | bytes, message: str)
 
 
 def test_outlines_can_be_left_out_where_there_is_a_box(tmp_path: Path) -> None:
-    path = write(tmp_path, '[{"bbox": [1], "poly": [2]}, {"poly": [3]}]')
-    assert load_json(path, without="poly") == [{"bbox": [1]}, {"poly": [3]}]
+    rows = [{"bbox": [1, 2, 3, 4]}, *({"bbox": box} for box in (None, [], [0, 0, 0, 0], [1, 2]))]
+    path = write(tmp_path, json.dumps([{**row, "segmentation": [5]} for row in (*rows, {})]))
+    slim = load_json(path, forget=forget_outlines)
+    assert isinstance(slim, list)
+    assert ["segmentation" in row for row in slim] == [False, True, True, True, True, True]
 
 
 @pytest.mark.parametrize(

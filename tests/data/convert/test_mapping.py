@@ -3,6 +3,7 @@ import pytest
 from coordexp.data.convert.mapping import Choice, shape_to_object
 from coordexp.data.convert.report import Tally
 from coordexp.data.convert.source import Shape, UnusableError
+from coordexp.data.marks import Marks
 
 SQUARE = (10.0, 10.0, 20.0, 10.0, 20.0, 20.0, 10.0, 20.0)
 
@@ -67,7 +68,11 @@ def test_a_flat_outline_falls_back_to_its_box() -> None:
         (Shape("cat", "", outlines=(SQUARE,)), Choice(least_side=10.5), "smaller than 10.5 pixels"),
         (Shape("cat", "", box=(1, 1, 9, 3)), Choice(include=frozenset({"dog"})), "class not"),
         (Shape("cat", "", box=(1, 1, 9, 3)), Choice(exclude=frozenset({"cat"})), "class not"),
-        (Shape("cat", "", box=(1, 1, 9, 3), crowd=True), Choice(), "crowd"),
+        (
+            Shape("cat", "", box=(1, 1, 9, 3), marks=Marks(iscrowd=True)),
+            Choice(crowd="drop"),
+            "crowd",
+        ),
         (Shape("cat", "", box=(1, 1, 9, 3)), Choice(geometry="poly"), "no outline"),
     ],
 )

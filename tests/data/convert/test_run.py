@@ -132,8 +132,26 @@ def test_pictures_with_too_many_objects_or_none_can_be_left_out(tmp_path: Path) 
         "dropped: more than 1 objects": 1,
         "dropped: no objects": 2,
         "dropped: on a picture that was dropped": 2,
-        "dropped: a shape without area": 1,
+        "dropped: a box without area": 1,
     }
+
+
+def test_crowds_are_no_objects_where_objects_are_counted_out(tmp_path: Path) -> None:
+    crowd = {"bbox": [2, 2, 9, 9], "iscrowd": 1}
+    document = coco_document(
+        {"bbox": [1, 1, 3, 3]},
+        crowd,
+        {**crowd, "image_id": 8},
+        {"bbox": [1, 1, 0, 0], "image_id": 8},
+    )
+    document["images"].append({"id": 8, "file_name": "8.png"})  # type: ignore[attr-defined]
+    write_picture(tmp_path / "train" / "8.png")
+    src = write_coco(tmp_path, document)
+    noted = convert(src, tmp_path / "a.jsonl").counts
+    assert noted["noted: nothing but crowds and ignored objects: the answer is {}"] == 1
+    done = convert(src, tmp_path / "b.jsonl", Choice(most_objects=1, empty=False))
+    assert [record.metadata["image_id"] for record in done.records] == [7]
+    assert done.counts["dropped: nothing but crowds and ignored objects"] == 1
 
 
 def test_unusable_pictures_are_dropped_with_their_objects(tmp_path: Path) -> None:
@@ -226,7 +244,7 @@ def test_losing_every_object_is_an_error_and_leaves_no_file_of_negatives(tmp_pat
         convert(src, tmp_path / "a.jsonl")
     assert not (tmp_path / "a.jsonl").exists()
     crowd = write_coco(tmp_path, coco_document({"bbox": [1, 1, 3, 3], "iscrowd": 1}))
-    assert convert(crowd, tmp_path / "a.jsonl").things == [[]]  # asked for
+    assert convert(crowd, tmp_path / "a.jsonl", Choice(crowd="drop")).things == [[]]  # asked for
 
 
 @pytest.mark.parametrize(("broken", "loud"), [(3, False), (4, True)])
@@ -235,7 +253,7 @@ def test_losing_more_than_three_in_a_hundred_is_said_aloud(
 ) -> None:
     rows = [{"bbox": [1, 1, 0, 3]}] * broken + [{"bbox": [1, 1, 3, 3]}] * (100 - broken)
     done = convert(write_coco(tmp_path, coco_document(*rows)), tmp_path / "a.jsonl")
-    expected = "4 of 100 objects (4 %) were dropped, most of them: a shape without area"
+    expected = "4 of 100 objects (4 %) were dropped, most of them: a box without area"
     assert [text.startswith(expected) for text in done.report.warnings] == [True] * loud
 
 

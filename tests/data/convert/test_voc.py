@@ -2,6 +2,8 @@ from pathlib import Path
 
 import pytest
 
+from coordexp.data.convert.mapping import Choice
+from coordexp.data.marks import Marks
 from coordexp.errors import InputError
 from tests.data.convert.sources import convert, voc_object, write_picture, write_voc
 
@@ -30,6 +32,28 @@ def test_a_corner_at_0_is_told(tmp_path: Path) -> None:
         "clipped: overhangs its picture": 1,
         "noted: a VOC corner at 0: if the file counts from 0, pass --zero-based": 1,
     }
+
+
+@pytest.mark.parametrize(
+    ("text", "marks"),
+    [("1", Marks(ignore=True)), (" true ", Marks(ignore=True)), ("0", Marks()), ("", Marks())],
+)
+def test_difficult_objects_are_kept_and_not_taught(tmp_path: Path, text: str, marks: Marks) -> None:
+    thing = voc_object("cat", (1, 1, 9, 9)).replace(
+        "<bndbox>", f"<difficult>{text}</difficult><bndbox>"
+    )
+    write_voc(tmp_path, thing, voc_object("dog", (1, 1, 9, 9)))
+    done = convert(tmp_path, tmp_path / "out.jsonl", strict=True)
+    assert [item.marks for item in done.records[0].objects] == [marks, Marks()]
+    taught = convert(tmp_path, tmp_path / "t.jsonl", Choice(ignored="teach"))
+    assert len(taught.records[0].taught) == 2
+
+
+def test_a_difficulty_that_is_no_flag_is_told(tmp_path: Path) -> None:
+    thing = voc_object("cat", (1, 1, 9, 9)).replace("<bndbox>", "<difficult>2</difficult><bndbox>")
+    write_voc(tmp_path, thing)
+    done = convert(tmp_path, tmp_path / "out.jsonl")
+    assert done.counts == {"noted: a <difficult> that is neither 0 nor 1: taken as 0": 1}
 
 
 def test_parts_of_people_are_no_objects(tmp_path: Path) -> None:

@@ -1,14 +1,16 @@
 """COCO instances: one JSON file of images, annotations and categories.
 
-`area` is not used, for files that were scaled or cropped often keep the old one; where it disagrees
-with box and outline it is noted. The box of an annotation is its `bbox`; its `segmentation` is only
-looked at where outlines are wanted or there is no box.
+`area`, `iscrowd` and `ignore` are kept for the figures that COCO's tools make of them. `coco_shape`
+reads one annotation, `coco_ids` says which id means which.
 """
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence, Set
 from pathlib import Path
+from typing import Protocol
 
+from coordexp.data.convert.coco_ids import Ids, id_of
+from coordexp.data.convert.coco_shape import annotation_to_shape, area_flaw
 from coordexp.data.convert.pictures import likeliest_folder
 from coordexp.data.convert.report import Tally
 from coordexp.data.convert.source import (
@@ -17,15 +19,38 @@ from coordexp.data.convert.source import (
     Shape,
     SourcePicture,
     UnusableError,
-    finite_numbers,
-    size_to_box,
 )
+from coordexp.data.federated import Federated
 from coordexp.data.geometry import shown
 from coordexp.errors import InputError
 
 Row = Mapping[str, object]
-Described = tuple[tuple[str, ...], Mapping[str, object]]
+Names = Mapping[Hashable, str]
 
+
+class Form(Protocol):
+    """What differs between files in COCO's form."""
+
+    def file_names(self, row: Row) -> tuple[str, ...]:
+        """Return what an image's file may be called, the likeliest first."""
+        ...
+
+    def federated(self, row: Row, classes: Set[str]) -> Federated | None:
+        """Return what an image was searched for, None for everything.
+
+        Args:
+            row: The image.
+            classes: Those on it.
+        """
+        ...
+
+
+# Where every annotation has the key and none has a box.
+_OTHER_TASKS = (
+    ("segments_info", "is a panoptic file, whose shapes are in pictures of their own"),
+    ("caption", "holds captions and no objects"),
+)
+_SPELLED = "an id that is text in one place and a number in another: taken for the same"
 _WORDS = re.compile(r"[^A-Za-z0-9]+")
 
 
@@ -35,13 +60,8 @@ def read_coco(path: Path, document: Row, query: Query, tally: Tally) -> Dataset:
     Raises:
         InputError: If one of its three lists is missing, or its pictures are in no usual place.
     """
-
-    def described(row: Row) -> Described:
-        name = row.get("file_name")
-        return (name,) if isinstance(name, str) else (), {"image_id": row["id"]}
-
     names = category_names(path, document)
-    return read_instances(path, document, query, tally, names=names, described=described)
+    return read_instances(path, document, query, tally, names, _Coco())
 
 
 def read_instances(
@@ -49,9 +69,8 @@ def read_instances(
     document: Row,
     query: Query,
     tally: Tally,
-    *,
-    names: Mapping[object, str],
-    described: Callable[[Row], Described],
+    names: Names,
+    form: Form,
 ) -> Dataset:
     """Return the pictures of a file in COCO's form.
 
@@ -61,29 +80,59 @@ def read_instances(
         query: What is wanted of it.
         tally: Where things without a picture are counted.
         names: Of the categories, by id.
-        described: Gives an image's possible file names and its metadata.
+        form: What is particular to the file's kind.
+
+    Raises:
+        InputError: If a list is missing, or its pictures are in no usual place.
     """
     tally.classes.update(names.values())
     images = rows_under(path, document, "images")
     annotations = _annotations_by_image(path, document, images, tally)
     unique = [*_unique_images(images, tally)]
-    first_names = [name for _, row in unique for name in described(row)[0][:1]]
+    first_names = [name for _, row in unique for name in form.file_names(row)[:1]]
+    categories = Ids(names)
     folder = _picture_folder(path, first_names, query)
 
     def pictures() -> Iterator[SourcePicture]:
         for at, row in unique:
-            file_names, metadata = described(row)
+            file_names = form.file_names(row)
+            found = annotations.get(id_of(row["id"]), ())
+            shapes = tuple(_shapes(found, names, categories, tally))
             yield SourcePicture(
                 names=file_names,
                 folders=(folder,),
                 place=f"images[{at}] ({shown(file_names[0])})" if file_names else f"images[{at}]",
-                shapes=tuple(_shapes(annotations.get(_key_of(row["id"]), ()), names, tally)),
+                shapes=shapes,
                 width=row.get("width"),
                 height=row.get("height"),
-                metadata=metadata,
+                metadata={"image_id": row["id"]},
+                federated=form.federated(row, {shape.desc for shape in shapes}),
             )
 
     return Dataset(root=folder, pictures=pictures())
+
+
+class _Coco:
+    """COCO itself: pictures have a name, and were searched for every class."""
+
+    def file_names(self, row: Row) -> tuple[str, ...]:
+        name = row.get("file_name")
+        return (name,) if isinstance(name, str) else ()
+
+    def federated(self, row: Row, classes: Set[str]) -> Federated | None:  # noqa: ARG002
+        return None
+
+
+def check_instances(path: Path, document: Row) -> None:
+    """Check that a file holds objects, and no other of COCO's tasks.
+
+    Raises:
+        InputError: If it does not.
+    """
+    rows = rows_under(path, document, "annotations")
+    for key, kind in _OTHER_TASKS:
+        if rows and all(key in row and "bbox" not in row for row in rows):
+            raise InputError(f"{path}: {kind}; convert the instances file of the same pictures")
 
 
 def rows_under(path: Path, document: Row, key: str) -> list[Row]:
@@ -101,16 +150,16 @@ def rows_under(path: Path, document: Row, key: str) -> list[Row]:
     return rows
 
 
-def category_names(path: Path, document: Row) -> dict[object, str]:
+def category_names(path: Path, document: Row) -> dict[Hashable, str]:
     """Return the name of each category id.
 
     Raises:
         InputError: If an id is there twice, or a category has no name.
     """
-    names: dict[object, str] = {}
+    names: dict[Hashable, str] = {}
     for at, row in enumerate(rows_under(path, document, "categories")):
-        name, number = row.get("name"), row.get("id")
-        if not isinstance(name, str) or not isinstance(number, int | str):
+        name, number = row.get("name"), id_of(row.get("id"))
+        if not isinstance(name, str) or number is None:
             raise InputError(
                 f"{path}: categories[{at}]: expected an id and a name, got {shown(row)}"
             )
@@ -123,31 +172,33 @@ def category_names(path: Path, document: Row) -> dict[object, str]:
 
 def _annotations_by_image(
     path: Path, document: Row, images: Sequence[Row], tally: Tally
-) -> dict[object, list[tuple[int, Row]]]:
+) -> dict[Hashable, list[tuple[int, Row]]]:
     """Return each image's annotations with their places in the file, in its order.
 
     Annotations of images that are not there are dropped; ids that come twice are noted.
     """
-    known = {_key_of(row.get("id")) for row in images}
-    found: dict[object, list[tuple[int, Row]]] = {}
-    ids: set[object] = set()
+    known = Ids(key for row in images if (key := id_of(row.get("id"))) is not None)
+    found: dict[Hashable, list[tuple[int, Row]]] = {}
+    ids: set[Hashable] = set()
     for at, row in enumerate(rows_under(path, document, "annotations")):
-        image, number = _key_of(row.get("image_id")), _key_of(row.get("id"))
+        image, number = known.meant_by(row.get("image_id")), id_of(row.get("id"))
         if number is not None and number in ids:
             tally.add("object", "noted", "an annotation id that comes twice", f"annotations[{at}]")
         ids.add(number)
-        if image not in known:
+        if image is None:
             tally.drop_unread_object("an annotation of an image that is not there", _place(at, row))
-        else:
-            found.setdefault(image, []).append((at, row))
+            continue
+        if image != id_of(row.get("image_id")):
+            tally.add("object", "noted", _SPELLED, _place(at, row))
+        found.setdefault(image, []).append((at, row))
     return found
 
 
 def _unique_images(images: Sequence[Row], tally: Tally) -> Iterator[tuple[int, Row]]:
     """Yield the images with their places, those with an id of their own; the others are dropped."""
-    seen: set[object] = set()
+    seen: set[Hashable] = set()
     for at, row in enumerate(images):
-        number = _key_of(row.get("id"))
+        number = id_of(row.get("id"))
         if number is None or number in seen:
             flaw = "without an id" if number is None else "whose id is that of another"
             tally.drop_unread_picture(f"an image {flaw}", f"images[{at}]")
@@ -157,18 +208,25 @@ def _unique_images(images: Sequence[Row], tally: Tally) -> Iterator[tuple[int, R
 
 
 def _shapes(
-    annotations: Sequence[tuple[int, Row]], names: Mapping[object, str], tally: Tally
+    annotations: Sequence[tuple[int, Row]], names: Names, categories: Ids, tally: Tally
 ) -> Iterator[Shape]:
     """Yield the shapes of one image; what is no shape is dropped."""
     for at, row in annotations:
         place = _place(at, row)
+        category = categories.meant_by(row.get("category_id"))
+        if category is None:
+            reason = "an annotation of a category that is not there"
+            tally.drop_unread_object(reason, place)
+            continue
         try:
-            shape = _shape(row, names, place)
+            shape = annotation_to_shape(row, names[category], place)
         except UnusableError as error:
             tally.drop_unread_object(error.reason, place)
             continue
-        if _area_disagrees(row, shape):
-            tally.add("object", "noted", "an area that disagrees with its shape: not used", place)
+        if category != id_of(row.get("category_id")):
+            tally.add("object", "noted", _SPELLED, place)
+        if (flaw := area_flaw(row, shape)) is not None:
+            tally.add("object", "noted", flaw, place)
         yield shape
 
 
@@ -197,50 +255,6 @@ def _picture_folder(path: Path, names: Sequence[str], query: Query) -> Path:
     return found
 
 
-def _key_of(value: object) -> object:
-    """Return an id that can be looked up, or None where it is none."""
-    if isinstance(value, float) and value.is_integer():  # tables write 1 as 1.0
-        return int(value)
-    return value if isinstance(value, int | str) and not isinstance(value, bool) else None
-
-
 def _place(at: int, row: Row) -> str:
     number = row.get("id")
     return f"annotations[{at}]" + ("" if number is None else f" (id {shown(number)})")
-
-
-def _shape(row: Row, names: Mapping[object, str], place: str) -> Shape:
-    name = names.get(_key_of(row.get("category_id")))
-    if name is None:
-        raise UnusableError("an annotation of a category that is not there")
-    segmentation, box = row.get("segmentation"), row.get("bbox")
-    outlines: tuple[tuple[float, ...], ...] = ()
-    mask = segmentation if isinstance(segmentation, dict) else None
-    if isinstance(segmentation, list):
-        outlines = tuple(_outline(ring) for ring in segmentation)
-    if not box and not outlines and mask is None:
-        raise UnusableError("an annotation without box and segmentation")
-    return Shape(
-        desc=name,
-        place=place,
-        box=size_to_box(box) if box else None,
-        outlines=outlines,
-        mask=mask,
-        crowd=bool(row.get("iscrowd")),
-    )
-
-
-def _outline(values: object) -> tuple[float, ...]:
-    numbers = finite_numbers(values)  # too few of them have no area, and that is counted later
-    if len(numbers) % 2:
-        raise UnusableError("an outline with half a point")
-    return numbers
-
-
-def _area_disagrees(row: Row, shape: Shape) -> bool:
-    """Return whether the stated area does not even fit into the box, a pixel added all around."""
-    area = row.get("area")
-    if isinstance(area, bool) or not isinstance(area, int | float) or shape.box is None:
-        return False
-    x1, y1, x2, y2 = shape.box
-    return area > (x2 - x1 + 2) * (y2 - y1 + 2)

@@ -7,7 +7,8 @@ from itertools import islice
 from pathlib import Path
 from typing import Literal, get_args
 
-from coordexp.data.convert.coco import read_coco
+from coordexp.data.convert.coco import check_instances, read_coco
+from coordexp.data.convert.coco_shape import forget_outlines
 from coordexp.data.convert.documents import load_json
 from coordexp.data.convert.labelme import read_labelme
 from coordexp.data.convert.lookup import Lookup, is_hidden
@@ -57,23 +58,13 @@ def open_dataset(
         place = _place_in_folder(src, kind, query)
     if kind in _READERS:
         return kind, _READERS[kind](place, query, tally)
-    document = load_json(place, without=None if query.outlines else "segmentation")
+    document = load_json(place, forget=None if query.outlines else forget_outlines)
     if not isinstance(document, dict) or not {"images", "annotations"} <= document.keys():
         raise InputError(f"{place}: expected the images, annotations and categories of COCO")
-    _check_is_not_panoptic(place, document)
+    check_instances(place, document)
     if kind == "lvis" or (kind is None and is_lvis(document)):
         return "lvis", read_lvis(place, document, query, tally)
     return "coco", read_coco(place, document, query, tally)
-
-
-def _check_is_not_panoptic(path: Path, document: Mapping[str, object]) -> None:
-    rows = document["annotations"]
-    first = rows[0] if isinstance(rows, list) and rows else None
-    if isinstance(first, dict) and "segments_info" in first:
-        raise InputError(
-            f"{path}: is a panoptic file, whose shapes are in pictures of their own; convert the "
-            "instances file of the same pictures"
-        )
 
 
 def _kind_of_file(path: Path) -> Format | None:

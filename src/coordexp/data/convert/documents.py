@@ -13,6 +13,7 @@ import json
 import re
 import zlib
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from xml.etree.ElementTree import Element, ParseError
 
@@ -60,13 +61,12 @@ def read_text(path: Path) -> str:
         raise InputError(f"{path}:{line}: not UTF-8 text: {error.reason}") from None
 
 
-def load_json(path: Path, *, without: str | None = None) -> object:
+def load_json(path: Path, *, forget: Callable[[dict[str, object]], None] | None = None) -> object:
     """Return the value of a JSON file. `NaN` and `Infinity` come as such; each use checks them.
 
     Args:
         path: The file.
-        without: A key that is left out of every object that also has a `bbox`: outlines are most of
-            what a large file holds.
+        forget: Takes out of each object what need not be held in memory; None keeps everything.
 
     Raises:
         InputError: If it is not JSON, cut off, or has a key twice in an object.
@@ -77,8 +77,8 @@ def load_json(path: Path, *, without: str | None = None) -> object:
         row = dict(pairs)
         if len(row) != len(pairs):
             doubled.append(Counter(key for key, _ in pairs).most_common(1)[0][0])
-        if without is not None and "bbox" in row:
-            row.pop(without, None)
+        if forget is not None:
+            forget(row)
         return row
 
     text = read_text(path)

@@ -1,29 +1,28 @@
 """LVIS: COCO's form with 1,203 classes, of which each picture was searched for a few.
 
 Class names are written with spaces, `alarm clock` for `alarm_clock`. Which classes a picture surely
-has not, and which were not marked exhaustively, is kept in `metadata`, for a fair evaluation needs
-it. Pictures are named by their `coco_url` where there is no `file_name`.
+has not, which were not marked exhaustively, and how frequent those on it are, is kept as
+`federated`, for LVIS's figures need it. Pictures are named by their `coco_url` where there is no
+`file_name`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Set
 from pathlib import Path
 
-from coordexp.data.convert.coco import Described, Row, category_names, read_instances
+from coordexp.data.convert.coco import Names, Row, category_names, read_instances, rows_under
+from coordexp.data.convert.coco_ids import Ids, id_of
 from coordexp.data.convert.report import Tally
 from coordexp.data.convert.source import Dataset, Query
+from coordexp.data.federated import FREQUENCIES, Federated, Frequency
 
-_KEPT = {
-    "neg_category_ids": "absent_classes",
-    "not_exhaustive_category_ids": "not_exhaustive_classes",
-}
+_MARKS = frozenset(("neg_category_ids", "not_exhaustive_category_ids", "synset", "frequency"))
 
 
 def is_lvis(document: Row) -> bool:
     """Return whether a document in COCO's form is one of LVIS."""
-    images, categories = document.get("images"), document.get("categories")
-    rows = [rows[0] for rows in (images, categories) if isinstance(rows, list) and rows]
-    marks = {"neg_category_ids", "not_exhaustive_category_ids", "synset"}
-    return any(isinstance(row, dict) and marks & row.keys() for row in rows)
+    lists = [document.get(key) for key in ("images", "categories")]
+    rows = (row for rows in lists if isinstance(rows, list) for row in rows)
+    return any(isinstance(row, dict) and not _MARKS.isdisjoint(row) for row in rows)
 
 
 def read_lvis(path: Path, document: Row, query: Query, tally: Tally) -> Dataset:
@@ -34,25 +33,40 @@ def read_lvis(path: Path, document: Row, query: Query, tally: Tally) -> Dataset:
     """
     given = category_names(path, document)
     names = {number: name.replace("_", " ") for number, name in given.items()}
-
-    def described(row: Row) -> Described:
-        metadata: dict[str, object] = {"image_id": row["id"]}
-        for key, kept in _KEPT.items():
-            metadata[kept] = _named(row.get(key), names)
-        return _file_names(row), metadata
-
-    return read_instances(path, document, query, tally, names=names, described=described)
+    return read_instances(path, document, query, tally, names, _Lvis(path, document, names))
 
 
-def _named(numbers: object, names: Mapping[object, str]) -> list[str]:
-    listed = numbers if isinstance(numbers, list) else []
-    return [names[number] for number in listed if isinstance(number, int) and number in names]
+class _Lvis:
+    """What differs from COCO's own files."""
 
+    def __init__(self, path: Path, document: Row, names: Names) -> None:
+        self._names = names
+        self._ids = Ids(names)
+        self._frequency: dict[str, Frequency] = {}
+        for row in rows_under(path, document, "categories"):
+            key, frequency = id_of(row.get("id")), row.get("frequency")
+            if key is not None and frequency in FREQUENCIES:
+                self._frequency[names[key]] = frequency
 
-def _file_names(row: Row) -> tuple[str, ...]:
-    name, url = row.get("file_name"), row.get("coco_url")
-    names = [name] if isinstance(name, str) else []
-    if isinstance(url, str):
-        parts = url.split("/")
-        names += ["/".join(parts[-2:]), parts[-1]]  # train2017/1.jpg, or beside it
-    return tuple(names)
+    def file_names(self, row: Row) -> tuple[str, ...]:
+        name, url = row.get("file_name"), row.get("coco_url")
+        names = [name] if isinstance(name, str) else []
+        if isinstance(url, str):
+            parts = url.split("/")
+            names += ["/".join(parts[-2:]), parts[-1]]  # train2017/1.jpg, or beside it
+        return tuple(names)
+
+    def federated(self, row: Row, classes: Set[str]) -> Federated | None:
+        return Federated(
+            absent=self._listed(row.get("neg_category_ids")),
+            not_exhaustive=self._listed(row.get("not_exhaustive_category_ids")),
+            frequency={
+                name: self._frequency[name] for name in sorted(classes & self._frequency.keys())
+            },
+        )
+
+    def _listed(self, numbers: object) -> tuple[str, ...]:
+        keys = (
+            (self._ids.meant_by(number) for number in numbers) if isinstance(numbers, list) else ()
+        )
+        return tuple([self._names[key] for key in keys if key is not None])

@@ -1,5 +1,6 @@
 """From a shape to an object of the contract, with everything that is changed on the way counted."""
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -11,16 +12,19 @@ from coordexp.data.convert.outline import (
     box_around,
     canonical_ring,
     clip_ring,
+    join_rings,
     ring_area,
     simplify_ring,
 )
 from coordexp.data.convert.report import Fate, Tally
 from coordexp.data.convert.source import Shape, UnusableError
 from coordexp.data.geometry import Box, Geometry, bounding_box
+from coordexp.data.marks import Marks
 from coordexp.data.record import RecordObject
 
 GeometryChoice = Literal["bbox", "poly", "prefer-poly"]
-CrowdPolicy = Literal["drop", "keep", "drop-picture"]
+CrowdPolicy = Literal["keep", "drop", "drop-picture"]
+IgnoredPolicy = Literal["keep", "teach", "drop"]
 
 ROUNDING_PX = 0.02
 """COCO's two decimals and YOLO's six put an edge on the border beyond it by less than this."""
@@ -38,7 +42,10 @@ class Choice:
         geometry: Boxes; polygons; or polygons where one is enough and boxes elsewhere.
         include: Only these classes; empty for all.
         exclude: Not these.
-        crowd: What happens to groups that nobody has taken apart.
+        crowd: What happens to groups that nobody has taken apart: kept for figures and never
+            taught, dropped, or dropped with their picture.
+        ignored: What happens to objects that the dataset calls ignored or difficult: kept for
+            figures and never taught, taught as any other, or dropped.
         most_vertices: Of a polygon; None for no limit.
         least_side: Of the bounding box's shorter side, in pixels.
         most_objects: A picture with more is left out; None for no limit.
@@ -48,7 +55,8 @@ class Choice:
     geometry: GeometryChoice = "bbox"
     include: frozenset[str] = frozenset()
     exclude: frozenset[str] = frozenset()
-    crowd: CrowdPolicy = "drop"
+    crowd: CrowdPolicy = "keep"
+    ignored: IgnoredPolicy = "keep"
     most_vertices: int | None = None
     least_side: float = 0.0
     most_objects: int | None = None
@@ -64,16 +72,42 @@ def shape_to_object(
         UnusableError: If it cannot be one, or the choice leaves it out.
     """
     _check_class(shape, choice)
-    if shape.crowd and choice.crowd != "keep":
-        raise UnusableError("crowd", asked=True)
+    marks = _kept_marks(shape, choice)
     mapper = _Mapper(_in_pixels(shape, width, height), width, height)
     geometry = mapper.geometry(choice)
     x1, y1, x2, y2 = bounding_box(geometry.values)
     if geometry.kind != "line" and min(x2 - x1, y2 - y1) < choice.least_side:
         raise UnusableError(f"smaller than {choice.least_side:g} pixels", asked=True)
-    for fate, reason in mapper.changes:
+    for fate, reason in (*mapper.changes, *_remarks(marks)):
         tally.add("object", fate, reason, shape.place)
-    return RecordObject(desc=shape.desc, geometry=geometry)
+    return RecordObject(desc=shape.desc, geometry=geometry, marks=marks)
+
+
+def _kept_marks(shape: Shape, choice: Choice) -> Marks:
+    """Return the marks that an object keeps.
+
+    Raises:
+        UnusableError: If the choice leaves out what is marked so.
+    """
+    marks = shape.marks
+    if marks.is_crowd:
+        if choice.crowd != "keep":
+            raise UnusableError("crowd", asked=True)
+    elif marks.ignore:
+        if choice.ignored == "drop":
+            raise UnusableError("ignored or difficult", asked=True)
+        if choice.ignored == "teach":
+            return Marks(area=marks.area)
+    return marks
+
+
+def _remarks(marks: Marks) -> Iterator[tuple[Fate, str]]:
+    if marks.is_crowd:
+        yield "noted", "a crowd: kept for figures, never taught"
+    elif marks.is_ignored:
+        yield "noted", "ignored or difficult: kept for figures, never taught"
+    elif marks.ignore:
+        yield "noted", "ignore beside iscrowd 0: never taught, but counted in figures, as by COCO"
 
 
 def _check_class(shape: Shape, choice: Choice) -> None:
@@ -117,8 +151,15 @@ class _Mapper:
             return self._box(self._whole_box())
         if self.shape.line is not None:
             return self._line(self.shape.line)
-        pieces = self._pieces()
-        if choice.geometry == "prefer-poly" and len(pieces) != 1:
+        if not self.shape.marks.is_taught:
+            return self._whole_region()
+        return self._one_outline(choice)
+
+    def _one_outline(self, choice: Choice) -> Geometry:
+        """Return one polygon, or the box in its place."""
+        prefer = choice.geometry == "prefer-poly"
+        pieces = self._pieces_if_any() if prefer else self._pieces()
+        if prefer and len(pieces) != 1:
             return self._box_instead(pieces)
         if not pieces:
             if self.shape.outlines:
@@ -127,6 +168,28 @@ class _Mapper:
         if len(pieces) > 1:
             self._changed("in several pieces: the largest is written")
         return self._polygon(max(pieces, key=ring_area), choice.most_vertices)
+
+    def _whole_region(self) -> Geometry:
+        """Return all of a shape that no answer has to spell, pieces, holes and all."""
+        try:
+            rings = self._rings()
+        except UnusableError:
+            rings = []
+        if self.shape.mask is None:  # only of a mask does the way around say what is a hole
+            rings = [ring for ring in map(canonical_ring, rings) if ring]
+        if not rings:
+            return self._box(self._whole_box())
+        return self._polygon(join_rings(rings), None)
+
+    def _pieces_if_any(self) -> list[Ring]:
+        """Return the pieces, none where the outline is broken and there is a box beside it."""
+        try:
+            return self._pieces()
+        except UnusableError as error:
+            if self.shape.box is None:
+                raise
+            self._changed(f"{error.reason}, beside a good box: written as a box")
+            return []
 
     def _box_instead(self, pieces: list[Ring]) -> Geometry:
         if pieces:
@@ -140,17 +203,34 @@ class _Mapper:
             return self.shape.box
         if self.shape.line is not None:
             return bounding_box(self.shape.line)
-        pieces = self._pieces()
+        flaw = self.shape.box_flaw
+        try:
+            pieces = self._pieces()
+        except UnusableError as error:
+            raise UnusableError(flaw or error.reason) from None
         if not pieces:
-            raise UnusableError(_NO_AREA)
+            raise UnusableError(flaw or _NO_AREA)
+        if flaw is not None:
+            self._changed(f"{flaw}, beside a good outline: the outline's box is written")
         return box_around(pieces)
+
+    def _rings(self) -> Sequence[Ring]:
+        """Return the rings of outlines or mask as they are, holes running the other way.
+
+        Raises:
+            UnusableError: If they cannot be read.
+        """
+        if self.shape.outline_flaw is not None:
+            raise UnusableError(self.shape.outline_flaw)
+        if self.shape.mask is None:
+            return self.shape.outlines
+        return mask_to_outlines(self.shape.mask, self.width, self.height)
 
     def _pieces(self) -> list[Ring]:
         """Return canonical rings with area, holes left out."""
-        given = self.shape.outlines
+        given = self._rings()
         if self.shape.mask is not None:
-            traced = mask_to_outlines(self.shape.mask, self.width, self.height)
-            given = tuple(ring for ring in traced if not is_hole(ring))
+            traced, given = given, [ring for ring in given if not is_hole(ring)]
             if len(given) < len(traced):
                 self._changed("holes of a mask: filled by its outline")
         rings = [ring for ring in map(canonical_ring, given) if ring]
@@ -183,7 +263,7 @@ class _Mapper:
         ring = canonical_ring(_written(ring))
         if not ring:
             raise UnusableError(_NO_AREA)
-        if self.shape.mask is None and crosses_itself(ring):
+        if self.shape.mask is None and self.shape.marks.is_taught and crosses_itself(ring):
             self.changes.append(("noted", "an outline that crosses itself"))
         return Geometry("poly", ring, "px")
 

@@ -84,6 +84,19 @@ def simplify_ring(ring: Ring, most: int) -> Ring:
     return tuple(value for at in sorted(longest) for value in ring[2 * at : 2 * at + 2])
 
 
+def join_rings(rings: Sequence[Ring]) -> Ring:
+    """Return one ring that encloses what all of them do, holes left out.
+
+    From the first point a bridge without width leads to each other ring, around it and back. a
+    ring lies inside another, an even number of edges stands before its inside: a hole.
+    """
+    x, y = rings[0][:2]
+    joined = [*rings[0], x, y]
+    for ring in rings[1:]:
+        joined += (*ring, *ring[:2], x, y)
+    return tuple(joined)
+
+
 def box_around(rings: Sequence[Ring]) -> Box:
     """Return x1, y1, x2, y2 around all rings."""
     xs = [value for ring in rings for value in ring[0::2]]

@@ -146,11 +146,8 @@ def _rows(
         notes = found.notes if isinstance(found, FoundPicture) else ()
         for note in notes:
             tally.add("picture", "noted", note, picture.place)
-        if not objects and not conversion.choice.empty:
-            tally.add("picture", "dropped", "no objects", picture.place, asked=True)
+        if not _is_kept(picture, objects, conversion.choice, tally):
             continue
-        if not objects:
-            tally.add("picture", "noted", "no objects: the answer is {}", picture.place)
         name = places.name_of(found, root)
         _check_repeated(name, _claim(picture, name, notes), tally, seen)
         yield _row(picture, name, size, objects)
@@ -194,6 +191,21 @@ def _check_end(conversion: Conversion, tally: Tally) -> None:
         raise StrictError(report)
 
 
+def _is_kept(
+    picture: SourcePicture, objects: list[RecordObject], choice: Choice, tally: Tally
+) -> bool:
+    """Return whether a picture is kept, and count one on which there is nothing to teach."""
+    if any(item.marks.is_taught for item in objects):
+        return True
+    lack = "nothing but crowds and ignored objects" if objects else "no objects"
+    if choice.empty:
+        tally.add("picture", "noted", f"{lack}: the answer is {{}}", picture.place)
+    else:
+        tally.add("picture", "dropped", lack, picture.place, asked=True)
+        _drop_objects(len(objects), picture, tally, asked=True)
+    return choice.empty
+
+
 def _objects(
     picture: SourcePicture, size: tuple[int, int], choice: Choice, tally: Tally
 ) -> list[RecordObject]:
@@ -202,12 +214,13 @@ def _objects(
     Raises:
         UnusableError: If the choice leaves the whole picture out.
     """
-    if choice.crowd == "drop-picture" and any(shape.crowd for shape in picture.shapes):
+    if choice.crowd == "drop-picture" and any(shape.marks.is_crowd for shape in picture.shapes):
         raise UnusableError("a crowd on it", asked=True)
     found = Tally()  # what happens to objects counts only if it is not their picture that goes
     made = [_object(shape, size, choice, found) for shape in picture.shapes]
     objects = [item for item in made if item is not None]
-    if choice.most_objects is not None and len(objects) > choice.most_objects:
+    taught = sum(item.marks.is_taught for item in objects)
+    if choice.most_objects is not None and taught > choice.most_objects:
         raise UnusableError(f"more than {choice.most_objects} objects", asked=True)
     tally.merge(found)
     return objects
@@ -226,10 +239,13 @@ def _object(
 def _drop(picture: SourcePicture, error: UnusableError, tally: Tally) -> None:
     place = f"{picture.place}: {error.detail}" if error.detail else picture.place
     tally.add("picture", "dropped", error.reason, place, asked=error.asked)
-    count = len(picture.shapes)
+    _drop_objects(len(picture.shapes), picture, tally, asked=error.asked)
+
+
+def _drop_objects(count: int, picture: SourcePicture, tally: Tally, *, asked: bool) -> None:
     if count:
         reason = "on a picture that was dropped"
-        tally.add("object", "dropped", reason, picture.place, asked=error.asked, count=count)
+        tally.add("object", "dropped", reason, picture.place, asked=asked, count=count)
 
 
 def _row(
@@ -242,6 +258,7 @@ def _row(
         objects=tuple(objects),
         summary=picture.summary,
         metadata=picture.metadata,
+        federated=picture.federated,
     )
     row = record_to_json(record)
     try:

@@ -6,7 +6,9 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
+from coordexp.data.federated import Federated
 from coordexp.data.geometry import Box
+from coordexp.data.marks import NO_MARKS, Marks
 
 _FARTHEST = 1e9  # arithmetic below it stays finite
 
@@ -38,7 +40,9 @@ class Shape:
         outlines: Rings of x, y, x, y, ...; more than one where the thing is in pieces.
         mask: COCO's run-length encoding, as it stands in the file, of the whole picture.
         line: An open line, x, y, x, y, ...
-        crowd: Whether it stands for a group that nobody has taken apart.
+        marks: Whether it is a crowd, or ignored, and its stated area.
+        box_flaw: What is wrong with its box, which is then None.
+        outline_flaw: What is wrong with its outlines, of which there are then none.
         unit: Pixels, or shares of the picture's width and height.
     """
 
@@ -48,7 +52,9 @@ class Shape:
     outlines: tuple[tuple[float, ...], ...] = ()
     mask: Mapping[str, object] | None = None
     line: tuple[float, ...] | None = None
-    crowd: bool = False
+    marks: Marks = NO_MARKS
+    box_flaw: str | None = None
+    outline_flaw: str | None = None
     unit: Literal["px", "share"] = "px"
 
 
@@ -82,6 +88,7 @@ class SourcePicture:
         rivals: What the other annotation files beside that one are called, as `fold_case` writes
             it: their pictures are not this one's.
         embedded: The picture itself, for where its file is not there.
+        federated: Which classes were searched for, where that was not all of them.
     """
 
     names: tuple[str, ...]
@@ -95,6 +102,7 @@ class SourcePicture:
     stem: str | None = None
     rivals: frozenset[str] = frozenset()
     embedded: EmbeddedPicture | None = None
+    federated: Federated | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +146,8 @@ def finite_numbers(values: object) -> tuple[float, ...]:
     if not isinstance(values, list | tuple):
         raise UnusableError("coordinates that are no list of numbers")
     for value in values:
+        if isinstance(value, str):
+            raise UnusableError("coordinates that are written as text")
         if type(value) not in (int, float) or not abs(value) < math.inf:
             raise UnusableError("coordinates that are no finite numbers")
         if abs(value) > _FARTHEST:

@@ -3,7 +3,7 @@
 VOC counts pixels from 1 and means the first and the last pixel of a thing. As edges, a box is
 therefore `xmin - 1, ymin - 1, xmax, ymax`. Tools that count edges from 0 write the same XML; for
 their files the corners are taken as they are. `voc_corners` decides which it is, where that is not
-given and can be decided.
+given and can be decided. What is marked `difficult` becomes an ignored object.
 """
 
 from collections.abc import Iterator
@@ -23,8 +23,10 @@ from coordexp.data.convert.source import (
 )
 from coordexp.data.convert.voc_corners import CornerCount
 from coordexp.data.convert.voc_split import files_of_split
+from coordexp.data.marks import Marks
 from coordexp.errors import InputError
 
+_FLAGS = {"0": False, "1": True, "": False, "false": False, "true": True}
 _CORNERS = ("xmin", "ymin", "xmax", "ymax")
 
 
@@ -157,7 +159,16 @@ def _shapes(top: Element, file: Path, tally: Tally, *, zero_based: bool) -> Iter
             x1, y1 = x1 - 1, y1 - 1
         desc = (thing.findtext("name") or "").strip()
         tally.classes.add(desc)
-        yield Shape(desc=desc, place=place, box=(x1, y1, x2, y2))
+        marks = Marks(ignore=_is_difficult(thing, place, tally))
+        yield Shape(desc=desc, place=place, box=(x1, y1, x2, y2), marks=marks)
+
+
+def _is_difficult(thing: Element, place: str, tally: Tally) -> bool:
+    """Return whether nobody can be expected to find a thing: VOC does not count it."""
+    text = (thing.findtext("difficult") or "0").strip().lower()
+    if text not in _FLAGS:
+        tally.add("object", "noted", "a <difficult> that is neither 0 nor 1: taken as 0", place)
+    return _FLAGS.get(text, False)
 
 
 def _numbers(thing: Element) -> list[float]:
