@@ -51,11 +51,18 @@ def make_instances(
 
 
 def make_random_rows(
-    seed: int, *, images: int = 6, classes: int = 3, tied: bool = False, crowds: bool = False
+    seed: int,
+    *,
+    images: int = 6,
+    classes: int = 3,
+    tied: bool = False,
+    crowds: bool = False,
+    federated: bool = False,
 ) -> list[Row]:
     """Return rows whose predictions are true boxes shaken, renamed, repeated or forgotten.
 
-    With crowds, some true objects are one, and some say their area.
+    With crowds, some true objects are one, some are ignored, and some say their area. A federated
+    file was not searched for every class.
     """
     random = np.random.default_rng(seed)
     scores = iter(random.permutation(10_000) / 10_000)
@@ -74,9 +81,18 @@ def make_random_rows(
                 pred.append((guess, corners, 1.0 if tied else next(scores)))
         rows.append(make_row(gt, pred, image=f"images/{number}.png"))
         for thing in rows[-1]["gt"] if crowds else ():
-            thing["iscrowd"] = int(random.random() < 0.3)
+            lot = random.random()
+            key, below = ("iscrowd", 0.3) if lot < 0.7 else ("ignore", 0.85)
+            thing[key] = int(lot < below)
             if random.random() < 0.5:
                 thing["area"] = float(random.uniform(0, 12_000))
+        if federated:
+            names = [f"class {k}" for k in range(classes + 1)]
+            rows[-1]["federated"] = {
+                "absent": [name for name in names if random.random() < 0.3],
+                "not_exhaustive": [name for name in names if random.random() < 0.4],
+                "frequency": {name: "rcf"[k % 3] for k, name in enumerate(names[1:])},
+            }
     return rows
 
 

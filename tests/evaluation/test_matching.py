@@ -38,12 +38,12 @@ def pycocotools_matches(found: Instances) -> tuple[Any, Any]:
         run.evaluate()
     truth_of = np.full((10, len(found.predicted)), -1)
     judged = np.ones((10, len(found.predicted)), dtype=bool)
-    crowd = found.truth.crowd
+    counted = found.truth.counted
     for cell in run.evalImgs:
         if cell is not None and cell["aRng"] == [0, 1e10]:
             columns = np.array(cell["dtIds"], dtype=int) - 1
             matched = cell["dtMatches"].astype(int) - 1
-            truth_of[:, columns] = np.where((matched >= 0) & ~crowd[matched], matched, -1)
+            truth_of[:, columns] = np.where((matched >= 0) & counted[matched], matched, -1)
             judged[:, columns] = ~cell["dtIgnore"].astype(bool)
     return truth_of, judged
 
@@ -57,6 +57,46 @@ def test_matches_are_those_of_pycocotools(seed: int, tied: bool, crowds: bool) -
         ours = match(found)
         assert (ours.truth_of == truth_of).all()
         assert (ours.judged == judged).all()
+
+
+def test_an_ignored_object_excuses_the_surest_prediction_alone_and_a_crowd_all() -> None:
+    sure, unsure = ("cat", NEAR, 0.9), ("cat", BOX, 0.1)
+    for mark, judged in (("ignore", [False, True]), ("iscrowd", [False, False])):
+        row = make_row([("cat", BOX)], [sure, unsure])
+        row["gt"][0][mark] = 1
+        matches = make_matches([row])
+        assert matches.judged[0].tolist() == judged
+        assert not matches.correct.any()
+        assert tally_images(matches).true.tolist() == [0]
+
+
+def test_a_real_object_is_found_before_an_ignored_one() -> None:
+    row = make_row([("cat", BOX), ("cat", NEAR)], [("cat", BOX, 0.9)])
+    row["gt"][0]["ignore"] = 1
+    assert make_matches([row]).truth_of[0].tolist() == [1]
+
+
+def test_iscrowd_decides_where_ignore_stands_beside_it() -> None:
+    row = make_row([("cat", BOX)])
+    row["gt"][0] |= {"iscrowd": 0, "ignore": 1}
+    assert tally_images(make_matches([row])).true.tolist() == [1]
+
+
+def test_a_class_that_was_not_searched_for_is_not_judged() -> None:
+    others = [(name, (100, 0, 150, 50), 0.5) for name in ("cat", "dog", "cow", "yak", "owl")]
+    row = make_row([("cat", BOX), ("dog", BOX)], [("dog", BOX, 0.9), *others])
+    row["federated"] = {"absent": ["cow", "owl"], "not_exhaustive": ["dog"], "frequency": {}}
+    seen = make_row([("yak", BOX), ("cow", BOX)])  # classes of the file; an owl is nowhere
+    judged = make_matches([row, seen]).judged[0]
+    said = ["dog", "cat", "dog", "cow", "yak", "owl"]
+    assert dict(zip([*said[:2], "another dog", *said[3:]], judged.tolist(), strict=True)) == {
+        "dog": True,  # it is right
+        "cat": True,  # all cats are marked: a mistake
+        "another dog": False,  # perhaps nobody has marked it
+        "cow": True,  # surely absent
+        "yak": False,  # nobody has looked
+        "owl": True,  # surely absent, though no class of the truth
+    }
 
 
 def only(matches: Matches) -> tuple[list[int], list[float | None]]:

@@ -55,5 +55,5 @@ def test_mistakes_add_up_to_false_positives_and_negatives() -> None:
     matches = make_matches(make_random_rows(4, images=12, crowds=True))
     found = find_mistakes(matches)
     assert (found.kind >= 0).sum() == (matches.judged[0] & ~matches.correct[0]).sum()
-    real = (~matches.instances.truth.crowd).sum()
+    real = matches.instances.truth.counted.sum()
     assert found.missed.sum() + matches.correct[0].sum() == real

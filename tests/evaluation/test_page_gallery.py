@@ -47,6 +47,19 @@ def test_marks_tell_what_became_of_each_object(tmp_path: Path) -> None:
     assert 'data-classes="[&quot;cat&quot;,&quot;dog&quot;]"' in first
 
 
+def test_crowds_and_what_lies_on_them_are_no_mistakes(tmp_path: Path) -> None:
+    rows = [make_row([("cat", BOX), ("dog", FAR)], [("cat", BOX, 0.9)], image="crowd.png")]
+    rows[0]["gt"][0]["iscrowd"] = 1
+    rows[0]["gt"][1]["ignore"] = 1
+    write_predictions(tmp_path / "p.jsonl", rows)
+    html = "".join(gallery(evaluated(rows), tmp_path))
+    assert re.findall(r"<b>([^<]+)</b> ([\d.]*)(<em>)?", html) == [
+        ("cat (crowd)", "", ""),
+        ("dog (ignored)", "", ""),
+        ("cat (not judged)", "0.90", ""),
+    ]
+
+
 def test_many_answers_are_cut_to_the_worst(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(page_gallery, "MOST_ANSWERS", 2)
     rows = some_rows()

@@ -3,6 +3,7 @@ from pathlib import Path
 
 import pytest
 
+from coordexp.data.marks import Marks
 from coordexp.errors import InputError, RecordError
 from coordexp.evaluation.predictions import parse_prediction, read_predictions
 from tests.evaluation.conftest import make_row, write_predictions
@@ -42,7 +43,17 @@ def test_a_box_without_area_is_an_answer_not_an_error(box: list[int]) -> None:
         ({"gt": None}, "gt: missing; predictions are scored against"),
         ({"gt": {}}, "gt: expected a list"),
         ({"gt": [{"desc": "a", "bbox_2d": [1, 2, 3, 4], "iscrowd": 2}]}, "iscrowd: expected 0 or"),
+        (
+            {"gt": [{"desc": "a", "bbox_2d": [1, 2, 3, 4], "iscrowd": "0"}]},
+            "iscrowd: expected 0 or",
+        ),
+        ({"gt": [{"desc": "a", "bbox_2d": [1, 2, 3, 4], "ignore": None}]}, "ignore: expected 0 or"),
         ({"gt": [{"desc": "a", "bbox_2d": [1, 2, 3, 4], "area": -1}]}, "area: expected square"),
+        (
+            {"gt": [{"desc": "a", "bbox_2d": [1, 2, 3, 4], "area": None}]},
+            "area: expected square pixels, a finite number from 0 on, got None; leave the key out",
+        ),
+        ({"federated": {"absent": "cat"}}, "federated.absent: expected a list of class names"),
         ({"tokens": [["a", 1.5]]}, "tokens[0]: expected a text and its probability"),
         ({"tokens": "a"}, "tokens: expected a list"),
         ({"parse": {"status": "fine", "dropped": []}}, "ok | salvaged | failed"),
@@ -77,7 +88,7 @@ def test_tokens_crowds_and_areas_are_read(tmp_path: Path) -> None:
     data["gt"][0] |= {"iscrowd": 1, "area": 12.5}
     (prediction,) = read_predictions(write_predictions(tmp_path / "p.jsonl", [data]))
     assert prediction.tokens == (("{", 1.0), ("ca", 0.5))
-    assert (prediction.truth[0].crowd, prediction.truth[0].area) == (True, 12.5)
+    assert prediction.truth[0].marks == Marks(iscrowd=True, area=12.5)
 
 
 def test_a_doubled_key_and_nan_are_refused(tmp_path: Path) -> None:

@@ -20,9 +20,17 @@ def ranked(found: Instances, weights: list[int] | None = None) -> float:
 
 
 @settings(max_examples=15)
-@given(seed=st.integers(0, 2**32 - 1), tied=st.booleans(), crowds=st.booleans())
-def test_average_precision_is_that_of_coco(seed: int, tied: bool, crowds: bool) -> None:
-    found = make_instances(make_random_rows(seed, tied=tied, crowds=crowds))
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    tied=st.booleans(),
+    crowds=st.booleans(),
+    federated=st.booleans(),
+)
+def test_average_precision_is_that_of_coco(
+    seed: int, tied: bool, crowds: bool, federated: bool
+) -> None:
+    rows = make_random_rows(seed, tied=tied, crowds=crowds, federated=federated)
+    found = make_instances(rows)
     expected = coco_figures(found, "bbox").overall.AP
     assert ranked(found) == pytest.approx(np.nan if expected is None else expected, nan_ok=True)
 

@@ -115,7 +115,7 @@ class _Source:
 
     def __init__(self, matches: Matches) -> None:
         truth = matches.instances.truth
-        real = ~truth.crowd
+        real = truth.counted
         self._tally = tally_images(matches)
         self._best = np.bincount(
             truth.image[real],

@@ -78,7 +78,7 @@ def recall_by_size(matches: Matches) -> list[dict[str, Any]]:
     truth = matches.instances.truth
     size = np.digitize(truth.area, (SMALL_PX2, LARGE_PX2))
     return [
-        {"size": name, **_recall(matches, ~truth.crowd & (size == k))}
+        {"size": name, **_recall(matches, truth.counted & (size == k))}
         for k, name in enumerate(SIZE_NAMES)
     ]
 
@@ -97,7 +97,7 @@ def recall_by_count(matches: Matches) -> list[dict[str, Any]]:
                 "objects": str(low) if low == high else f"{low}-{high}",
                 "images": int(chosen.sum()),
                 "predicted": int(images.predicted[0][chosen].sum()),
-                **_recall(matches, ~truth.crowd & chosen[truth.image]),
+                **_recall(matches, truth.counted & chosen[truth.image]),
             }
         )
         low = high + 1
@@ -112,7 +112,7 @@ def referring_accuracy(matches: Matches) -> dict[str, Any]:
     """
     instances = matches.instances
     truth, predicted = instances.truth, instances.predicted
-    real = np.flatnonzero(~truth.crowd)
+    real = np.flatnonzero(truth.counted)
     counts = np.bincount(truth.image, minlength=len(instances.sizes))
     single = real[counts[truth.image[real]] == 1]
     order = np.lexsort((np.arange(len(predicted)), -predicted.score, predicted.image))

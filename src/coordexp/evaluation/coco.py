@@ -2,34 +2,45 @@
 
 Boxes are the bounding boxes of every geometry. Masks (`segm`) compare true and predicted polygons
 where the truth has polygons, and nothing else. Sizes (small below 32 x 32, large above 96 x 96
-pixels) are those of the geometry compared, or what the dataset gives as `area`. COCO looks at 100
-predictions per image and class; where an image holds more true objects than that, the limit of the
-AP figures is raised to their number, while AR100 stays what its name says.
+pixels) are those of what the dataset gives as `area`, or of the geometry compared. COCO looks at
+100 predictions per image and class; where an image holds more true objects of a class than that,
+the limit of the AP figures is raised to their number, while AR100 stays what its name says.
+
+Where images were not searched for every class, the figures are LVIS's: faster-coco-eval's
+`lvis_style`, with 300 predictions per image and class and AP of rare, common and frequent classes.
 """
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
 from faster_coco_eval import COCO, COCOeval_faster
 from faster_coco_eval.core import mask
 
+from coordexp.data.federated import Frequency
 from coordexp.data.record import Geometry
 from coordexp.evaluation.collector import collector_paused
 from coordexp.evaluation.instances import Floats, Instances, Ints, Objects
 
 CocoKind = Literal["bbox", "segm"]
+BY_FREQUENCY: Mapping[Frequency, str] = {"r": "APr", "c": "APc", "f": "APf"}
+_FREQUENT = frozenset(BY_FREQUENCY.values())
 MAX_DETS = (1, 10, 100)
 AREA_NAMES = ("all", "small", "medium", "large")
 SMALL_PX2, LARGE_PX2 = 32**2, 96**2
+FEDERATED_DETS = 300
+# COCO ignores what lies outside a range of sizes, and reads no other flag but a crowd's: an object
+# larger than every range is passed over in all of them, and still compared as an ordinary one.
+_BEYOND_EVERY_RANGE = 1e12
 
 
 @dataclass(frozen=True, slots=True)
 class CocoFigures:
     """COCO's figures, and AP at IoU 0.90 alone.
 
-    None where there is no true object (of that size) to measure.
+    None where there is no true object (of that size, or in a class that frequent) to measure. What
+    depends on the frequency of classes is only there where that is known.
     """
 
     AP: float | None
@@ -42,10 +53,16 @@ class CocoFigures:
     AR1: float | None
     AR10: float | None
     AR100: float | None
+    APr: float | None = None
+    APc: float | None = None
+    APf: float | None = None
 
     def to_json(self) -> dict[str, float | None]:
         """Return the figures by name."""
-        return asdict(self)
+        figures = asdict(self)
+        if all(figures[name] is None for name in BY_FREQUENCY.values()):
+            return {name: value for name, value in figures.items() if name not in _FREQUENT}
+        return figures
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,13 +81,19 @@ class CocoResult:
 
 
 def has_masks(instances: Instances) -> bool:
-    """Return whether the truth holds a polygon."""
-    return any(geometry.kind == "poly" for geometry in instances.truth.geometries)
+    """Return whether a true object that counts is a polygon."""
+    truth = instances.truth
+    pairs = zip(truth.geometries, truth.counted.tolist(), strict=True)
+    return any(counted and geometry.kind == "poly" for geometry, counted in pairs)
 
 
-def most_detections(truth: Objects) -> int:
+def most_detections(instances: Instances) -> int:
     """Return how many predictions of a class in an image count for AP."""
-    return int(max(MAX_DETS[-1], np.bincount(truth.image, minlength=1).max()))
+    truth = instances.truth
+    usual = MAX_DETS[-1] if instances.frequency is None else FEDERATED_DETS
+    cell = truth.image * (instances.categories.bucket_id + 1) + truth.category
+    _, counts = np.unique(cell[truth.counted], return_counts=True)
+    return int(max(usual, counts.max(initial=0)))
 
 
 @collector_paused()
@@ -93,16 +116,21 @@ def coco_figures(
     if not datasets[0]["annotations"]:
         nothing = _figures(np.full((10, 101, 1, 4, 3), -1.0), np.full((10, 1, 4, 3), -1.0))
         return CocoResult(nothing, {}, np.zeros((2, 101)))
-    run = COCOeval_faster(*(COCO(dataset) for dataset in datasets), iouType=kind)
+    run = COCOeval_faster(
+        *(COCO(dataset) for dataset in datasets),
+        iouType=kind,
+        lvis_style=instances.frequency is not None,
+    )
     # No true object has the bucket's category: its column would be empty, and takes time.
     run.params.catIds = list(range(1, instances.categories.bucket_id))
-    most = most_detections(truth)
+    most = most_detections(instances)
     run.params.maxDets = [*MAX_DETS, most] if most > MAX_DETS[-1] else list(MAX_DETS)
     run.evaluate()
     run.accumulate()
     precision, recall = run.eval["precision"], run.eval["recall"]
+    overall = _figures(precision, recall)
     return CocoResult(
-        overall=_figures(precision, recall),
+        overall=replace(overall, **_by_frequency(instances, precision)),
         per_class={
             number: _figures(precision[:, :, [column]], recall[:, [column]])
             for column, number in enumerate(run.params.catIds)
@@ -154,35 +182,81 @@ def coco_dataset(
             row["segmentation"] = _region(items.geometries[k], instances.sizes[items.image[k]])
             if np.isnan(items.known_area[k]):
                 row["area"] = float(mask.area(row["segmentation"]))
+    for place in np.flatnonzero(items.ignored[order]).tolist():
+        annotations[place]["area"] = _BEYOND_EVERY_RANGE
+    frequency = instances.frequency or {}
+    searched, partly = _searches(instances)
     return {
         "images": [
-            {"id": number, "width": width, "height": height}
-            for number, (width, height) in zip(image_ids.tolist(), instances.sizes, strict=True)
+            {
+                "id": number,
+                "width": size[0],
+                "height": size[1],
+                "neg_category_ids": searched[image],
+                "not_exhaustive_category_ids": partly[image],
+            }
+            for image, (number, size) in enumerate(
+                zip(image_ids.tolist(), instances.sizes, strict=True)
+            )
         ],
         "categories": [
-            {"id": number, "name": str(number)}
+            {"id": number, "name": str(number), "frequency": frequency.get(number, "f")}
             for number in range(1, instances.categories.bucket_id + 1)
         ],
         "annotations": annotations,
     }
 
 
+def _searches(instances: Instances) -> tuple[list[list[int]], list[list[int]]]:
+    """Return, by image, the predicted classes that are judged there, and those not fully marked.
+
+    Of other classes LVIS's figures need to know nothing: there is no prediction to judge.
+    """
+    predicted = instances.predicted
+    found: list[list[list[int]]] = [[[] for _ in instances.sizes] for _ in range(2)]
+    if instances.frequency is not None:
+        for lists, chosen in zip(found, (predicted.searched, ~predicted.exhaustive), strict=True):
+            pairs = zip(
+                predicted.image[chosen].tolist(), predicted.category[chosen].tolist(), strict=True
+            )
+            for image, category in dict.fromkeys(pairs):
+                lists[image].append(category)
+    return found[0], found[1]
+
+
 def _region(geometry: Geometry, size: tuple[int, int]) -> Any:  # noqa: ANN401 - COCO's own
     width, height = size
     outline = [float(value) for value in geometry.values]
+    if geometry.kind == "bbox_2d":
+        x1, y1, x2, y2 = outline
+        outline = [x1, y1, x2, y1, x2, y2, x1, y2]
     return mask.merge(mask.frPyObjects([outline], height, width))
 
 
 def _compared(items: Objects, kind: CocoKind) -> Objects:
+    """Return what has a region; of crowds and ignored objects without an outline it is the box."""
     if kind == "bbox":
         return items
-    return items.chosen(np.array([g.kind == "poly" for g in items.geometries], dtype=np.bool_))
+    polygons = np.array([g.kind == "poly" for g in items.geometries], dtype=np.bool_)
+    boxes = np.array([g.kind == "bbox_2d" for g in items.geometries], dtype=np.bool_)
+    return items.chosen(polygons | (boxes & ~items.counted))
 
 
 def _curves(precision: Floats) -> Floats:
     """Return the mean over classes, `[iou, recall, class]`, of those that have true objects."""
     mean: Floats = np.ma.masked_less(precision, 0).mean(axis=2).filled(0.0)
     return mean
+
+
+def _by_frequency(instances: Instances, precision: Floats) -> dict[str, float | None]:
+    """Return AP of rare, common and frequent classes; nothing where their frequency is unknown."""
+    known = instances.frequency or {}
+    last = precision[:, :, :, AREA_NAMES.index("all"), -1]
+    return {
+        name: _mean(last[:, :, [number - 1 for number, own in known.items() if own == frequency]])
+        for frequency, name in BY_FREQUENCY.items()
+        if known
+    }
 
 
 def _figures(precision: Floats, recall: Floats) -> CocoFigures:

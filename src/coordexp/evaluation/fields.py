@@ -54,8 +54,7 @@ def number_of(value: object, name: str) -> float:
     if type(value) is float and math.isfinite(value):
         return value
     if not isinstance(value, int | float) or isinstance(value, bool) or not math.isfinite(value):
-        raise RecordError(
-            f"{name}: expected a finite number, got {value!r}; "
-            "a model without scores gets 1.0 everywhere, and the figures say so"
-        )
+        hint = "a model without scores gets 1.0 everywhere, and the figures say so"
+        more = f"; {hint}" if name == "score" else ""
+        raise RecordError(f"{name}: expected a finite number, got {value!r}{more}")
     return value

@@ -71,9 +71,11 @@ class Evaluation:
         return {
             "images": len(self.predictions),
             "objects": {
-                "true": int((~truth.crowd).sum()),
+                "true": int(truth.counted.sum()),
                 "crowds": int(truth.crowd.sum()),
+                "ignored": int(truth.ignored.sum()),
                 "predicted": len(self.instances.predicted),
+                "not_judged": int((~self.matches.judged[0]).sum()),
                 "left_out": dict(self.instances.left_out),
             },
             "bbox": self.bbox.figures.overall.to_json(),
@@ -151,7 +153,7 @@ def evaluate_instances(
 def f1_figures(matches: Matches, total: Tally) -> dict[str, float | None]:
     """Return the figures that need no ranking; None where there is nothing to measure."""
     f1 = total.f1()[:, 0]
-    real = ~matches.instances.truth.crowd
+    real = matches.instances.truth.counted
     return {
         "F1@0.5": number(f1[0]),
         "F1@0.95": number(f1[-1]),

@@ -1,12 +1,13 @@
 """Truth and predictions of a whole file as columns, for every figure alike."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
 
+from coordexp.data.federated import Frequency
 from coordexp.data.geometry import bounding_box
 from coordexp.data.record import Geometry
 from coordexp.evaluation.categories import (
@@ -14,6 +15,7 @@ from coordexp.evaluation.categories import (
     CategoryMatching,
     UnknownDescs,
     build_categories,
+    matching_form,
 )
 from coordexp.evaluation.collector import collector_paused
 from coordexp.evaluation.predictions import Prediction, ScoredObject
@@ -38,6 +40,9 @@ class Objects:
         boxes: `x1, y1, x2, y2` of the bounding box, whatever the geometry is.
         score: 1 for a true object.
         crowd: Whether a true object stands for a group.
+        ignored: Whether a true object that is no crowd is passed over.
+        searched: Whether the class of a prediction was searched for in its image.
+        exhaustive: Whether every object of the class of a prediction is marked in its image.
         known_area: In square pixels, where the dataset says so; else NaN.
         geometries: In pixels.
     """
@@ -48,8 +53,16 @@ class Objects:
     boxes: Floats
     score: Floats
     crowd: Bools
+    ignored: Bools
+    searched: Bools
+    exhaustive: Bools
     known_area: Floats
     geometries: tuple[Geometry, ...]
+
+    @property
+    def counted(self) -> Bools:
+        """Which true objects are to be found: neither crowds nor ignored ones."""
+        return ~(self.crowd | self.ignored)
 
     @property
     def area(self) -> Floats:
@@ -70,6 +83,9 @@ class Objects:
             boxes=self.boxes[keep],
             score=self.score[keep],
             crowd=self.crowd[keep],
+            ignored=self.ignored[keep],
+            searched=self.searched[keep],
+            exhaustive=self.exhaustive[keep],
             known_area=self.known_area[keep],
             geometries=tuple(self.geometries[k] for k in np.flatnonzero(keep).tolist()),
         )
@@ -86,6 +102,7 @@ class Instances:
         predicted: What the model says.
         unknown: How often each predicted desc came that is no class.
         left_out: How many objects take no part in the figures, and why.
+        frequency: Of the classes in the dataset, by id, where it is federated; None elsewhere.
     """
 
     sizes: tuple[tuple[int, int], ...]
@@ -94,6 +111,7 @@ class Instances:
     predicted: Objects
     unknown: Mapping[str, int]
     left_out: Mapping[str, int]
+    frequency: Mapping[int, Frequency] | None = None
 
     def with_scores(self, scores: Floats) -> "Instances":
         """Return the same with other scores."""
@@ -124,6 +142,7 @@ def collect_instances(
         for place, item in enumerate(row.truth):
             if not truth.add(image, place, item, keep_flat=False):
                 left_out[LEFT_OUT_TRUTH] += 1
+        predicted.search = _Search.of(row, categories)
         for place, item in enumerate(row.predicted):
             if predicted.category_of(item.desc) == bucket:
                 unknown_descs[item.desc] += 1
@@ -139,7 +158,50 @@ def collect_instances(
         predicted=predicted.objects(),
         unknown=dict(unknown_descs.most_common()),
         left_out=dict(left_out),
+        frequency=_frequencies(predictions, categories),
     )
+
+
+def _frequencies(
+    predictions: Sequence[Prediction], categories: Categories
+) -> Mapping[int, Frequency] | None:
+    federated = [row.federated for row in predictions if row.federated is not None]
+    if not federated:
+        return None
+    named = {name: frequency for each in federated for name, frequency in each.frequency.items()}
+    ids = ((categories.id_of(name), frequency) for name, frequency in named.items())
+    return {number: frequency for number, frequency in ids if number is not None}
+
+
+@dataclass(frozen=True, slots=True)
+class _Search:
+    """What an image was searched for.
+
+    Args:
+        matching: How descs become classes.
+        classes: Those searched for, as their descs are matched.
+        partly: Those of which not every object is marked.
+    """
+
+    matching: CategoryMatching
+    classes: frozenset[str]
+    partly: frozenset[str]
+
+    @classmethod
+    def of(cls, row: Prediction, categories: Categories) -> "_Search | None":
+        """Return the search of a federated image, None where everything was searched for."""
+        if row.federated is None:
+            return None
+
+        def forms(names: Iterable[str]) -> frozenset[str]:
+            return frozenset(matching_form(name, categories.matching) for name in names)
+
+        there = (item.desc for item in row.truth)
+        return cls(
+            categories.matching,
+            forms((*row.federated.absent, *there)),
+            forms(row.federated.not_exhaustive),
+        )
 
 
 @dataclass(slots=True)
@@ -153,6 +215,9 @@ class _Columns:
     category: list[int] = field(default_factory=list)
     boxes: list[tuple[float, ...]] = field(default_factory=list)
     items: list[ScoredObject] = field(default_factory=list)
+    searched: list[bool] = field(default_factory=list)
+    exhaustive: list[bool] = field(default_factory=list)
+    search: _Search | None = None
 
     def category_of(self, desc: str) -> int:
         """Return the id of a desc, the bucket's where it is no class."""
@@ -172,6 +237,13 @@ class _Columns:
         self.category.append(self.category_of(item.desc))
         self.boxes.append(box)
         self.items.append(item)
+        if self.search is not None:
+            form = matching_form(item.desc, self.search.matching)
+            self.searched.append(form in self.search.classes)
+            self.exhaustive.append(form not in self.search.partly)
+        else:
+            self.searched.append(True)
+            self.exhaustive.append(True)
         return True
 
     def objects(self) -> Objects:
@@ -182,7 +254,10 @@ class _Columns:
             category=np.array(self.category, dtype=np.int64),
             boxes=np.array(self.boxes, dtype=np.float64).reshape(-1, 4),
             score=np.array([item.score for item in self.items], dtype=np.float64),
-            crowd=np.array([item.crowd for item in self.items], dtype=np.bool_),
-            known_area=np.array([item.area for item in self.items], dtype=np.float64),
+            crowd=np.array([item.marks.is_crowd for item in self.items], dtype=np.bool_),
+            ignored=np.array([item.marks.is_ignored for item in self.items], dtype=np.bool_),
+            searched=np.array(self.searched, dtype=np.bool_),
+            exhaustive=np.array(self.exhaustive, dtype=np.bool_),
+            known_area=np.array([item.marks.area for item in self.items], dtype=np.float64),
             geometries=tuple(item.geometry for item in self.items),
         )

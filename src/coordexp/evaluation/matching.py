@@ -2,8 +2,11 @@
 
 Within an image and a class, predictions take turns in order of their score (ties: in the order of
 the answer); each takes the free true box that it overlaps most, where their IoU reaches the
-threshold. One that finds none but covers a crowd of its class is not judged. These are COCO's
-rules. Everything that needs matches works on this table: F1, intervals, calibration, mistakes.
+threshold. One that finds none but lies on a crowd of its class, or is the first to find an ignored
+object, is not judged. These are COCO's rules. Nor is judged, where an image was not searched for
+everything, what LVIS does not judge: a class that was not searched for, and what finds none of a
+class whose objects are not all marked. Everything that needs matches works on this table: F1,
+intervals, calibration, mistakes.
 """
 
 from collections.abc import Iterator
@@ -29,7 +32,7 @@ class Matches:
         instances: Truth and predictions.
         overlaps: Of truth and predictions, whatever their classes.
         truth_of: `[threshold, prediction]`: the true object it found, -1 for none.
-        judged: `[threshold, prediction]`: false where it only covers a crowd.
+        judged: `[threshold, prediction]`: false where it is neither right nor wrong.
         best_iou: Of each true object, the IoU of the nearest prediction of its class; 0 where there
             is none.
         best_iou_any_class: The same among predictions of all classes.
@@ -59,7 +62,7 @@ class Tally:
     """Counts in groups, such as images or classes; fractions where images are weighted.
 
     Args:
-        true: `[group]`: true objects, without crowds.
+        true: `[group]`: true objects, without crowds and ignored ones.
         found: `[threshold, group]`: those that were found.
         predicted: `[threshold, group]`: predictions that are judged.
     """
@@ -122,9 +125,9 @@ def _tally(matches: Matches, truth_group: Ints, predicted_group: Ints, groups: i
     def count(keep: Bools) -> Ints:
         return np.stack([np.bincount(predicted_group[row], minlength=groups) for row in keep])
 
-    real = ~matches.instances.truth.crowd
+    counted = matches.instances.truth.counted
     return Tally(
-        true=np.bincount(truth_group[real], minlength=groups),
+        true=np.bincount(truth_group[counted], minlength=groups),
         found=count(matches.correct),
         predicted=count(matches.judged),
     )
@@ -139,7 +142,9 @@ def _best(overlaps: Overlaps, count: int) -> Floats:
 def _assign(truth: Objects, predicted: Objects, own: Overlaps) -> tuple[Ints, Bools]:
     """Return `truth_of` and `judged` from the overlaps within classes."""
     truth_of = np.full((STEPS, len(predicted)), -1, dtype=np.int64)
-    near = own.chosen((own.iou >= IOU_THRESHOLDS[0]) & ~truth.crowd[own.first])
+    near = own.chosen(own.iou >= IOU_THRESHOLDS[0])
+    passed_over = near.chosen(~truth.counted[near.first])
+    near = near.chosen(truth.counted[near.first])
     rivals = (np.bincount(near.first, minlength=len(truth))[near.first] > 1) | (
         np.bincount(near.second, minlength=len(predicted))[near.second] > 1
     )
@@ -149,19 +154,48 @@ def _assign(truth: Objects, predicted: Objects, own: Overlaps) -> tuple[Ints, Bo
         truth_of[step, alone.second[keep]] = alone.first[keep]
     for steps, second, first in _contested(near.chosen(rivals), predicted):
         truth_of[steps, second] = first
-    crowds = own.chosen(truth.crowd[own.first])
-    covered = np.zeros(len(predicted))
-    np.maximum.at(covered, crowds.second, crowds.iou)
-    judged = (truth_of >= 0) | (covered < np.array(IOU_THRESHOLDS)[:, None])
+    judged = np.broadcast_to(predicted.searched & predicted.exhaustive, truth_of.shape).copy()
+    for step, found in enumerate(truth_of >= 0):
+        left = passed_over.chosen(~found[passed_over.second])
+        judged[step, _excused(left, truth, predicted, IOU_THRESHOLDS[step])] = False
+        judged[step, found] = True
     return truth_of, judged
+
+
+def _excused(near: Overlaps, truth: Objects, predicted: Objects, threshold: float) -> list[int]:
+    """Return the predictions that lie on a crowd or an ignored object; that one excuses only one.
+
+    Args:
+        near: Pairs of crowds and ignored objects with predictions that found nothing.
+        truth: The true objects.
+        predicted: The predictions.
+        threshold: The least IoU.
+    """
+    near = near.chosen(near.iou >= threshold)
+    order = _turns(near, predicted)
+    pairs = zip(near.first[order].tolist(), near.second[order].tolist(), strict=True)
+    taken: set[int] = set()
+    excused: dict[int, None] = {}
+    for first, second in pairs:
+        if first not in taken and second not in excused:
+            excused[second] = None
+            if not truth.crowd[first]:
+                taken.add(first)
+    return list(excused)
+
+
+def _turns(near: Overlaps, predicted: Objects) -> Ints:
+    """Return the order in which pairs are looked at.
+
+    The surest prediction first, of its true boxes the nearest, of equally near ones the last.
+    """
+    order: Ints = np.lexsort((-near.first, -near.iou, near.second, -predicted.score[near.second]))
+    return order
 
 
 def _contested(near: Overlaps, predicted: Objects) -> Iterator[tuple[int, int, int]]:
     """Yield step, prediction and true object where several want one, or one could have several."""
-    # The surest prediction first, of its true boxes the nearest, of equally near ones the last.
-    order = np.lexsort(
-        (-near.first, -near.iou, near.second, -predicted.score[near.second])
-    ).tolist()
+    order = _turns(near, predicted).tolist()
     first, second, iou = near.first.tolist(), near.second.tolist(), near.iou.tolist()
     for step, threshold in enumerate(IOU_THRESHOLDS):
         taken: set[int] = set()

@@ -7,7 +7,8 @@ A prediction that found nothing is, the first that fits:
 - `poor box`: it overlaps a true object of its class by 0.1;
 - `hallucination`: there is nothing of the kind.
 
-A true object that nothing found is a `miss`.
+A true object that nothing found is a `miss`. Crowds and ignored objects are no misses, and what is
+not judged is no mistake.
 """
 
 from collections import Counter
@@ -49,7 +50,7 @@ class Mistakes:
 def find_mistakes(matches: Matches) -> Mistakes:
     """Return what kind of mistake each wrong prediction is."""
     truth, predicted = matches.instances.truth, matches.instances.predicted
-    pairs = matches.overlaps.chosen(~truth.crowd[matches.overlaps.first])
+    pairs = matches.overlaps.chosen(truth.counted[matches.overlaps.first])
     own = truth.category[pairs.first] == predicted.category[pairs.second]
     best_own, best_other = np.zeros(len(predicted)), np.zeros(len(predicted))
     np.maximum.at(best_own, pairs.second[own], pairs.iou[own])
@@ -64,7 +65,7 @@ def find_mistakes(matches: Matches) -> Mistakes:
     near = pairs.chosen(~own & confused[pairs.second])
     order = np.argsort(near.iou, kind="stable")
     taken_for[near.second[order]] = near.first[order]  # the nearest is written last
-    return Mistakes(missed=~matches.found() & ~truth.crowd, kind=kind, taken_for=taken_for)
+    return Mistakes(missed=~matches.found() & truth.counted, kind=kind, taken_for=taken_for)
 
 
 def confusions(matches: Matches, mistakes: Mistakes) -> Counter[tuple[int, int]]:

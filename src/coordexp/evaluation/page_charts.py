@@ -108,7 +108,7 @@ def _confusion(evaluation: Evaluation) -> Html:
     categories = matches.instances.categories
     truth = matches.instances.truth
     times = confusions(matches, found)
-    true = np.bincount(truth.category[~truth.crowd], minlength=categories.bucket_id + 1)
+    true = np.bincount(truth.category[truth.counted], minlength=categories.bucket_id + 1)
     confused: Counter[int] = Counter()
     for (one, other), count in times.items():
         confused[one] += count

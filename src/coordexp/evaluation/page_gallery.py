@@ -98,8 +98,10 @@ class _Source:
             index = self._truth.get((image, place))
             missed = index is not None and bool(self._evaluation.mistakes.missed[index])
             mistake = LEFT_OUT if index is None else "miss" if missed else ""
-            group = self._group(item.desc)
-            marks.append(Mark(item.desc, group, item.geometry, true=True, mistake=mistake))
+            group, desc = self._group(item.desc), item.desc
+            if item.marks.is_crowd or item.marks.is_ignored:
+                desc += " (crowd)" if item.marks.is_crowd else " (ignored)"
+            marks.append(Mark(desc, group, item.geometry, true=True, mistake=mistake))
         return marks
 
     def _predicted_marks(self, image: int, row: Prediction) -> list[Mark]:
@@ -108,14 +110,16 @@ class _Source:
         marks = []
         for place, item in enumerate(row.predicted):
             index = self._predicted.get((image, place))
-            mistake, also, score = LEFT_OUT, None, item.score
+            mistake, also, score, desc = LEFT_OUT, None, item.score, item.desc
             if index is not None:
                 kind, target = int(mistakes.kind[index]), int(mistakes.taken_for[index])
                 mistake = MISTAKE_KINDS[kind] if kind >= 0 else ""
                 also = self._name(int(truth.category[target])) if target >= 0 else None
                 score = float(predicted.score[index])
+                if not self._evaluation.matches.judged[0, index]:
+                    desc += " (not judged)"
             group = self._group(item.desc)
-            mark = Mark(item.desc, group, item.geometry, true=False, score=score)
+            mark = Mark(desc, group, item.geometry, true=False, score=score)
             marks.append(replace(mark, mistake=mistake, also=also))
         return marks
 

@@ -11,8 +11,9 @@ One line of `predictions.jsonl`::
 `root` is the dataset's folder relative to the predictions file, `image` a path relative to `root`.
 All numbers are pixels of the original image; where `data prepare` has resized it, `resized` gives
 the size of the file, as in a record. A box without area is allowed here, unlike in a
-record: a model may say so. A true object may carry `iscrowd` and `area`, as in COCO. `tokens`, the
-pieces of the answer with their probabilities, may be missing.
+record: a model may say so. A true object may carry `iscrowd`, `ignore` and `area`, and a line
+`federated`, as in a record. `tokens`, the pieces of the answer with their probabilities, may be
+missing.
 """
 
 import json
@@ -22,8 +23,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, Never, get_args
 
+from coordexp.data.federated import Federated, parse_federated
 from coordexp.data.json_line import parse_json_line
 from coordexp.data.jsonl import read_lines
+from coordexp.data.marks import NO_MARKS, Marks, parse_marks
 from coordexp.data.record import (
     GEOMETRY_KINDS,
     Geometry,
@@ -51,16 +54,14 @@ class ScoredObject:
         geometry: Where it is, in pixels.
         score: How sure the model is; only the order matters to average precision.
         score_parts: What the score was made of.
-        crowd: Whether a true one stands for a group that nobody has taken apart.
-        area: Of a true one in square pixels, where the dataset knows better than its geometry.
+        marks: Whether a true one is a crowd, or ignored, and its area where the dataset says so.
     """
 
     desc: str
     geometry: Geometry
     score: float
     score_parts: Mapping[str, float]
-    crowd: bool = False
-    area: float | None = None
+    marks: Marks = NO_MARKS
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +94,7 @@ class Prediction:
         finish_reason: Why generation ended: `eos` or `length`.
         resized: Width and height of the picture's file, where `data prepare` has resized it.
         tokens: The pieces of the answer and how probable each was; empty where that is not known.
+        federated: Which classes were searched for, where that was not all of them.
     """
 
     root: str
@@ -107,6 +109,7 @@ class Prediction:
     finish_reason: str
     resized: tuple[int, int] | None = None
     tokens: tuple[tuple[str, float], ...] = ()
+    federated: Federated | None = None
 
     def record(self) -> Record:
         """Return a record of the picture without its objects, for opening it."""
@@ -185,6 +188,7 @@ def parse_prediction(data: object) -> Prediction:
         finish_reason=text_at(row, "finish_reason"),
         resized=parse_resized(row),
         tokens=_tokens(row),
+        federated=parse_federated(row),
     )
 
 
@@ -211,7 +215,7 @@ def _object(data: object, width: int, height: int, *, scored: bool) -> ScoredObj
         raise RecordError("desc: expected text that is not empty")
     geometry = _geometry(kinds[0], row[kinds[0]], width, height)
     if not scored:
-        return ScoredObject(desc, geometry, 1.0, {}, _crowd(row), _area(row))
+        return ScoredObject(desc, geometry, 1.0, {}, parse_marks(row))
     return ScoredObject(desc, geometry, number_of(row.get("score"), "score"), _parts(row))
 
 
@@ -223,22 +227,6 @@ def _parts(row: Mapping[str, object]) -> Mapping[str, float]:
         else number_of(part, f"score_parts.{name}")
         for name, part in parts.items()
     }
-
-
-def _crowd(row: Mapping[str, object]) -> bool:
-    value = row.get("iscrowd", 0)
-    if value not in (0, 1):
-        raise RecordError(f"iscrowd: expected 0 or 1, got {value!r}")
-    return bool(value)
-
-
-def _area(row: Mapping[str, object]) -> float | None:
-    if "area" not in row:
-        return None
-    area = number_of(row["area"], "area")
-    if area < 0:
-        raise RecordError(f"area: expected square pixels, got {area}")
-    return area
 
 
 def _geometry(kind: GeometryKind, values: object, width: int, height: int) -> Geometry:

@@ -24,7 +24,7 @@ class _RankedClass:
     Args:
         image: Of each prediction.
         correct: `[threshold, prediction]`.
-        wrong: The same; neither is what only covers a crowd.
+        wrong: The same; neither is what is not judged.
         true_images: Of each true object.
     """
 
@@ -69,7 +69,7 @@ def rank(matches: Matches, image_order: Ints | None = None) -> Ranking:
     category = predicted.category[order]
     classes = []
     for number in range(1, matches.instances.categories.bucket_id):
-        true = truth.image[(truth.category == number) & ~truth.crowd]
+        true = truth.image[(truth.category == number) & truth.counted]
         if not len(true):
             continue
         chosen = order[slice(*np.searchsorted(category, (number, number + 1)))]
@@ -88,7 +88,7 @@ def _counts(order: Ints, matches: Matches) -> Bools:
     starts = np.searchsorted(cell[grouped], cell[grouped], side="left")
     place = np.empty(len(order), dtype=np.int64)
     place[grouped] = np.arange(len(order)) - starts
-    return place < most_detections(matches.instances.truth)
+    return place < most_detections(matches.instances)
 
 
 def _precision(ranked: _RankedClass, weights: Floats) -> Floats | None:

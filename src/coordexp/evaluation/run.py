@@ -193,6 +193,16 @@ def _warnings(evaluation: Evaluation) -> list[str]:
     warnings = [evaluation.health.warning()]
     if not len(evaluation.instances.truth):
         warnings.append("there is not one true object, so nothing can be measured but the answers")
+    overruled = sum(
+        item.marks.ignore and item.marks.iscrowd is False
+        for row in evaluation.predictions
+        for item in row.truth
+    )
+    if overruled:
+        warnings.append(
+            f"{overruled:,} true objects with ignore 1 beside iscrowd 0 are counted, as COCO's own "
+            "tools do; leave iscrowd out where they are to be passed over"
+        )
     return [warning for warning in warnings if warning is not None]
 
 

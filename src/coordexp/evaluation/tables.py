@@ -132,6 +132,6 @@ def image_rows(
 def _means(matches: Matches, best: Floats) -> Floats:
     """Return the mean of a value of the true objects, by image; NaN without any."""
     truth, images = matches.instances.truth, len(matches.instances.sizes)
-    image = truth.image[~truth.crowd]
-    sums = np.bincount(image, weights=best[~truth.crowd], minlength=images)
+    image = truth.image[truth.counted]
+    sums = np.bincount(image, weights=best[truth.counted], minlength=images)
     return ratio(sums, np.bincount(image, minlength=images))
