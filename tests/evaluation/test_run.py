@@ -168,3 +168,24 @@ def test_the_report_renders_without_a_word_on_the_console(tmp_path: Path) -> Non
     path = write_predictions(tmp_path / "p.jsonl", rows)
     evaluate_predictions(path, tmp_path / "out", EvaluateOptions(intervals=True, compare=path))
     check_page(tmp_path / "out" / "report.html", tmp_path)
+
+
+def test_what_does_not_count_is_counted_apart_and_overruled_marks_are_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    box = (10, 10, 50, 50)
+    row = make_row([("cat", box)] * 4, [("cat", box, 0.9), ("cat", (0, 0, 200, 160), 0.8)])
+    for thing, mark in zip(row["gt"][1:], ("iscrowd", "ignore", "ignore"), strict=True):
+        thing[mark] = 1
+    row["gt"][3]["iscrowd"] = 0
+    with caplog.at_level(logging.WARNING):
+        metrics = evaluate_predictions(write_predictions(tmp_path / "p.jsonl", [row]), tmp_path)
+    assert "1 true objects with ignore 1 beside iscrowd 0 are counted" in caplog.text
+    assert metrics["objects"] == {
+        "true": 2,
+        "crowds": 1,
+        "ignored": 1,
+        "predicted": 2,
+        "not_judged": 0,
+        "left_out": {},
+    }

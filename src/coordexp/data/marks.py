@@ -62,8 +62,10 @@ def parse_marks(row: Mapping[str, object]) -> Marks:
         return NO_MARKS
     crowd = _flag(row, "iscrowd") if "iscrowd" in row else None
     ignore = _flag(row, "ignore") if "ignore" in row else False
-    marks = Marks(crowd, ignore, _area(row["area"]) if "area" in row else None)
-    return NO_MARKS if marks == NO_MARKS else marks
+    area = _area(row["area"]) if "area" in row else None
+    if crowd is None and area is None and not ignore:
+        return NO_MARKS
+    return Marks(crowd, ignore, area)
 
 
 def has_good_marks(row: Mapping[str, object]) -> bool:

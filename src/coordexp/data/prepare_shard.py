@@ -207,7 +207,6 @@ class _Maker:
         rows = [self._object_text(item, record) for item in record.objects]
         self.counts.records += 1
         self.counts.objects += len(rows)
-        self.counts.untaught += len(rows) - len(record.taught)
         raw = cast("dict[str, list[dict[str, object]]]", data)  # parse_record has just seen to it
         for key in unknown_keys(raw, raw["objects"]):
             self.counts.unknown_keys[key] += 1
@@ -245,6 +244,7 @@ class _Maker:
     def _object_text(self, item: RecordObject, record: Record) -> str:
         kind, values = item.geometry.kind, item.geometry.values
         counts = self.counts
+        counts.untaught += not item.marks.is_taught
         if kind == "poly" and item.marks.is_taught:
             counts.crossing += crosses_itself(item.best_geometry.values)
         if item.geometry.unit == "bin":
@@ -258,10 +258,11 @@ class _Maker:
             f'{{"desc": {encode_basestring(item.desc)}, "{kind}": '
             f'[{", ".join([tokens[k] for k in bins])}], "{kind}{EXACT_SUFFIX}": {[*values]}}}'
         )
-        if item.marks == NO_MARKS:
+        if item.marks is NO_MARKS:
             return text
         # `area` stays in square pixels of the original, as the exact geometry does.
-        return f"{text[:-1]}, {json.dumps(marks_to_json(item.marks))[1:]}"
+        marks = [f'"{key}": {value}' for key, value in marks_to_json(item.marks).items()]
+        return f"{text[:-1]}, {', '.join(marks)}}}"
 
 
 def _is_flat(values: tuple[float, ...]) -> bool:

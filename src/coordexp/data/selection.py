@@ -54,6 +54,8 @@ class Selection:
 
     def reason_against(self, record: Record) -> str | None:
         """Return why a record is left out, as a short fixed phrase; None for one that is kept."""
+        if self.max_objects is None and self.low_diversity is None:
+            return None
         taught = record.taught
         count = len(taught)
         if self.max_objects is not None and count > self.max_objects:
