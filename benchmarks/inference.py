@@ -134,7 +134,7 @@ def quickstart(folder: Path) -> dict[str, object]:
         predictor.encoder.encode_prompt(record, load_image(records.root, record))
         for record in records
     ]
-    grammar = AnswerGrammar(predictor.encoder, classes=None)
+    grammar = AnswerGrammar(predictor.encoder, restrict_to=None)
     inside = InsideModel(predictor.model)
     result: dict[str, object] = {"images": len(prompts)}
     said: dict[str, list[Answer]] = {}
@@ -203,7 +203,7 @@ def random_format(
         encoder.encode_prompt(record, Image.effect_noise((256, 256), 60 + place).convert("RGB"))
         for place in range(4)
     ]
-    grammar = AnswerGrammar(encoder, classes=CLASSES)
+    grammar = AnswerGrammar(encoder, restrict_to=CLASSES)
     decoder = ConstrainedDecoder(model, encoder, vocab, grammar)
     said: list[Answer] = []
 

@@ -110,7 +110,7 @@ def passes_per_object(encoder: Encoder) -> dict[str, float]:
     tokens = sum(map(len, answers)) / objects
     figures = {"tokens": round(tokens, 2)}
     for name, classes in (("passes", None), ("passes with classes", tuple(COCO))):
-        grammar = AnswerGrammar(encoder, classes=classes)
+        grammar = AnswerGrammar(encoder, restrict_to=classes)
         passes = sum(follow(grammar, ids).passes for ids in answers) / objects
         figures[name] = round(passes, 2)
         figures[f"tokens / {name}"] = round(tokens / passes, 2)

@@ -28,7 +28,7 @@ class FakeRun:
 
 @pytest.fixture
 def fake(monkeypatch: pytest.MonkeyPatch) -> FakeRun:
-    run = FakeRun(Summary(lines=3, objects=7, repeated=2))
+    run = FakeRun(Summary(lines=3, objects=7, repeated=2, not_asked=4))
     monkeypatch.setattr(inference_run, "run_predict", run)
     return run
 
@@ -55,6 +55,7 @@ def test_without_options_answers_are_kept_inside_the_grammar(fake: FakeRun) -> N
             max_new_tokens=2048,
             constrain=True,
             classes=None,
+            restrict_to=None,
             ordered=True,
             coord_decode="token",
             dedup_iou=None,
@@ -68,14 +69,19 @@ def test_without_options_answers_are_kept_inside_the_grammar(fake: FakeRun) -> N
 def test_every_option_reaches_the_run(fake: FakeRun, calibration: Path) -> None:
     done = predict(
         *("--batch-size", 2, "--max-new-tokens", 9, "--constrain", "off", "--classes", "c.txt"),
+        *("--restrict-to", "r.txt"),
         *("--corners", "any", "--coord-decode", "expectation", "--dedup", "iou=0.9"),
         *("--calibration", calibration, "--coco", "c.json", "--backend", "vllm"),
     )
     assert done.exit_code == 0
-    assert done.stdout.splitlines()[0] == "dedup iou=0.9: 9 objects, 7 without repeats"
+    assert done.stdout.splitlines()[:2] == [
+        "classes c.txt: 13 objects, 4 of others left out",
+        "dedup iou=0.9: 9 objects, 7 without repeats",
+    ]
     (asked,) = fake.asked
     assert (asked.batch_size, asked.max_new_tokens, asked.constrain) == (2, 9, False)
-    assert (asked.classes, asked.coco) == (Path("c.txt"), Path("c.json"))
+    assert (asked.classes, asked.restrict_to) == (Path("c.txt"), Path("r.txt"))
+    assert asked.coco == Path("c.json")
     assert (asked.ordered, asked.coord_decode, asked.dedup_iou) == (False, "expectation", 0.9)
     assert asked.backend == "vllm"
     assert asked.score_map is not None

@@ -120,7 +120,7 @@ def write_adapter() -> MakePath:
                 if parameter.requires_grad:
                     parameter.add_(0.05 * torch.randn_like(parameter))
         adapted.save_pretrained(dst)
-        write_card(dst, style=style_to_json(STYLE), weights=card)
+        write_card(dst, style=style_to_json(STYLE), weights=card, classes=["yak", "ant"])
         return dst
 
     return write

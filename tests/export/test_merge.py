@@ -14,7 +14,12 @@ from coordexp.cli.app import app
 from coordexp.errors import CheckpointError, CoordExpError, InputError
 from coordexp.export.bake import BakePlan, plan_bake
 from coordexp.export.merge import merge_checkpoint
-from coordexp.model.card import load_card_section, load_weights_card, write_card
+from coordexp.model.card import (
+    load_card_section,
+    load_trained_classes,
+    load_weights_card,
+    write_card,
+)
 from coordexp.model.shard_writing import NewTensor
 from coordexp.model.shards import load_weights
 from tests.export.cases import Cases, MakePath
@@ -45,6 +50,7 @@ def test_everything_a_user_of_the_model_needs_is_there(adapter: Path, tmp_path: 
     assert AutoImageProcessor.from_pretrained(merged, backend="pil").merge_size == 2
     assert load_weights_card(merged).base is None
     assert load_card_section(merged, "style") == load_card_section(adapter, "style")
+    assert load_trained_classes(merged) == ("yak", "ant")
 
 
 def test_other_weights_and_papers_of_the_base_are_not_taken_over(

@@ -56,7 +56,7 @@ def test_any_other_failure_is_not_hidden() -> None:
         HalvingAsk(SmallMemory(0, "shape mismatch"))(questions(2))
 
 
-def test_classes_cannot_be_kept_to_freely(predictor: Predictor) -> None:
-    options = AskOptions(constrain=False, classes=("cat",), max_new_tokens=5)
+def test_nothing_can_be_restricted_freely(predictor: Predictor) -> None:
+    options = AskOptions(constrain=False, restrict_to=("cat",), max_new_tokens=5)
     with pytest.raises(InputError, match="--constrain on"):
         build_ask(predictor, options)

@@ -28,6 +28,8 @@ def test_golden_results(tmp_path: Path) -> None:
             {**line, "image": "b.png", "gt": [], "pred": [poly]},
         ],
     )
+    write_coco_results(tmp_path / "p.jsonl", data, out, SPEC_ALPHABET, ["yak", "dog"])
+    assert [item["category_id"] for item in json.loads(out.read_text("utf-8"))] == [2, 3]
     write_coco_results(tmp_path / "p.jsonl", data, out, SPEC_ALPHABET)
     dog, cat = json.loads(out.read_text("utf-8"))
     assert dog == {

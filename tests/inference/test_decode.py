@@ -50,7 +50,7 @@ def decoder(
 ) -> ConstrainedDecoder:
     """Return one with a list of classes: a random model would babble on in free text."""
     assert predictor.vocab is not None
-    grammar = AnswerGrammar(predictor.encoder, classes=classes)
+    grammar = AnswerGrammar(predictor.encoder, restrict_to=classes)
     return ConstrainedDecoder(
         predictor.model, predictor.encoder, predictor.vocab, grammar, **options
     )
@@ -140,7 +140,7 @@ def test_probabilities_are_those_of_a_teacher_forced_pass(
 def test_corners_may_come_in_any_order_where_that_is_asked_for(
     talker: Predictor, prompts: Sequence[Example]
 ) -> None:
-    options = AskOptions(constrain=True, classes=CLASSES, max_new_tokens=LIMIT, ordered=False)
+    options = AskOptions(constrain=True, restrict_to=CLASSES, max_new_tokens=LIMIT, ordered=False)
     picture = Image.new("RGB", (1, 1))
     free = build_ask(talker, options)([Question(prompt, picture) for prompt in prompts])
     reasons = {
@@ -151,7 +151,7 @@ def test_corners_may_come_in_any_order_where_that_is_asked_for(
     assert reasons == {"corners in the wrong order"}
 
 
-def test_classes_are_kept_to(answers: Sequence[Answer]) -> None:
+def test_a_restriction_is_kept_to(answers: Sequence[Answer]) -> None:
     for answer in answers:
         parsed = parse_prediction(answer.text, alphabet=SPEC_ALPHABET, coord_tokens=True)
         assert parsed.objects

@@ -29,7 +29,7 @@ WORDS = [
 
 @cache
 def grammar_of(speaker: Encoder, classes: tuple[str, ...] | None = None) -> AnswerGrammar:
-    return AnswerGrammar(speaker, classes=classes)
+    return AnswerGrammar(speaker, restrict_to=classes)
 
 
 def answer_ids(speaker: Encoder, objects: list[RecordObject]) -> list[int]:
@@ -122,7 +122,7 @@ def test_what_cannot_be_read_is_no_path(speaker: Encoder, text: str, why: str) -
     assert why
 
 
-def test_classes_leave_no_other_desc(speaker: Encoder) -> None:
+def test_a_restriction_leaves_no_other_desc(speaker: Encoder) -> None:
     grammar = grammar_of(speaker, ("cat", "cat (toy)", '"quoted"', "catfish"))
     for desc in ("cat", "cat (toy)", '"quoted"', "catfish"):
         row = follow(grammar, answer_ids(speaker, [box(desc), box("cat")]))
@@ -133,9 +133,9 @@ def test_classes_leave_no_other_desc(speaker: Encoder) -> None:
 
 
 @pytest.mark.parametrize("classes", [("cat", "cat"), ("cat", " ")])
-def test_classes_must_be_seen_and_told_apart(speaker: Encoder, classes: tuple[str, ...]) -> None:
+def test_its_descs_must_be_seen_and_told_apart(speaker: Encoder, classes: tuple[str, ...]) -> None:
     with pytest.raises(InputError, match="empty or given twice"):
-        AnswerGrammar(speaker, classes=classes)
+        AnswerGrammar(speaker, restrict_to=classes)
 
 
 def test_a_box_takes_a_pass_for_each_coordinate_and_each_token_of_the_desc(

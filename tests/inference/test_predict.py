@@ -29,7 +29,7 @@ from coordexp.rendering.style import RenderingStyle, style_to_json
 
 MakeStyle = Callable[..., RenderingStyle]
 LENGTH = 10
-OPTIONS = AskOptions(constrain=True, classes=None, max_new_tokens=LENGTH)
+OPTIONS = AskOptions(constrain=True, restrict_to=None, max_new_tokens=LENGTH)
 
 
 @pytest.fixture(scope="module")

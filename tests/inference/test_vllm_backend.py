@@ -153,6 +153,7 @@ def test_a_file_is_predicted_through_vllm(
         max_new_tokens=9,
         constrain=False,
         classes=None,
+        restrict_to=None,
         ordered=True,
         coord_decode="token",
         dedup_iou=None,
@@ -163,6 +164,13 @@ def test_a_file_is_predicted_through_vllm(
     summary = run_predict(predictor.path, scenes, tmp_path / "p.jsonl", options)
     assert summary is not None
     assert (summary.lines, summary.objects) == (6, 6)
+    names, kept = tmp_path / "names.txt", tmp_path / "kept.jsonl"
+    names.write_text("dog\nzero\n")
+    some = run_predict(predictor.path, scenes, kept, replace(options, classes=names))
+    assert some is not None
+    assert (some.objects, some.not_asked) == (0, 6)
+    with pytest.raises(InputError, match="leave out --restrict-to"):
+        run_predict(predictor.path, scenes, kept, replace(options, restrict_to=names))
     with pytest.raises(InputError, match="--constrain off"):
         run_predict(predictor.path, scenes, tmp_path / "p.jsonl", replace(options, constrain=True))
 

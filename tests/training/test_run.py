@@ -11,10 +11,11 @@ from safetensors.torch import load_file
 
 from coordexp.config.load import load_config
 from coordexp.config.schema import Config
+from coordexp.data.jsonl import RecordFile
 from coordexp.errors import CheckpointError, InputError, RecordError
 from coordexp.export.merge import merge_checkpoint
 from coordexp.inference.predict import load_predictor, predict_file
-from coordexp.model.card import load_card_section, load_weights_card
+from coordexp.model.card import load_card_section, load_trained_classes, load_weights_card
 from coordexp.model.load import load_base
 from coordexp.training.run import build_trainer, train
 
@@ -60,7 +61,7 @@ def run(make_config: MakeConfig, scenes: Path, tmp_path_factory: pytest.TempPath
 
 
 def test_a_run_leaves_the_adapter_and_all_that_belongs_to_it(
-    run: Path, tiny_expanded: Path
+    run: Path, tiny_expanded: Path, scenes: Path
 ) -> None:
     names = {path.name for path in run.iterdir()}
     assert names >= {
@@ -77,6 +78,8 @@ def test_a_run_leaves_the_adapter_and_all_that_belongs_to_it(
     style = load_card_section(run, "style")
     assert isinstance(style, dict)
     assert style["user_prompt"] == "Find every digit."
+    descs = {item.desc for record in RecordFile(scenes) for item in record.objects}
+    assert load_trained_classes(run) == tuple(sorted(descs))
     assert offset_rows(run).shape == (1000, offset_rows(run).shape[1])
     assert torch.count_nonzero(offset_rows(run)) > 0
 

@@ -79,7 +79,18 @@ def predict(  # noqa: PLR0913, PLR0917 - one for each option
         Constrain, typer.Option(help="Keep answers inside the grammar; off decodes freely.")
     ] = Constrain.ON,
     classes: Annotated[
-        Path | None, typer.Option(help="Text file with the only descs there may be, one a line.")
+        Path | None,
+        typer.Option(
+            help="Text file of descs, one a line: keep only objects of these. Scores stay relative "
+            "to everything the model could have said."
+        ),
+    ] = None,
+    restrict_to: Annotated[
+        Path | None,
+        typer.Option(
+            help="Text file of descs, one a line: force every object into one of these. Only where "
+            "nothing else can be in the pictures."
+        ),
     ] = None,
     corners: Annotated[
         Corners, typer.Option(help="Keep x1 <= x2 and y1 <= y2; any drops boxes that break it.")
@@ -115,6 +126,7 @@ def predict(  # noqa: PLR0913, PLR0917 - one for each option
         max_new_tokens=max_new_tokens,
         constrain=constrain is Constrain.ON,
         classes=classes,
+        restrict_to=restrict_to,
         ordered=corners is Corners.ORDERED,
         coord_decode=coord_decode.value,
         dedup_iou=dedup,
@@ -125,6 +137,9 @@ def predict(  # noqa: PLR0913, PLR0917 - one for each option
     summary = run_predict(model, data, out, options)
     if summary is None:
         return  # another rank speaks
+    if classes is not None:
+        said = summary.objects + summary.repeated + summary.not_asked
+        typer.echo(f"classes {classes}: {said} objects, {summary.not_asked} of others left out")
     if dedup is not None:
         before = summary.objects + summary.repeated
         typer.echo(f"dedup iou={dedup:g}: {before} objects, {summary.objects} without repeats")

@@ -17,6 +17,7 @@ from coordexp.model.card import (
     CARD_NAME,
     WeightsCard,
     load_card_section,
+    load_trained_classes,
     load_weights_card,
     write_card,
 )
@@ -87,7 +88,7 @@ def merge_checkpoint(
         if certify:  # before the work: a file of records may be wrong
             probe = build_probe(checkpoint, base, style=style, card=card, records=records)
         write_weights(partial, plan.shards, metadata=layout.weights.metadata)
-        _write_rest(partial, base, plan, style, card)
+        _write_rest(partial, base, plan, style, card, load_trained_classes(checkpoint))
         certificate = None
         if probe is not None:
             merge = Merge(base, checkpoint, partial, layout, card.coord_ids)
@@ -144,7 +145,12 @@ def _check_fingerprints(checkpoint: Path, base: Path, card: WeightsCard) -> None
 
 
 def _write_rest(
-    dst: Path, base: Path, plan: BakePlan, style: RenderingStyle, card: WeightsCard
+    dst: Path,
+    base: Path,
+    plan: BakePlan,
+    style: RenderingStyle,
+    card: WeightsCard,
+    classes: tuple[str, ...] | None,
 ) -> None:
     """Write the configuration, and copy the base's tokenizer, processor and other small files."""
     if not plan.tied:
@@ -152,7 +158,7 @@ def _write_rest(
         write_text(dst / CONFIG, text + "\n")
     copy_missing_files(base, dst, wanted=_is_kept)
     plain = replace(card, base=None, coord_rows=None, tie_head=None)
-    write_card(dst, style=style_to_json(style), weights=plain)
+    write_card(dst, style=style_to_json(style), weights=plain, classes=classes)
 
 
 def _is_kept(path: Path) -> bool:

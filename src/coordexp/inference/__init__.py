@@ -6,7 +6,8 @@ picture.
 
 The way of an answer: `predictor` loads a model, `ask` chooses how to ask it, `answer` is what it
 says, `parse` reads it (`scan` goes over the text), `beliefs` and `scores` say how sure it was,
-`repeats` drops what it says twice, `rows` is the line that is written.
+`class_filter` is what was asked for, and the number of each class, `repeats` drops what is said
+twice, `rows` is the line that is written.
 
 Asking freely is `generate`; through vLLM, `vllm_backend`. Inside the grammar it is `decode`:
 `grammar` builds `trie`s of token ids, with `json_bytes` for free text; `walk` is a place in it,

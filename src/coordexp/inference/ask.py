@@ -43,13 +43,13 @@ class AskOptions:
     Args:
         constrain: Whether answers are kept inside the grammar; only a model that writes coord
             tokens can be.
-        classes: The only descs there may be; None for any.
+        restrict_to: The only descs there may be; None for any.
         max_new_tokens: Longest answer.
         ordered: Whether the grammar keeps a box's second corner from being smaller than its first.
     """
 
     constrain: bool
-    classes: tuple[str, ...] | None
+    restrict_to: tuple[str, ...] | None
     max_new_tokens: int
     ordered: bool = True
 
@@ -58,12 +58,12 @@ def build_ask(predictor: Predictor, options: AskOptions) -> Ask:
     """Return what asks a model in transformers.
 
     Raises:
-        InputError: If classes are given, but nothing can keep the model to them.
+        InputError: If descs are restricted, but nothing can keep the model to them.
     """
     vocab = predictor.vocab
     limit = options.max_new_tokens
     if options.constrain and vocab is not None:
-        grammar = AnswerGrammar(predictor.encoder, classes=options.classes)
+        grammar = AnswerGrammar(predictor.encoder, restrict_to=options.restrict_to)
         decoder = ConstrainedDecoder(
             predictor.model, predictor.encoder, vocab, grammar, ordered=options.ordered
         )
@@ -73,8 +73,11 @@ def build_ask(predictor: Predictor, options: AskOptions) -> Ask:
             return decoder.answers(prompts, max_new_tokens=limit)
 
         return ask_inside
-    if options.classes is not None:
-        raise InputError("a list of classes needs --constrain on, and a model with coord tokens")
+    if options.restrict_to is not None:
+        raise InputError(
+            "restrict_to needs --constrain on, and a model with coord tokens; classes filters "
+            "what any model says"
+        )
 
     def ask_freely(questions: Sequence[Question]) -> list[Answer]:
         prompts = [question.prompt for question in questions]

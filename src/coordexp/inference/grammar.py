@@ -11,7 +11,8 @@ answer is made of these pieces, each a small trie of the ids that the tokenizer 
     finish  "]}, "object_2": {"desc  |  "]}}
 
 Which tokens straddle a quote is found once, by tokenising the texts with every piece of the
-vocabulary that could stand next to it. With a list of classes, `open` to `close` is one trie.
+vocabulary that could stand next to it. Restricted to a list of
+descs, `open` to `close` is one trie.
 """
 
 import json
@@ -36,14 +37,14 @@ class AnswerGrammar:
 
     Args:
         encoder: With coord tokens in its tokenizer.
-        classes: The only descs there may be; None for free text.
+        restrict_to: The only descs there may be; None for free text.
 
     Raises:
-        InputError: If a class is empty, given twice, or not in NFC as Qwen's tokenizer has it.
+        InputError: If such a desc is empty, given twice, or not in NFC as Qwen's tokenizer has it.
         CheckpointError: If the tokenizer is no byte-level BPE.
     """
 
-    def __init__(self, encoder: Encoder, *, classes: Sequence[str] | None) -> None:
+    def __init__(self, encoder: Encoder, *, restrict_to: Sequence[str] | None) -> None:
         self._tokenizer = encoder.tokenizer
         self._end_id = encoder.end_of_turn_id
         self._comma, self._colon = SEPARATORS[encoder.style.json_format]
@@ -51,12 +52,12 @@ class AnswerGrammar:
         self.first_id = self._ids(encoder.style.alphabet.token(0))[0]
         self._open_text = f'"{self._colon}"'
         openers = dict(self._openers())
-        if classes is not None:
-            openers = dict(self._class_runs(classes))
+        if restrict_to is not None:
+            openers = dict(self._desc_runs(restrict_to))
         plain = tuple(self._ids(_DESC + self._open_text))
         shared = _shared_length([plain, *openers])
         self._tail = plain[shared:]
-        self._opened = Node(likely=classes is None)
+        self._opened = Node(likely=restrict_to is None)
         for ids, leaf in openers.items():
             self._opened.insert(ids[shared:], leaf)
         self.after = cache(self._after)
@@ -125,12 +126,12 @@ class AnswerGrammar:
     def _answer_ids(self, desc: str, kind: GeometryKind) -> list[int]:
         return self._exact_ids(_DESC + self._open_text + desc + self._close_text(kind))
 
-    def _class_runs(self, classes: Sequence[str]) -> Iterator[tuple[tuple[int, ...], Leaf]]:
-        for index, name in enumerate(classes):
-            if not name.strip() or name in classes[:index]:
-                raise InputError(f"classes: {name!r} is empty or given twice")
+    def _desc_runs(self, names: Sequence[str]) -> Iterator[tuple[tuple[int, ...], Leaf]]:
+        for index, name in enumerate(names):
+            if not name.strip() or name in names[:index]:
+                raise InputError(f"restrict_to: {name!r} is empty or given twice")
             if not unicodedata.is_normalized("NFC", name):
-                raise InputError(f"classes: {name!r} is not in Unicode's composed form (NFC)")
+                raise InputError(f"restrict_to: {name!r} is not in Unicode's composed form (NFC)")
             desc = json.dumps(name, ensure_ascii=False)[1:-1]
             for kind in KINDS:
                 yield tuple(self._answer_ids(desc, kind)), Slot(kind)

@@ -6,7 +6,7 @@ number of ranks. The next batch is read and resized while the model works on thi
 
 import copy
 import os
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Collection, Generator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
@@ -57,12 +57,14 @@ class Summary:
         lines: Images with a line.
         objects: Objects in them.
         repeated: Objects that were left out because they repeat another.
+        not_asked: Objects that were left out because their desc is none of the classes.
         unread: What was wrong with each picture that could not be read.
     """
 
     lines: int = 0
     objects: int = 0
     repeated: int = 0
+    not_asked: int = 0
     unread: Sequence[str] = ()
 
 
@@ -74,7 +76,7 @@ def predict_file(
     batch_size: int,
     max_new_tokens: int,
     constrain: bool = True,
-    classes: Sequence[str] | None = None,
+    restrict_to: Sequence[str] | None = None,
     ordered: bool = True,
     row_options: RowOptions | None = None,
     ranks: Ranks | None = None,
@@ -88,17 +90,17 @@ def predict_file(
         batch_size: Images at once.
         max_new_tokens: Longest answer.
         constrain: Whether answers are kept inside the grammar.
-        classes: The only descs there may be; None for any.
+        restrict_to: The only descs there may be; None for any.
         ordered: Whether the grammar keeps a box's corners in order.
         row_options: What a line holds.
         ranks: Which share is this process's; None for all of it.
 
     Raises:
-        InputError: As `answer_file` does, or if the classes cannot be kept to.
+        InputError: As `answer_file` does, or if nothing can keep the model to some descs.
     """
     asking = AskOptions(
         constrain=constrain,
-        classes=None if classes is None else tuple(classes),
+        restrict_to=None if restrict_to is None else tuple(restrict_to),
         max_new_tokens=max_new_tokens,
         ordered=ordered,
     )
@@ -235,11 +237,18 @@ def _read(source: Source, encoder: Encoder, indices: Sequence[int]) -> _Batch:
 
 
 def _join(parts: Parts) -> Summary:
-    objects = repeated = 0
+    objects = 0
+    reasons: Counter[str] = Counter()
     for row in parts.rows():
         objects += len(row["pred"])
-        repeated += sum(drop["reason"] == "repeated" for drop in row["parse"]["dropped"])
+        reasons.update(drop["reason"] for drop in row["parse"]["dropped"])
     unread = parts.unread()
     lines = parts.join()
     parts.remove()
-    return Summary(lines=lines, objects=objects, repeated=repeated, unread=unread)
+    return Summary(
+        lines=lines,
+        objects=objects,
+        repeated=reasons["repeated"],
+        not_asked=reasons["not in classes"],
+        unread=unread,
+    )

@@ -10,7 +10,12 @@ from transformers import PreTrainedModel
 
 from coordexp.coord_tokens.vocab import CoordVocab
 from coordexp.errors import CheckpointError
-from coordexp.model.card import CARD_NAME, load_card_section, load_weights_card
+from coordexp.model.card import (
+    CARD_NAME,
+    load_card_section,
+    load_trained_classes,
+    load_weights_card,
+)
 from coordexp.model.load import (
     DTypeName,
     load_base,
@@ -32,12 +37,14 @@ class Predictor:
         encoder: With the style it was trained in.
         vocab: None for the text baseline.
         path: Where it was loaded from.
+        classes: What it was trained on, in the order of their numbers; None where not known.
     """
 
     model: PreTrainedModel | PeftModel
     encoder: Encoder
     vocab: CoordVocab | None
     path: Path
+    classes: tuple[str, ...] | None = None
 
     @property
     def style(self) -> RenderingStyle:
@@ -81,7 +88,13 @@ def load_predictor(path: Path | str) -> Predictor:
     else:
         model = load_checkpoint(source, path, dtype=dtype)
     nn.Module.to(model, "cuda" if on_gpu else "cpu")
-    return Predictor(model=model.eval(), encoder=encoder, vocab=vocab, path=path)
+    return Predictor(
+        model=model.eval(),
+        encoder=encoder,
+        vocab=vocab,
+        path=path,
+        classes=load_trained_classes(path),
+    )
 
 
 def _weights_source(path: Path) -> Path:

@@ -40,11 +40,13 @@ class RowOptions:
         dedup_iou: Objects that overlap a surer one of the same desc at least this much are dropped;
             None keeps all.
         score_map: Makes raw scores calibrated ones; None leaves them raw.
+        classes: Objects of any other desc are dropped; None keeps all.
     """
 
     coord_decode: CoordDecode = "token"
     dedup_iou: float | None = None
     score_map: ScoreMap | None = None
+    classes: tuple[str, ...] | None = None
 
     def to_json(self) -> dict[str, object]:
         """Return what the lines depend on, as JSON values."""
@@ -53,6 +55,7 @@ class RowOptions:
             "coord_decode": self.coord_decode,
             "dedup_iou": self.dedup_iou,
             "calibration": calibration,
+            "classes": self.classes,
         }
 
     def score(self, parts: dict[str, float]) -> tuple[float, dict[str, float]]:
@@ -121,6 +124,10 @@ def scored_objects(
             )
         )
     dropped = list(parsed.dropped)
+    if options.classes is not None:
+        others = [item for item in objects if item.desc not in options.classes]
+        objects = [item for item in objects if item.desc in options.classes]
+        dropped += [Dropped("not in classes", item.text) for item in others]
     if options.dedup_iou is not None:
         objects, repeated = without_repeats(objects, options.dedup_iou)
         dropped += [Dropped("repeated", item.text) for item in repeated]

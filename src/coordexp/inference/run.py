@@ -6,13 +6,14 @@ from pathlib import Path
 from typing import Literal
 
 from coordexp.errors import InputError
+from coordexp.inference.class_filter import asked_classes
 from coordexp.inference.coco_results import write_coco_results
 from coordexp.inference.predict import Summary, answer_file, predict_file
 from coordexp.inference.predictor import load_encoder, load_predictor
 from coordexp.inference.ranks import Ranks, launched_ranks
 from coordexp.inference.rows import CoordDecode, RowOptions, ScoreMap
 from coordexp.inference.vllm_backend import load_vllm_ask
-from coordexp.model.card import load_card_section
+from coordexp.model.card import load_card_section, load_trained_classes
 from coordexp.rendering.style import style_from_json
 
 
@@ -24,7 +25,8 @@ class RunOptions:
         batch_size: Images at once.
         max_new_tokens: Longest answer.
         constrain: Whether answers are kept inside the grammar.
-        classes: File with the only descs there may be.
+        classes: File with the descs to keep; None keeps all.
+        restrict_to: File with the only descs there may be; None for any.
         ordered: Whether the grammar keeps a box's corners in order.
         coord_decode: How a coordinate is read.
         dedup_iou: Overlap from which an object repeats another; None keeps all.
@@ -37,6 +39,7 @@ class RunOptions:
     max_new_tokens: int
     constrain: bool
     classes: Path | None
+    restrict_to: Path | None
     ordered: bool
     coord_decode: CoordDecode
     dedup_iou: float | None
@@ -52,11 +55,22 @@ def run_predict(model: Path, data: Path, out: Path, options: RunOptions) -> Summ
         InputError: If the options do not go together, or the data cannot be used.
         CheckpointError: If the model cannot be.
     """
-    classes = None if options.classes is None else read_classes(options.classes)
+    if options.backend == "vllm" and options.restrict_to is not None:
+        raise InputError(
+            "vLLM cannot be restricted: leave out --restrict-to, or use --backend hf; --classes "
+            "filters what vLLM says"
+        )
+    restrict_to = None if options.restrict_to is None else read_classes(options.restrict_to)
+    trained = load_trained_classes(model)
     row_options = RowOptions(
         coord_decode=options.coord_decode,
         dedup_iou=options.dedup_iou,
         score_map=options.score_map,
+        classes=(
+            None
+            if options.classes is None
+            else asked_classes(read_classes(options.classes), trained)
+        ),
     )
     with launched_ranks() as ranks:
         if options.backend == "vllm":
@@ -69,7 +83,7 @@ def run_predict(model: Path, data: Path, out: Path, options: RunOptions) -> Summ
                 batch_size=options.batch_size,
                 max_new_tokens=options.max_new_tokens,
                 constrain=options.constrain,
-                classes=classes,
+                restrict_to=restrict_to,
                 ordered=options.ordered,
                 row_options=row_options,
                 ranks=ranks,
@@ -78,15 +92,15 @@ def run_predict(model: Path, data: Path, out: Path, options: RunOptions) -> Summ
             return None
     if options.coco is not None:
         style = style_from_json(load_card_section(model, "style"))
-        write_coco_results(out, data, options.coco, style.alphabet)
+        write_coco_results(out, data, options.coco, style.alphabet, trained or ())
     return summary
 
 
 def _ask_vllm(
     model: Path, data: Path, out: Path, options: RunOptions, row_options: RowOptions, ranks: Ranks
 ) -> Summary:
-    if options.constrain or options.classes is not None:
-        raise InputError("vLLM decodes freely: give --constrain off, and no --classes")
+    if options.constrain:
+        raise InputError("vLLM decodes freely: give --constrain off")
     encoder, vocab = load_encoder(model)
     ask = load_vllm_ask(model, encoder, vocab, max_new_tokens=options.max_new_tokens)
     return answer_file(

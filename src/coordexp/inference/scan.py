@@ -25,6 +25,7 @@ DropReason = Literal[
     "no geometry",
     "no object",
     "not a coordinate",
+    "not in classes",
     "out of range",
     "repeated",
     "text after the answer",

@@ -1,5 +1,6 @@
 """One picture, one call: `coordexp.predict`."""
 
+import logging
 import warnings
 from collections.abc import Sequence
 from dataclasses import replace
@@ -13,6 +14,7 @@ from coordexp.data.geometry import bounding_box
 from coordexp.data.image import load_image, picture_record
 from coordexp.data.record import Record
 from coordexp.inference.ask import AskOptions, Question, build_ask
+from coordexp.inference.class_filter import asked_classes, class_ids
 from coordexp.inference.predictor import Predictor, load_predictor
 from coordexp.inference.rows import CoordDecode, RowOptions, scored_objects
 
@@ -20,6 +22,8 @@ with warnings.catch_warnings():
     # It works without OpenCV, on NumPy, and says so each time.
     warnings.filterwarnings("ignore", message="OpenCV", category=UserWarning)
     import supervision as sv
+
+logger = logging.getLogger(__name__)
 
 _LONGEST_ANSWER = 2048
 
@@ -30,6 +34,7 @@ def predict(
     *,
     prompt: str | None = None,
     classes: Sequence[str] | None = None,
+    restrict_to: Sequence[str] | None = None,
     coord_decode: CoordDecode = "token",
     dedup_iou: float | None = None,
 ) -> sv.Detections:
@@ -37,41 +42,60 @@ def predict(
 
     Boxes are in pixels of the picture; of polygons and lines they are the bounding boxes. Beside
     `xyxy` and `confidence` stand `data["class_name"]`, `data["geometry"]` with the kind and all
-    coordinates, and `class_id`, which numbers `classes`, or else the names found.
+    coordinates. `class_id` is the place of the name in `metadata["classes"]`, the classes that the
+    model was trained on: a class has the same number on every picture, whatever was asked for, and
+    a name that was not trained has the number after the last. Where a model's `coordexp.json` has
+    no such list, it is the one that was given, `restrict_to` or else `classes`; without any, every
+    number is 0.
 
     Args:
         model: A merged model or adapter checkpoint, which is kept in memory for the next call, or
             what `load_predictor` gives.
         image: A file or an upright picture.
         prompt: Asks this instead of what the model was trained on.
-        classes: The only descs there may be; None for any.
+        classes: Keep only these descs; None keeps all. A filter: the model says what it sees, and
+            what is left out is counted in the log.
+        restrict_to: Force every object into one of these descs; None for any. Right only where
+            nothing else can be in the picture: whatever the model sees comes out as something of
+            the list, with a score among the list alone.
         coord_decode: A coordinate is the token's bin, or the expectation around it.
         dedup_iou: Overlap from which an object repeats another; None keeps all.
 
     Raises:
         CheckpointError: If the model cannot be used.
         RecordError: If the picture cannot be read.
+        InputError: If a list of classes is empty or names one that is, or a model without coord
+            tokens is to be restricted.
     """
     predictor = model if isinstance(model, Predictor) else _loaded(Path(model))
     record, picture = _opened(image, prompt)
     options = AskOptions(
         constrain=True,
-        classes=None if classes is None else tuple(classes),
+        restrict_to=None if restrict_to is None else tuple(restrict_to),
         max_new_tokens=_LONGEST_ANSWER,
+    )
+    row_options = RowOptions(
+        coord_decode=coord_decode,
+        dedup_iou=dedup_iou,
+        classes=None if classes is None else asked_classes(classes, predictor.classes),
     )
     question = Question(predictor.encoder.encode_prompt(record, picture), picture)
     (answer,) = build_ask(predictor, options)([question])
-    row_options = RowOptions(coord_decode=coord_decode, dedup_iou=dedup_iou)
-    found = scored_objects(record, answer, predictor.style, row_options).objects
-    names = list(classes) if classes is not None else sorted({item.desc for item in found})
+    said = scored_objects(record, answer, predictor.style, row_options)
+    found = said.objects
+    if not_asked := sum(drop.reason == "not in classes" for drop in said.dropped):
+        logger.info("classes: left out %d of %d objects", not_asked, not_asked + len(found))
+    numbered = list(predictor.classes or restrict_to or row_options.classes or ())
+    names = [item.desc for item in found]
     return sv.Detections(
         xyxy=np.array([bounding_box(item.geometry.values) for item in found]).reshape(-1, 4),
         confidence=np.array([item.score for item in found], dtype=np.float64),
-        class_id=np.array([names.index(item.desc) for item in found], dtype=np.int64),
+        class_id=np.array(class_ids(names, numbered), dtype=np.int64),
         data={
-            "class_name": np.array([item.desc for item in found], dtype=np.str_),
+            "class_name": np.array(names, dtype=np.str_),
             "geometry": _objects([(item.geometry.kind, item.geometry.values) for item in found]),
         },
+        metadata={"classes": numbered},
     )
 
 

@@ -12,6 +12,7 @@
 Supported is ms-swift 4.6. See `docs/ms-swift.md` for users.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,12 +35,18 @@ from coordexp.training.optimizer import parameter_groups
 from coordexp.training.run import write_beside_weights
 
 
-def connect(sft: Any, config: Config) -> Hosted:  # noqa: ANN401 - ms-swift's SwiftSft
+def connect(
+    sft: Any,  # noqa: ANN401 - ms-swift's SwiftSft
+    config: Config,
+    *,
+    classes: Sequence[str] | None,
+) -> Hosted:
     """Give a run of ms-swift that has its model and template, and has not begun, what it lacks.
 
     Args:
         sft: Changed in place.
         config: Of the run.
+        classes: What is trained, for `coordexp.json`; None where nobody can list it.
 
     Raises:
         InputError: If arguments of ms-swift do not go together with the coord objective.
@@ -56,7 +63,7 @@ def connect(sft: Any, config: Config) -> Hosted:  # noqa: ANN401 - ms-swift's Sw
 
     def write_extras(directory: Path) -> None:
         encoder.tokenizer.save_pretrained(directory)
-        write_beside_weights(directory, config, encoder.style, card)
+        write_beside_weights(directory, config, encoder.style, card, classes)
 
     hosted = Hosted(
         objective=build_objective(config, vocab),

@@ -76,7 +76,9 @@ class CoordTuner(Tuner):  # type: ignore[misc]
 def run_connected(sft: Any) -> Any:  # noqa: ANN401 - ms-swift's
     """Run `swift sft`, connected before it begins."""
     if not is_connected(sft):
-        connect(sft, config_of_arguments(sft.args))
+        config = config_of_arguments(sft.args)
+        # Its datasets are messages, from which no list of classes can be told.
+        connect(sft, config, classes=config.custom.classes)
     return run_connected.__wrapped__(sft)
 
 

@@ -26,6 +26,7 @@ from coordexp.rendering.encode import Encoder
 from coordexp.training.build import build_encoder, build_style
 from coordexp.training.build_feed import checked_records, plan_feed
 from coordexp.training.checkpoint import find_checkpoints
+from coordexp.training.class_list import trained_classes
 from coordexp.training.output import CONFIG_NAME, claimed, mark_output
 from coordexp.training.progress import JsonlLog
 from coordexp.training.run import is_first_rank, world_size
@@ -95,7 +96,7 @@ def _run(config: Config, resume: Path | None) -> None:
             resume_from_checkpoint=None if resume is None else str(resume),
         )
     )
-    connect(sft, config)
+    connect(sft, config, classes=trained_classes(config) if is_first_rank() else None)
     theirs = sft.train
 
     def train_and_save(trainer: Any) -> Any:  # noqa: ANN401 - ms-swift's

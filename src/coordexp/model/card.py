@@ -2,14 +2,15 @@
 
 ::
 
-    {"format_version": 1, "style": {...}, "weights": {...}}
+    {"format_version": 1, "style": {...}, "classes": [...], "weights": {...}}
 
-`style` repeats training in inference (`coordexp.rendering.style`); `weights`, here, says which base
-the weights belong to.
+`style` repeats training in inference (`coordexp.rendering.style`); `classes` are the names that
+were trained, in the order that gives each its number; `weights`, here, says which base the weights
+belong to.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -42,9 +43,27 @@ class WeightsCard:
     tie_head: bool | None
 
 
-def write_card(directory: Path, *, style: Mapping[str, object], weights: WeightsCard) -> None:
-    """Write `coordexp.json` into a directory."""
-    card = {"format_version": FORMAT_VERSION, "style": style, "weights": asdict(weights)}
+def write_card(
+    directory: Path,
+    *,
+    style: Mapping[str, object],
+    weights: WeightsCard,
+    classes: Sequence[str] | None = None,
+) -> None:
+    """Write `coordexp.json` into a directory.
+
+    Args:
+        directory: Where.
+        style: From `style_to_json`.
+        weights: Which base they belong to.
+        classes: What was trained, in the order of their numbers; None where nobody can list it.
+    """
+    card = {
+        "format_version": FORMAT_VERSION,
+        "style": style,
+        "classes": None if classes is None else list(classes),
+        "weights": asdict(weights),
+    }
     write_text(directory / CARD_NAME, json.dumps(card, indent=2, ensure_ascii=False) + "\n")
 
 
@@ -61,12 +80,37 @@ def load_weights_card(directory: Path) -> WeightsCard:
         raise CheckpointError(f"{directory / CARD_NAME}: weights: {error}") from None
 
 
+def load_trained_classes(directory: Path) -> tuple[str, ...] | None:
+    """Return the classes that a model was trained on, in the order of their numbers.
+
+    None where the file holds no list: it is older than the list, or the words were too many.
+
+    Raises:
+        CheckpointError: If the file is missing, of another format or malformed.
+    """
+    section = _load_card(directory).get("classes")
+    try:
+        classes = TypeAdapter(tuple[str, ...] | None).validate_json(json.dumps(section))
+    except ValidationError as error:
+        raise CheckpointError(f"{directory / CARD_NAME}: classes: {error}") from None
+    if classes is not None and len(set(classes)) < len(classes):
+        raise CheckpointError(f"{directory / CARD_NAME}: classes: a name is given twice")
+    return classes
+
+
 def load_card_section(directory: Path, section: str) -> object:
     """Return one section of a directory's `coordexp.json` as JSON values.
 
     Raises:
         CheckpointError: If the file is missing, of another format or malformed.
     """
+    card = _load_card(directory)
+    if section not in card:
+        raise CheckpointError(f"{directory / CARD_NAME}: the section {section!r} is missing")
+    return card[section]
+
+
+def _load_card(directory: Path) -> dict[str, object]:
     path = directory / CARD_NAME
     try:
         card = json.loads(path.read_text(encoding="utf-8"))
@@ -80,6 +124,4 @@ def load_card_section(directory: Path, section: str) -> object:
         raise CheckpointError(f"{path}: cannot be read: {error}") from None
     if not isinstance(card, dict) or card.get("format_version") != FORMAT_VERSION:
         raise CheckpointError(f"{path}: expected format_version {FORMAT_VERSION}")
-    if section not in card:
-        raise CheckpointError(f"{path}: the section {section!r} is missing")
-    return card[section]
+    return card

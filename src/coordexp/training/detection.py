@@ -174,7 +174,7 @@ def measure(detection: Detection, step: int) -> dict[str, float]:
 
 def _answer(detection: Detection, checkpoint: Path, predictions: Path) -> Summary:
     predictor = load_predictor(checkpoint)
-    asking = AskOptions(constrain=True, classes=None, max_new_tokens=_LONGEST_ANSWER)
+    asking = AskOptions(constrain=True, restrict_to=None, max_new_tokens=_LONGEST_ANSWER)
     return answer_file(
         HalvingAsk(build_ask(predictor, asking)),
         predictor.encoder,

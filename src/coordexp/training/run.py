@@ -12,6 +12,7 @@ import os
 import shutil
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from functools import cache
 from pathlib import Path
 
 from transformers import PrinterCallback, TrainerCallback, set_seed
@@ -35,6 +36,7 @@ from coordexp.training.build import (
 )
 from coordexp.training.build_feed import build_feed, training_collator
 from coordexp.training.checkpoint import disk_errors
+from coordexp.training.class_list import trained_classes
 from coordexp.training.engines import check_launch
 from coordexp.training.feed import Feed
 from coordexp.training.monitor import monitor_settings
@@ -188,8 +190,12 @@ def assemble_trainer(
     groups = parameter_groups(config)
     group_parameters(learner.model, groups)  # raises while nothing is written yet
 
+    @cache
+    def classes() -> tuple[str, ...] | None:
+        return trained_classes(config)
+
     def write_extras(directory: Path) -> None:
-        write_beside_weights(directory, config, encoder.style, learner.card)
+        write_beside_weights(directory, config, encoder.style, learner.card, classes())
 
     trainer = CoordTrainer(
         model=learner.model,
@@ -229,10 +235,14 @@ def _detection(config: Config) -> Callable[[CoordTrainer], TrainerCallback] | No
 
 
 def write_beside_weights(
-    directory: Path, config: Config, style: RenderingStyle, card: WeightsCard
+    directory: Path,
+    config: Config,
+    style: RenderingStyle,
+    card: WeightsCard,
+    classes: Sequence[str] | None,
 ) -> None:
     """Write what belongs beside the weights of a run: its card, its configuration."""
-    write_card(directory, style=style_to_json(style), weights=card)
+    write_card(directory, style=style_to_json(style), weights=card, classes=classes)
     write_text(directory / CONFIG_NAME, dump_config(config))
     if card.base is None:
         copy_missing_files(
