@@ -37,6 +37,15 @@ def test_a_model_says_how_answers_are_written(
     assert "&lt;|coord_" not in page.read_text(encoding="utf-8")
 
 
+def test_labels_can_be_switched_off(tmp_path: Path, scenes: Path) -> None:
+    pages = []
+    for labels in ("auto", "on", "off"):
+        view(scenes, "--out", tmp_path / labels, "--limit", "1", "--labels", labels)
+        pages.append((tmp_path / labels).read_text(encoding="utf-8"))
+    assert pages[0] == pages[1] != pages[2]
+    assert view(scenes, "--out", tmp_path / "x", "--labels", "some").exit_code == 2
+
+
 def test_a_bad_record_is_named(tmp_path: Path) -> None:
     path = tmp_path / "a.jsonl"
     path.write_text("{}\n")

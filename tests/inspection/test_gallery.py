@@ -4,6 +4,7 @@ import html
 import json
 import re
 from pathlib import Path
+from typing import get_args
 
 import pytest
 from PIL import Image
@@ -11,8 +12,10 @@ from PIL import Image
 from coordexp.data.jsonl import RecordFile
 from coordexp.inspection.gallery import chosen_records, gallery_page
 from coordexp.inspection.source import default_style
+from coordexp.viewing.draw import Labels
 
 STYLE = default_style(coord_tokens=True)
+LABELS: tuple[Labels, ...] = get_args(Labels)
 
 
 def records(path: Path, *objects: object, image: str = "a.png") -> RecordFile:
@@ -97,6 +100,13 @@ def test_words_of_the_data_are_only_words_in_the_page(tmp_path: Path) -> None:
     assert "<b onclick" not in page
     (classes,) = re.findall(r'data-classes="(.*?)"', page)
     assert json.loads(html.unescape(classes)) == [evil["desc"]]
+
+
+def test_labels_are_left_out_of_a_crowd_unless_asked_for(tmp_path: Path) -> None:
+    trees = [{"desc": "tree", "bbox_2d": [n, n, n + 9, n + 9]} for n in range(40)]
+    found = records(tmp_path, *trees)
+    pages = {labels: gallery_page(found, [0], STYLE, labels=labels).render() for labels in LABELS}
+    assert pages["auto"] == pages["off"] != pages["on"]
 
 
 @pytest.mark.parametrize("name", ["cat", "(no objects)"])

@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 import pytest
-from PIL import Image
+from PIL import Image, ImageColor
 
 from coordexp.data.record import Geometry
 from coordexp.viewing.answers import (
@@ -15,6 +15,8 @@ from coordexp.viewing.answers import (
     answer_browser,
     answer_legend,
 )
+from coordexp.viewing.class_colours import class_colour
+from coordexp.viewing.draw import PREDICTED_COLOUR
 from coordexp.viewing.report import Page
 from tests.viewing.chromium import result_of
 
@@ -71,7 +73,8 @@ def test_mistakes_are_found_under_their_class_and_the_other_one() -> None:
 
 
 def test_the_filters_count_answers() -> None:
-    options = re.findall(r'<option value="(.*?)">(.*?)</option>', page_of(some()).sections[0][1])
+    page = page_of(some()).sections[0][1].partition("data-switch")[0]
+    options = re.findall(r'<option value="(.*?)">(.*?)</option>', page)
     assert options == [
         ("", "every class (3)"),
         ("cat", "cat (2)"),
@@ -100,6 +103,38 @@ def test_odd_tokens_are_coloured_and_certain_ones_are_not() -> None:
     plain = Answer("t", "", None, (4, 3), (), [("{}", None)])
     assert "<code>{}</code>" in answer_block(plain)
     assert "coloured" not in answer_block(plain)
+
+
+@pytest.mark.browser
+@pytest.mark.slow
+def test_labels_and_colours_can_be_switched(tmp_path: Path) -> None:
+    few = [Mark("cat", "cat", BOX, true=False, score=0.9)]
+    page_of([answer(*few), answer(*few * 31)]).write(tmp_path / "page.html")
+    script = """
+        const seen = [];
+        const choose = (name, value) => {
+            const select = document.querySelector(`[data-switch=${name}]`);
+            select.value = value;
+            select.dispatchEvent(new Event("change"));
+            const stages = [...document.querySelectorAll(".stage")];
+            const labels = stages.map((s) => getComputedStyle(s.querySelector("text")).display);
+            const stroke = getComputedStyle(stages[0].querySelector("g")).stroke;
+            seen.push([...labels.map((d) => +(d !== "none")), stroke]);
+        };
+        for (const value of ["", "on", "off"]) choose("labels", value);
+        choose("colours", "class");
+        return seen;
+    """
+    pink, own = (
+        f"rgb({', '.join(map(str, ImageColor.getrgb(c)))})"
+        for c in (PREDICTED_COLOUR, class_colour("cat"))
+    )
+    assert result_of(tmp_path / "page.html", tmp_path, script) == [
+        [1, 0, pink],
+        [1, 1, pink],
+        [0, 0, pink],
+        [0, 0, own],
+    ]
 
 
 @pytest.mark.browser

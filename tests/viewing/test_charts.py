@@ -9,6 +9,7 @@ from coordexp.viewing.charts import (
     MOST_POINTS,
     Series,
     bar_chart,
+    heat_table,
     histogram,
     line_chart,
     nice_ticks,
@@ -95,3 +96,23 @@ def test_a_histogram_stands_on_its_axis_and_marks_a_place() -> None:
     (mark,) = re.findall(r'class="mark" d="M([\d.]+) ', page)
     assert x1 < float(mark) < x2
     assert "nothing to count" in histogram("Lengths", [], x_name="tokens")
+
+
+def test_the_diagonal_of_a_heat_table_is_right_whatever_the_names_are() -> None:
+    found = heat_table(
+        "t", ["others", "missed", "others"], [("others", [3, 0, 1]), ("missed", [0, 2, 2])]
+    )
+    cells = re.findall(r'<td class="(\w*)" style="--heat:(.*?)">(\d*)</td>', found)
+    assert cells == [
+        ("right", "0.75", "3"),
+        ("", "0.00", ""),
+        ("", "0.25", "1"),
+        ("", "0.00", ""),
+        ("right", "0.50", "2"),
+        ("", "0.50", "2"),
+    ]
+
+
+def test_a_name_that_is_cut_short_can_be_read_in_whole() -> None:
+    found = heat_table("t", ['a "long" name'], [('a "long" name', [1])])
+    assert found.count('title="a &quot;long&quot; name"') == 2

@@ -2,10 +2,14 @@ import numpy as np
 from PIL import Image
 
 from coordexp.data.record import Geometry
+from coordexp.viewing.class_colours import class_colour
 from coordexp.viewing.draw import (
+    MOST_LABELLED,
     PREDICTED_COLOUR,
     TRUE_COLOUR,
     DrawnObject,
+    Labels,
+    draw_by_class,
     draw_objects,
     fitted,
 )
@@ -68,3 +72,40 @@ def test_boxes_at_the_border_and_without_area_are_drawn() -> None:
     blank = Image.new("RGB", (64, 64))
     flat = [drawn("bbox_2d", 0, 0, 64, 64), drawn("bbox_2d", 64, 64, 64, 64)]
     assert has_colour(draw_objects(blank, true=flat, predicted=flat), PREDICTED_COLOUR)
+
+
+def crowd(count: int, *, desc: str = "tree") -> list[DrawnObject]:
+    """Boxes side by side, all of whose lines are in the lower half of a picture of 640 pixels."""
+    boxes = [
+        (8 * n % 600, 400 + 16 * (n // 75), 8 * n % 600 + 5, 410 + 16 * (n // 75))
+        for n in range(count)
+    ]
+    return [DrawnObject(desc, Geometry("bbox_2d", box, "px")) for box in boxes]
+
+
+def painted(objects: list[DrawnObject], labels: Labels) -> float:
+    """Return how much of a grey picture is painted over."""
+    blank = Image.new("RGB", (640, 640), "#808080")
+    found = np.array(draw_by_class(blank, objects, labels=labels))
+    return float((found != 128).any(axis=2).mean())
+
+
+def test_a_class_has_its_colour_and_no_other() -> None:
+    blank = Image.new("RGB", (100, 100), "#808080")
+    picture = draw_by_class(blank, [drawn("bbox_2d", 20, 30, 60, 80)])
+    assert has_colour(picture, class_colour("häuser"))
+    assert not has_colour(picture, TRUE_COLOUR)
+
+
+def test_a_crowd_is_seen_not_covered_by_its_labels() -> None:
+    few, many = crowd(MOST_LABELLED), crowd(MOST_LABELLED + 1)
+    assert painted(few, "auto") == painted(few, "on") > 2 * painted(few, "off")
+    assert painted(many, "auto") == painted(many, "off") < painted(many, "on")
+    assert painted(many, "off") < painted(few, "off")  # thinner lines, too
+
+
+def test_true_and_predicted_objects_are_a_crowd_together() -> None:
+    blank = Image.new("RGB", (640, 640), "#808080")
+    half = crowd(MOST_LABELLED // 2 + 1)
+    by_itself = draw_objects(blank, true=half, predicted=half)
+    assert np.array_equal(by_itself, draw_objects(blank, true=half, predicted=half, labels="off"))

@@ -1,9 +1,18 @@
 """`coordexp data view`."""
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+
+class LabelChoice(StrEnum):
+    """Whether objects have labels."""
+
+    AUTO = "auto"
+    ON = "on"
+    OFF = "off"
 
 
 def data_view(
@@ -20,6 +29,9 @@ def data_view(
     model: Annotated[
         Path | None, typer.Option(help="Write answers as this model was trained to.")
     ] = None,
+    labels: Annotated[
+        LabelChoice, typer.Option(help="Names on the pictures; auto where at most 30 objects are.")
+    ] = LabelChoice.AUTO,
 ) -> None:
     """Draw records as a page to browse.
 
@@ -37,5 +49,5 @@ def data_view(
         style = source_of(config=config, model=model).style
     records = RecordFile(file, style.alphabet)
     chosen = chosen_records(len(records), limit=limit, seed=seed if sample else None)
-    gallery_page(records, chosen, style).write(out)
+    gallery_page(records, chosen, style, labels=labels.value).write(out)
     typer.echo(f"page: {out}, {len(chosen)} of {len(records):,} records")

@@ -7,12 +7,13 @@ from typing import Any
 import numpy as np
 
 from coordexp.evaluation.figures import Evaluation
+from coordexp.evaluation.instances import Ints
 from coordexp.evaluation.mistakes import confusions
 from coordexp.evaluation.ranking import RECALLS
 from coordexp.viewing.charts import Series, bar_chart, heat_table, histogram, line_chart
 from coordexp.viewing.report import Html, cards, note
 
-CONFUSED_SHOWN = 12
+CONFUSED_SHOWN = 20
 LEAST_IN_BIN = 5
 MISSED, NO_CLASS, OTHERS = "missed", "no class", "others"
 _FULL = 1.0
@@ -105,8 +106,7 @@ def _recall_bars(title: str, rows: Sequence[tuple[str, Mapping[str, Any]]]) -> H
 def _confusion(evaluation: Evaluation) -> Html:
     """Return true classes in rows, what they were called in columns."""
     matches, found = evaluation.matches, evaluation.mistakes
-    categories = matches.instances.categories
-    truth = matches.instances.truth
+    categories, truth = matches.instances.categories, matches.instances.truth
     times = confusions(matches, found)
     true = np.bincount(truth.category[truth.counted], minlength=categories.bucket_id + 1)
     confused: Counter[int] = Counter()
@@ -116,23 +116,39 @@ def _confusion(evaluation: Evaluation) -> Html:
     every = range(1, categories.bucket_id)
     shown = sorted(every, key=lambda number: (-confused[number], -true[number]))[:CONFUSED_SHOWN]
     shown.sort()
+    counts = _called(evaluation, times, shown)
     names = [categories.names[number - 1] for number in shown]
+    title, remark = "What true objects were called", ""
+    if len(shown) < len(every):
+        title += f" · the {len(shown)} most confused of {len(every)} classes"
+        remark = f"{OTHERS.capitalize()}: all other classes together, right or called one another."
+        names.append(OTHERS)
+    else:
+        counts = np.delete(np.delete(counts, len(shown), axis=1), len(shown), axis=0)
+    rows = list(zip(names, counts.tolist(), strict=True))
+    return heat_table(title, [*names, NO_CLASS, MISSED], rows, remark=remark)
+
+
+def _called(
+    evaluation: Evaluation, times: Mapping[tuple[int, int], int], shown: Sequence[int]
+) -> Ints:
+    """Return how often each class was called what; an object counts for each that it was called.
+
+    A row for each class shown and one for all others; a column for the same, for what is no class,
+    and for what was not found at all.
+    """
+    matches, found = evaluation.matches, evaluation.mistakes
+    bucket, truth = matches.instances.categories.bucket_id, matches.instances.truth
+    others, no_class = len(shown), len(shown) + 1
+    place = np.full(bucket + 1, others)
+    place[shown], place[bucket] = range(others), no_class
+    counts = np.zeros((others + 1, others + 3), dtype=np.int64)
+    for (one, other), count in times.items():
+        counts[place[one], place[other]] += count
+    right = place[truth.category[matches.found()]]
+    np.add.at(counts, (right, right), 1)
     taken = np.zeros(len(truth), dtype=np.bool_)
     taken[found.taken_for[found.taken_for >= 0]] = True
-    right, lost = matches.found(), found.missed & ~taken
-    rows = []
-    for number, name in zip(shown, names, strict=True):
-        own = truth.category == number
-        cells = [times[number, other] for other in shown]
-        cells[shown.index(number)] = int((right & own).sum())
-        elsewhere = sum(
-            count
-            for (one, other), count in times.items()
-            if one == number and other not in (*shown, categories.bucket_id)
-        )
-        rest = [elsewhere, times[number, categories.bucket_id], int((lost & own).sum())]
-        rows.append((name, [*cells, *rest]))
-    title = "What true objects were called"
-    if len(every) > len(shown):
-        title += f" · the {len(shown)} most confused of {len(every)} classes"
-    return heat_table(title, [*names, OTHERS, NO_CLASS, MISSED], rows)
+    lost = place[truth.category[found.missed & ~taken]]
+    counts[:, -1] = np.bincount(lost, minlength=others + 1)
+    return counts

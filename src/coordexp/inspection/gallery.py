@@ -17,7 +17,7 @@ from coordexp.data.record import Geometry, Record, RecordObject
 from coordexp.errors import RecordError
 from coordexp.rendering.dense_json import render_answer
 from coordexp.rendering.style import RenderingStyle
-from coordexp.viewing.draw import DrawnObject, draw_objects
+from coordexp.viewing.draw import DrawnObject, Labels, draw_by_class, is_crowd
 from coordexp.viewing.report import Page, note, paragraph
 from coordexp.viewing.samples import Sample, sample_block, sample_browser
 
@@ -29,7 +29,8 @@ NO_BREAK = "\N{NO-BREAK SPACE}"
 _EXPLANATION = (
     "Each picture with its objects as they are annotated. Beside it the answer that the model is "
     "taught, and what it costs: a coordinate becomes a bin of its axis, which is read back as a "
-    "pixel edge. The error is the largest of an object's coordinates."
+    "pixel edge. The error is the largest of an object's coordinates. A class has the same colour "
+    "on every picture."
 )
 
 
@@ -46,7 +47,13 @@ def chosen_records(count: int, *, limit: int, seed: int | None) -> list[int]:
     return sorted(random.Random(seed).sample(range(count), limit))
 
 
-def gallery_page(records: RecordFile, chosen: Sequence[int], style: RenderingStyle) -> Page:
+def gallery_page(
+    records: RecordFile,
+    chosen: Sequence[int],
+    style: RenderingStyle,
+    *,
+    labels: Labels = "auto",
+) -> Page:
     """Return a page of records.
 
     A picture that cannot be opened leaves its place to the reason.
@@ -55,6 +62,7 @@ def gallery_page(records: RecordFile, chosen: Sequence[int], style: RenderingSty
         records: The file.
         chosen: Which of them.
         style: Of the answer.
+        labels: Whether objects have their names beside them; `auto` where there are few.
 
     Raises:
         RecordError: If a record breaks the contract; `coordexp data check` lists them all.
@@ -65,7 +73,7 @@ def gallery_page(records: RecordFile, chosen: Sequence[int], style: RenderingSty
         chosen, "draw", console=console, transient=True, disable=not console.is_terminal
     ):
         record, title = records[index], f"line {index + 1}"
-        sample = record_sample(records.root, record, style, index=index, title=title)
+        sample = record_sample(records.root, record, style, index=index, title=title, labels=labels)
         blocks.append(sample_block(sample))
         classes.append(sample.classes)
         missing += sample.picture is None
@@ -81,7 +89,13 @@ def gallery_page(records: RecordFile, chosen: Sequence[int], style: RenderingSty
 
 
 def record_sample(
-    root: Path, record: Record, style: RenderingStyle, *, index: int, title: str
+    root: Path,
+    record: Record,
+    style: RenderingStyle,
+    *,
+    index: int,
+    title: str,
+    labels: Labels = "auto",
 ) -> Sample:
     """Return a record as it is shown; a picture that cannot be opened is the reason for that.
 
@@ -91,8 +105,9 @@ def record_sample(
         style: Of the answer.
         index: Of the record among all, for a random order of objects.
         title: Where it stands.
+        labels: Whether objects have their names beside them.
     """
-    picture, remark = _picture(root, record, style)
+    picture, remark = _picture(root, record, style, labels)
     ordering, alphabet = style.object_ordering, style.alphabet
     objects = ordered_objects(record, ordering, seed=0, epoch=0, index=index, alphabet=alphabet)
     answer = render_answer(
@@ -114,7 +129,9 @@ def record_sample(
     )
 
 
-def _picture(root: Path, record: Record, style: RenderingStyle) -> tuple[Image.Image | None, str]:
+def _picture(
+    root: Path, record: Record, style: RenderingStyle, labels: Labels
+) -> tuple[Image.Image | None, str]:
     """Return the picture with its objects, and the words below it."""
     try:
         picture = load_annotated_image(root, record)
@@ -125,8 +142,9 @@ def _picture(root: Path, record: Record, style: RenderingStyle) -> tuple[Image.I
         DrawnObject(item.desc, _in_pixels(item.best_geometry, width, height, style.alphabet))
         for item in record.taught
     ]
-    shown = draw_objects(picture, true=drawn)
-    shown.thumbnail((PICTURE_SIDE, PICTURE_SIDE), Image.Resampling.LANCZOS)
+    shown = draw_by_class(picture, drawn, labels=labels)
+    if not is_crowd(len(drawn)):  # a crowd is looked at enlarged
+        shown.thumbnail((PICTURE_SIDE, PICTURE_SIDE), Image.Resampling.LANCZOS)
     asked = "" if record.prompt is None else f" · asked: {record.prompt}"
     untaught = len(record.objects) - len(drawn)
     hidden = f", {untaught} more are crowds or ignored" if untaught else ""

@@ -1,6 +1,7 @@
 """Pictures and pages for people.
 
-- `draw`: true and predicted objects on a picture, through supervision.
+- `class_colours`: a colour for each class, from its name.
+- `draw`: objects on a picture, by class or true beside predicted, through supervision.
 - `report`: a self-contained HTML page out of blocks: tables, tiles, pictures, commands.
 - `charts`: line charts, histograms and bars, as inline SVG.
 - `samples`: pictures with a text and a table beside each, to browse and to filter by class.

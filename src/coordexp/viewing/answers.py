@@ -16,6 +16,8 @@ from PIL import Image
 
 from coordexp.data.geometry import bounding_box
 from coordexp.data.record import Geometry
+from coordexp.viewing.class_colours import class_colour
+from coordexp.viewing.draw import is_crowd
 from coordexp.viewing.report import Html, text
 
 LONGEST_SIDE, QUALITY = 480, 75
@@ -101,6 +103,8 @@ def answer_browser(blocks: Sequence[Html], answers: Sequence[Sequence[Mark]]) ->
         '<p class="filter" hidden>'
         + _select("class-filter", "Class", f"every class ({len(blocks):,})", classes)
         + _select("mistake-filter", "Mistake", f"any ({len(blocks):,})", kinds)
+        + _switch("labels", "Labels", (("", "where few"), ("on", "on"), ("off", "off")))
+        + _switch("colours", "Colours", (("", "true, predicted"), ("class", "by class")))
         + '<output for="class-filter mistake-filter"></output></p>'
         + f'<div class="samples">{"".join(blocks)}</div>'
     )
@@ -126,6 +130,12 @@ def _select(key: str, name: str, everything: str, counts: Counter[str]) -> str:
     )
 
 
+def _switch(key: str, name: str, choices: Sequence[tuple[str, str]]) -> str:
+    """Return a choice of how all pictures are drawn; the script writes it to `data-<key>`."""
+    options = "".join(f'<option value="{value}">{text(shown)}</option>' for value, shown in choices)
+    return f'<label>{text(name)} <select data-switch="{key}">{options}</select></label> '
+
+
 def _classes(answer: Answer) -> list[str]:
     return sorted({mark.group for mark in answer.marks})
 
@@ -147,8 +157,9 @@ def _stage(answer: Answer) -> str:
     ranked = sorted(enumerate(answer.marks), key=lambda pair: pair[1].true)
     size = max(width, height) / 32
     shapes = "".join(_shape(mark, k, size) for k, mark in ranked)
+    crowd = " crowd" if is_crowd(sum(not mark.true for mark in answer.marks)) else ""
     return (
-        f'<figure class="stage" style="aspect-ratio:{width}/{height}">{picture}'
+        f'<figure class="stage{crowd}" style="aspect-ratio:{width}/{height}">{picture}'
         f'<svg viewBox="0 0 {width} {height}" font-size="{size:.3g}" aria-hidden="true">'
         f"{shapes}</svg></figure>"
     )
@@ -171,7 +182,10 @@ def _shape(mark: Mark, number: int, size: float) -> str:
         if mark.true
         else f'<text x="{x1:.4g}" y="{max(size, y1 - size / 4):.4g}">{text(mark.desc)}</text>'
     )
-    return f'<g class="{_style(mark)}" data-k="{number}"><{tag} points="{points}"/>{label}</g>'
+    return (
+        f'<g class="{_style(mark)}" data-k="{number}" style="--class:{class_colour(mark.desc)}">'
+        f'<{tag} points="{points}"/>{label}</g>'
+    )
 
 
 def _outline(geometry: Geometry) -> Sequence[float]:
@@ -189,7 +203,8 @@ def _style(mark: Mark) -> str:
 
 def _list(marks: Sequence[Mark]) -> str:
     items = "".join(
-        f'<li class="{_style(mark)}" data-k="{k}"><b>{text(mark.desc)}</b> '
+        f'<li class="{_style(mark)}" data-k="{k}" style="--class:{class_colour(mark.desc)}">'
+        f"<b>{text(mark.desc)}</b> "
         f"{'' if mark.score is None else f'{mark.score:.2f}'}"
         f"{f'<em>{text(mark.mistake)}</em>' if mark.mistake else ''}</li>"
         for k, mark in enumerate(marks)

@@ -121,24 +121,39 @@ def histogram(
 
 
 def heat_table(
-    title: str, columns: Sequence[str], rows: Sequence[tuple[str, Sequence[int]]]
+    title: str,
+    columns: Sequence[str],
+    rows: Sequence[tuple[str, Sequence[int]]],
+    *,
+    remark: str = "",
 ) -> Html:
     """Return counts in a table whose cells are as dark as they are large in their row.
 
-    A cell whose column has the name of its row is what should be there, and has another colour.
+    What stands on the diagonal is what should be there, and has another colour. Long names are cut
+    short, and whole where one points at them.
+
+    Args:
+        title: Above the table.
+        columns: Their names; the first ones are those of the rows.
+        rows: Name and counts of each.
+        remark: A sentence under the title.
     """
-    head = "".join(f'<th scope="col">{text(name)}</th>' for name in ("", *columns))
+    head = "".join(_heading(name, "col") for name in ("", *columns))
     body = ""
-    for name, counts in rows:
+    for place, (name, counts) in enumerate(rows):
         total = max(1, sum(counts))
         cells = "".join(
-            f'<td class="{"right" if column == name else ""}" style="--heat:{count / total:.2f}">'
+            f'<td class="{"right" if column == place else ""}" style="--heat:{count / total:.2f}">'
             f"{count or ''}</td>"
-            for column, count in zip(columns, counts, strict=True)
+            for column, count in enumerate(counts)
         )
-        body += f'<tr><th scope="row">{text(name)}</th>{cells}</tr>'
+        body += f"<tr>{_heading(name, 'row')}{cells}</tr>"
     table = f'<table class="heat"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'
-    return figure(title, Html(f'<div class="scroll" tabindex="0">{table}</div>'))
+    return figure(title, Html(f'<div class="scroll" tabindex="0">{table}</div>'), remark)
+
+
+def _heading(name: str, scope: str) -> str:
+    return f'<th scope="{scope}" title="{text(name)}"><span>{text(name)}</span></th>'
 
 
 def figure(title: str, content: Html, remark: str = "") -> Html:

@@ -1,9 +1,10 @@
-"""True and predicted objects on a picture, through supervision.
+"""Objects on a picture, through supervision: by class, or true beside predicted.
 
 True objects are thin and green, predicted ones thick and pink, so that both show where they
-agree. Small pictures are enlarged first: a label has the same size on every picture and stays
-readable. Labels are drawn with DejaVu Sans, which matplotlib ships; it covers Latin, Greek,
-Cyrillic and more, but no Chinese, Japanese or Korean.
+agree; where nothing is predicted, each class has its colour. Of a crowd the lines are thin and the
+labels left out: they would cover what is there. Small pictures are enlarged first: a label has the
+same size on every picture and stays readable. Labels are drawn with DejaVu Sans, which matplotlib
+ships; it covers Latin, Greek, Cyrillic and more, but no Chinese, Japanese or Korean.
 """
 
 import importlib.util
@@ -12,25 +13,31 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from PIL import Image
 
 from coordexp.data.geometry import bounding_box
 from coordexp.data.record import Geometry
+from coordexp.viewing.class_colours import class_colour, ink_on
 
 with warnings.catch_warnings():
     # It works without OpenCV, on NumPy, and says so each time.
     warnings.filterwarnings("ignore", message="OpenCV", category=UserWarning)
     import supervision as sv
 
+Labels = Literal["auto", "on", "off"]
+"""Whether objects have labels; `auto` leaves them out where there are more than `MOST_LABELLED`."""
+
 TRUE_COLOUR, PREDICTED_COLOUR = "#00b487", "#f5347f"
-COLOURS = sv.ColorPalette.from_hex([TRUE_COLOUR, PREDICTED_COLOUR])
 Scene = np.ndarray[tuple[int, ...], np.dtype[np.uint8]]
 
-THICKNESS = (3, 5)
+MOST_LABELLED = 30
+THICKNESS, THIN = (3, 5), (1, 2)
 ENLARGED_SIDE, LONGEST_SIDE = 640, 960
 FONT_SIZE, FONT_PADDING = 27, 5
+SMALL_FONT_SIZE, SMALL_FONT_PADDING = 13, 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,16 +65,28 @@ def draw_objects(
     *,
     true: Sequence[DrawnObject] = (),
     predicted: Sequence[DrawnObject] = (),
+    labels: Labels = "auto",
 ) -> Image.Image:
-    """Return a copy of the picture, resized for reading, with the objects drawn on it."""
-    canvas, factor = fitted(picture)
-    # supervision thinks in OpenCV's channel order: blue first.
-    scene = np.array(canvas)[:, :, ::-1].copy()
-    for style, objects in enumerate((true, predicted)):
-        for item in objects:
-            scene = _outline(scene, item.geometry, factor, style)
-    scene = _labelled(scene, true, predicted, factor)
-    return Image.fromarray(scene[:, :, ::-1])
+    """Return a copy of the picture, resized for reading, with true and predicted objects on it."""
+    thin, thick = THIN if is_crowd(len(true) + len(predicted)) else THICKNESS
+    strokes = [_Stroke(item, TRUE_COLOUR, thin) for item in true]
+    strokes += [_Stroke(item, PREDICTED_COLOUR, thick) for item in predicted]
+    return _drawn(picture, strokes, labels)
+
+
+def draw_by_class(
+    picture: Image.Image, objects: Sequence[DrawnObject], *, labels: Labels = "auto"
+) -> Image.Image:
+    """Return a copy of the picture, resized for reading, with each class in its colour on it."""
+    width = THIN[1] if is_crowd(len(objects)) else THICKNESS[0]
+    return _drawn(
+        picture, [_Stroke(item, class_colour(item.desc), width) for item in objects], labels
+    )
+
+
+def is_crowd(count: int) -> bool:
+    """Return whether so many objects are too many for labels."""
+    return count > MOST_LABELLED
 
 
 def fitted(picture: Image.Image) -> tuple[Image.Image, float]:
@@ -81,13 +100,35 @@ def fitted(picture: Image.Image) -> tuple[Image.Image, float]:
     return picture.convert("RGB").resize(size, Image.Resampling.BICUBIC), float(factor)
 
 
-def _outline(
-    scene: Scene,
-    geometry: Geometry,
-    factor: float,
-    style: int,
-) -> Scene:
-    colour, thickness = COLOURS.by_idx(style), THICKNESS[style]
+@dataclass(frozen=True, slots=True)
+class _Stroke:
+    """An object and how it is drawn.
+
+    Args:
+        item: What.
+        colour: As `#rrggbb`.
+        thickness: In pixels of the drawn picture.
+    """
+
+    item: DrawnObject
+    colour: str
+    thickness: int
+
+
+def _drawn(picture: Image.Image, strokes: Sequence[_Stroke], labels: Labels) -> Image.Image:
+    canvas, factor = fitted(picture)
+    # supervision thinks in OpenCV's channel order: blue first.
+    scene = np.array(canvas)[:, :, ::-1].copy()
+    for stroke in strokes:
+        scene = _outline(scene, stroke, factor)
+    if strokes and (labels == "on" or (labels == "auto" and not is_crowd(len(strokes)))):
+        scene = _labelled(scene, strokes, factor)
+    return Image.fromarray(scene[:, :, ::-1])
+
+
+def _outline(scene: Scene, stroke: _Stroke, factor: float) -> Scene:
+    geometry, thickness = stroke.item.geometry, stroke.thickness
+    colour = sv.Color.from_hex(stroke.colour)
     points = np.rint(np.array(geometry.values).reshape(-1, 2) * factor).astype(np.int64)
     if geometry.kind == "poly":
         return sv.draw_polygon(scene, points, colour, thickness)
@@ -99,29 +140,22 @@ def _outline(
     return sv.draw_rectangle(scene, sv.Rect(x1, y1, x2 - x1, y2 - y1), colour, thickness)
 
 
-def _labelled(
-    scene: Scene,
-    true: Sequence[DrawnObject],
-    predicted: Sequence[DrawnObject],
-    factor: float,
-) -> Scene:
-    objects = [*true, *predicted]
-    if not objects:
-        return scene
-    boxes = np.array([bounding_box(item.geometry.values) for item in objects], dtype=np.float32)
-    detections = sv.Detections(
-        xyxy=boxes * np.float32(factor),
-        class_id=np.array([0] * len(true) + [1] * len(predicted)),
-    )
-    # One annotator for both styles, so that no label covers another.
+def _labelled(scene: Scene, strokes: Sequence[_Stroke], factor: float) -> Scene:
+    boxes = [bounding_box(stroke.item.geometry.values) for stroke in strokes]
+    detections = sv.Detections(xyxy=np.array(boxes, dtype=np.float32) * np.float32(factor))
+    colours = [stroke.colour for stroke in strokes]
+    small = is_crowd(len(strokes))
+    # One annotator for all of them, so that no label covers another.
     annotator = sv.RichLabelAnnotator(
-        color=COLOURS,
+        color=sv.ColorPalette.from_hex(colours),
+        color_lookup=sv.ColorLookup.INDEX,
+        text_color=sv.ColorPalette.from_hex([ink_on(colour) for colour in colours]),
         font_path=str(_font()),
-        font_size=FONT_SIZE,
-        text_padding=FONT_PADDING,
+        font_size=SMALL_FONT_SIZE if small else FONT_SIZE,
+        text_padding=SMALL_FONT_PADDING if small else FONT_PADDING,
         smart_position=True,
     )
-    return annotator.annotate(scene, detections, labels=[item.label for item in objects])
+    return annotator.annotate(scene, detections, labels=[stroke.item.label for stroke in strokes])
 
 
 @cache

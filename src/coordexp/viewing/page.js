@@ -46,6 +46,12 @@ if (byClass) {
     count.textContent = `${shown} of ${samples.length}`;
   };
   byClass.closest(".filter").hidden = false;
+  for (const choice of document.querySelectorAll("[data-switch]")) {
+    choice.addEventListener("change", () => {
+      const gallery = choice.closest(".filter").nextElementSibling;
+      gallery.dataset[choice.dataset.switch] = choice.value;
+    });
+  }
   byClass.addEventListener("change", apply);
   byMistake?.addEventListener("change", apply);
   apply();

@@ -7,9 +7,11 @@ from dataclasses import dataclass
 
 from PIL import Image
 
+from coordexp.viewing.class_colours import class_colour
 from coordexp.viewing.report import Html, picture_uri, table, text
 
 _PICTURE_QUALITY = 78
+_MOST_KEYS = 24
 NO_OBJECTS = "(no objects)"
 
 
@@ -76,5 +78,18 @@ def _picture(sample: Sample) -> str:
     uri = picture_uri(sample.picture, quality=_PICTURE_QUALITY)
     return (
         f'<div class="row"><figure><img src="{uri}" alt="{text(sample.title)}" width="{width}" '
-        f'height="{height}" loading="lazy">{caption}</figure></div>'
+        f'height="{height}" loading="lazy">{caption}</figure>{_key(sample.classes)}</div>'
     )
+
+
+def _key(classes: Sequence[str]) -> str:
+    """Return which colour is which class, the most frequent ones first."""
+    counts = sorted(Counter(classes).items(), key=lambda pair: (-pair[1], pair[0]))
+    keys = "".join(
+        f'<span class="key" style="--key:{class_colour(name)}">{text(name)} '
+        f"<small>{count:,}</small></span>"
+        for name, count in counts[:_MOST_KEYS]
+    )
+    more = len(counts) - _MOST_KEYS
+    rest = f"<small>and {more:,} more</small>" if more > 0 else ""
+    return f'<p class="legend classes">{keys}{rest}</p>' if keys else ""
