@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 
 from coordexp.coord_tokens.codec import SPEC_ALPHABET
 from coordexp.data.jsonl import RecordFile
@@ -246,7 +247,7 @@ def test_a_run_that_was_stopped_goes_on(
     assert not out.exists()
     assert len(part.read_bytes().splitlines()) == 3
     with part.open("ab") as file:
-        file.write(b'{"index": 2, "ro')
+        file.write(b'{"key": "00", "ro')
 
     def counting(questions: Sequence[Question]) -> list[Answer]:
         asked.append(len(questions))
@@ -269,6 +270,102 @@ def test_a_folder_of_pictures_needs_no_records(
     for row in rows_of(out):
         assert row["gt"] == []
         assert row["raw_text"] == by_name[str(row["image"])]["raw_text"]
+
+
+def make_odd_folder(folder: Path, scenes: Path) -> None:
+    """Make a folder of two good pictures and five that nobody can look at."""
+    good = sorted((scenes.parent / "images").iterdir())[:2]
+    folder.mkdir()
+    for picture in good:
+        shutil.copy(picture, folder)
+    content = good[0].read_bytes()
+    Image.new("RGB", (4000, 10)).save(folder / "wide.png")
+    Image.new("F", (20, 20)).save(folder / "float.tiff")
+    (folder / "cut.png").write_bytes(content[: len(content) // 2])
+    (folder / "empty.jpg").touch()
+    (folder / "text.bmp").write_text("no picture")
+
+
+def test_a_folder_with_broken_pictures_answers_the_others(
+    predictor: Predictor, scenes: Path, tmp_path: Path
+) -> None:
+    folder, out = tmp_path / "pics", tmp_path / "p.jsonl"
+    make_odd_folder(folder, scenes)
+    summary = predict_file(predictor, folder, out, batch_size=3, max_new_tokens=LENGTH)
+    assert (summary.lines, summary.indices) == (2, [4, 5])
+    assert [text.split(": ")[0] for text in summary.unread] == [
+        str(folder / name) for name in ("cut.png", "empty.jpg", "float.tiff", "text.bmp")
+    ] + [str(folder / "wide.png")]
+    assert "4000x10 is too thin; no side may have more than 200 times" in summary.unread[-1]
+
+
+def test_whatever_the_image_processor_raises_is_a_picture_without_a_line(
+    predictor: Predictor, scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    processor = predictor.encoder.image_processor
+    whole = type(processor).__call__
+
+    def choosy(self: object, images: list[Image.Image], **options: object) -> object:
+        if images[0].getpixel((0, 0)) == (1, 2, 3):
+            raise FloatingPointError("a pixel that nobody likes")
+        return whole(self, images=images, **options)
+
+    monkeypatch.setattr(type(processor), "__call__", choosy)
+    shutil.copytree(scenes.parent / "images", tmp_path / "pics")
+    Image.new("RGB", (64, 64), (1, 2, 3)).save(tmp_path / "pics" / "odd.png")
+    out = tmp_path / "p.jsonl"
+    summary = predict_file(predictor, tmp_path / "pics", out, batch_size=7, max_new_tokens=2)
+    assert summary.lines == 6
+    (told,) = summary.unread
+    assert "odd.png: images[0]: the image processor cannot take it: a pixel" in told
+
+
+@pytest.mark.parametrize("kind", ["folder", "records"])
+def test_answers_are_kept_when_a_picture_is_taken_out(
+    predictor: Predictor, own_scenes: Path, tmp_path: Path, kind: str
+) -> None:
+    """Stopped after four of six answers; the first picture goes, a seventh comes."""
+    out = tmp_path / "p.jsonl"
+    data = own_scenes if kind == "records" else own_scenes.parent / "images"
+    inside = build_ask(predictor, OPTIONS)
+    asked: list[int] = []
+
+    def go(ask: Ask) -> Summary:
+        return answer_file(
+            ask,
+            predictor.encoder,
+            data,
+            out,
+            batch_size=2,
+            run={"model": "m"},
+            row_options=RowOptions(),
+            ranks=Ranks(),
+        )
+
+    def stopping(questions: Sequence[Question]) -> list[Answer]:
+        if len(asked) == 2:
+            raise KeyboardInterrupt
+        asked.append(len(questions))
+        return inside(questions)
+
+    def counting(questions: Sequence[Question]) -> list[Answer]:
+        asked.append(len(questions))
+        return inside(questions)
+
+    with pytest.raises(KeyboardInterrupt):
+        go(stopping)
+    asked.clear()
+    images = own_scenes.parent / "images"
+    first = sorted(images.iterdir())[0]
+    shutil.copy(first, images / "zero.png")
+    lines = own_scenes.read_text().splitlines()
+    new = json.loads(lines[0]) | {"images": ["images/zero.png"]}
+    own_scenes.write_text("\n".join([*lines[1:], json.dumps(new)]) + "\n")
+    first.unlink()
+    assert go(counting).lines == 6
+    assert sum(asked) == 3
+    names = [Path(str(row["image"])).name for row in rows_of(out)]
+    assert names == sorted(path.name for path in images.iterdir())
 
 
 def test_two_ranks_write_what_one_does(

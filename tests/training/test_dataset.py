@@ -1,4 +1,5 @@
 import json
+import re
 import shutil
 from collections.abc import Callable
 from io import BytesIO
@@ -15,7 +16,7 @@ from coordexp.errors import RecordError
 from coordexp.model.load import load_image_processor, load_tokenizer
 from coordexp.rendering.encode import Encoder
 from coordexp.rendering.style import RenderingStyle
-from coordexp.training.dataset import RecordDataset, check_records
+from coordexp.training.dataset import RecordDataset, check_records, check_texts
 
 WritePicture = Callable[[str, bytes], Record]
 
@@ -149,3 +150,24 @@ def test_a_path_that_climbs_out_does_not_pass(write_picture: WritePicture, tmp_p
     record = Record(images=("link",), width=40, height=30, objects=())
     with pytest.raises(RecordError, match="climbs out"):
         check_image(tmp_path / "data", record)
+
+
+def test_the_check_finds_a_picture_that_is_too_thin(own_scenes: Path) -> None:
+    Image.new("RGB", (10, 4000)).save(own_scenes.parent / "tall.png")
+    row = {"images": ["tall.png"], "width": 10, "height": 4000, "objects": []}
+    with own_scenes.open("a") as file:
+        file.write(json.dumps(row) + "\n")
+    with pytest.raises(RecordError, match=r"train\.jsonl:7: .*10x4000 is too thin.*crop"):
+        check_records(RecordFile(own_scenes))
+
+
+def test_special_tokens_of_another_spelling_are_found_before_training(
+    own_scenes: Path, encoder: Encoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(encoder, "_reserved", re.compile(r"<\|im_end\|>|\[INST\]"))
+    lines = own_scenes.read_text().splitlines()
+    row = json.loads(lines[2])
+    row["objects"][1]["desc"] = "a [INST]"
+    own_scenes.write_text("\n".join([*lines[:2], json.dumps(row), *lines[3:]]) + "\n")
+    with pytest.raises(RecordError, match=r"train\.jsonl:3: objects\[1\]: .* token \[INST\]"):
+        check_texts(RecordFile(own_scenes), encoder)

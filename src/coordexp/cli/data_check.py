@@ -21,6 +21,13 @@ def data_check(
     images: Annotated[  # noqa: FBT002
         bool, typer.Option("--images/--no-images", help="Whether to open the pictures as well.")
     ] = True,
+    decode: Annotated[  # noqa: FBT002
+        bool,
+        typer.Option(
+            "--decode/--no-decode",
+            help="Whether to decode them too; size and end alone are seen many times faster.",
+        ),
+    ] = True,
     as_json: Annotated[  # noqa: FBT002
         bool, typer.Option("--json", help="Print the report as JSON, with every place.")
     ] = False,
@@ -31,7 +38,7 @@ def data_check(
     """
     from coordexp.data.audit import audit_files  # noqa: PLC0415
 
-    report = audit_files(files, images=images)
+    report = audit_files(files, images=images, decode=decode)
     if as_json:
         typer.echo(json.dumps(report.to_json(), ensure_ascii=False, indent=2))
     else:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from coordexp.coord_tokens.codec import SPEC_ALPHABET, CoordAlphabet
 from coordexp.data import audit_rules as rules
-from coordexp.data.audit_images import chat_image_fault, image_fault
+from coordexp.data.audit_images import Look, chat_image_fault, image_fault, shape_fault
 from coordexp.data.audit_repeats import Repeats
 from coordexp.data.audit_report import AuditReport, FileCounts, Place
 from coordexp.data.audit_rules import Fault
@@ -24,29 +24,38 @@ from coordexp.errors import InputError, RecordError
 
 
 def audit_files(
-    paths: Sequence[Path], *, images: bool, alphabet: CoordAlphabet = SPEC_ALPHABET
+    paths: Sequence[Path],
+    *,
+    images: bool,
+    decode: bool = True,
+    alphabet: CoordAlphabet = SPEC_ALPHABET,
 ) -> AuditReport:
     """Return everything that is wrong with files of records, in pixels or coord tokens, and chats.
+
+    Where nothing is, training and inference can read every record and every picture; what a run's
+    own limits refuse, such as the longest example, is not looked at.
 
     Args:
         paths: JSONL files; pictures that several of them share are reported, as splits of one
             dataset should have none.
-        images: Whether to open the pictures, for their size and their end. No pixel is decoded
-            where the format allows that.
+        images: Whether to open the pictures.
+        decode: Whether to decode their pixels too, which finds damage in the middle of a file;
+            else size and end are looked at, many times faster.
         alphabet: Of the coord tokens.
 
     Raises:
         InputError: If a file cannot be read.
     """
-    return _Audit(alphabet, images=images).of(paths)
+    look = Look.NOT if not images else Look.WHOLE if decode else Look.OUTSIDE
+    return _Audit(alphabet, look).of(paths)
 
 
 class _Audit:
     """One pass over all files."""
 
-    def __init__(self, alphabet: CoordAlphabet, *, images: bool) -> None:
+    def __init__(self, alphabet: CoordAlphabet, look: Look) -> None:
         self._alphabet = alphabet
-        self._images = images
+        self._look = look
         self._report = AuditReport()
         self._sight = Sight(alphabet)
         self._suspicion = Suspicion(self._report.add, alphabet.bins - 1)
@@ -109,7 +118,8 @@ class _Audit:
                 return
         self._audit_objects(line, frame)
         self._repeats.watch_record(line, raw, frame.image, frame.prompt)
-        if self._images:
+        self._audit_shape(line, frame.resized or (frame.width, frame.height))
+        if self._look is not Look.NOT:
             self._audit_image(line, frame)
 
     def _slowly_framed(self, data: object) -> Frame:
@@ -158,19 +168,24 @@ class _Audit:
 
     def _audit_chat(self, line: int, raw: bytes, data: dict[str, object]) -> None:
         try:
-            chat = parse_chat(data)
+            chat = parse_chat(data, self._alphabet)
         except RecordError as error:
-            self._add(line, Fault(rules.CHAT, error.message))
+            self._add(line, rules.chat_fault(data, error, self._alphabet))
             return
         self._repeats.watch_chat(line, raw, chat.images)
-        for image in chat.images if self._images else ():
-            self._open(line, (image,), partial(chat_image_fault, image=image))
+        for image in chat.images if self._look is not Look.NOT else ():
+            self._open(line, (image,), partial(chat_image_fault, image=image, look=self._look))
+
+    def _audit_shape(self, line: int, size: tuple[int, int]) -> None:
+        fault = shape_fault(*size)
+        if fault is not None:
+            self._add(line, fault)
 
     def _audit_image(self, line: int, frame: Frame) -> None:
         image, width, height, _, _, resized = frame
         record = Record((image,), width, height, (), resized=resized)
         key = (image, width, height, resized)
-        self._open(line, key, partial(image_fault, record=record))
+        self._open(line, key, partial(image_fault, record=record, look=self._look))
 
     def _open(
         self, line: int, key: tuple[object, ...], look: Callable[[Path], Fault | None]

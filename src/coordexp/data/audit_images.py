@@ -1,39 +1,64 @@
-"""The picture of a record: there, readable, and of the size that the record says."""
+"""The picture of a record: there, readable, of the size that the record says, and not too thin."""
 
 import os
+from enum import Enum, auto
 from pathlib import Path
 
 from coordexp.data import audit_rules as rules
 from coordexp.data.audit_report import Rule
 from coordexp.data.audit_rules import Fault
-from coordexp.data.image import check_image, picture_record
+from coordexp.data.image import check_image, load_image, picture_record
 from coordexp.data.record import Record
+from coordexp.data.smart_resize import check_shape
 from coordexp.errors import RecordError
 
 
-def image_fault(root: Path, record: Record) -> Fault | None:
+class Look(Enum):
+    """How closely pictures are looked at."""
+
+    NOT = auto()
+    OUTSIDE = auto()
+    """Header and end of the file; no pixel is decoded where the format allows that."""
+    WHOLE = auto()
+    """As training reads it."""
+
+
+def shape_fault(width: int, height: int) -> Fault | None:
+    """Return what is wrong with the shape of a picture, None for a good one."""
+    try:
+        check_shape(width, height)
+    except RecordError as error:
+        return Fault(rules.TOO_THIN, error.message)
+    return None
+
+
+def image_fault(root: Path, record: Record, look: Look) -> Fault | None:
     """Return what is wrong with a record's picture, None for a good one.
 
-    `coordexp.data.image.check_image` decides; here its refusals get a rule.
+    `coordexp.data.image` decides, as in training; here its refusals get a rule.
 
     Args:
         root: The folder that the path is relative to.
         record: Names the picture and its size; its objects do not matter.
+        look: How closely.
     """
     try:
-        check_image(root, record)
+        if look is Look.WHOLE:
+            load_image(root, record)
+        else:
+            check_image(root, record)
     except RecordError as error:
         return Fault(_rule(root, record.image, error.message), error.message)
     return None
 
 
-def chat_image_fault(root: Path, image: str) -> Fault | None:
+def chat_image_fault(root: Path, image: str, look: Look) -> Fault | None:
     """Return what is wrong with a picture of a chat, whose size nothing says."""
     try:
-        check_image(root, picture_record(root, image))
+        record = picture_record(root, image)
     except RecordError as error:
         return Fault(_rule(root, image, error.message), error.message)
-    return None
+    return image_fault(root, record, look) or shape_fault(record.width, record.height)
 
 
 def _rule(root: Path, image: str, message: str) -> Rule:

@@ -20,6 +20,7 @@ from coordexp.data.audit_report import Rule
 from coordexp.data.geometry import GEOMETRY_KINDS, LEAST_POINTS, GeometryKind, parse_geometry, shown
 from coordexp.data.marks import MARK_KEYS, parse_marks
 from coordexp.data.record import EXACT_SUFFIX, LARGEST_SIZE_PX, parse_record
+from coordexp.data.special_tokens import special_token_in
 from coordexp.errors import RecordError
 
 
@@ -42,6 +43,9 @@ OBJECTS = _violation("objects", 'write a list; "objects": [] where there is noth
 NOT_AN_OBJECT = _violation("not-an-object", "each entry of objects has a desc and a geometry")
 DESC = _violation("desc", "say in words what it is, or drop the object")
 DESC_COORD_TOKEN = _violation("desc-coord-token", "take coord tokens out of the text")
+SPECIAL_TOKEN = _violation(
+    "special-token", "say it in other words; a tokenizer would read an end, or a picture, in it"
+)
 ONE_GEOMETRY = _violation(
     "one-geometry", "keep one of bbox_2d, poly and line; make two objects where you mean two"
 )
@@ -75,6 +79,7 @@ IMAGE_SIZE = _violation(
     "image-size", "annotations of a resized or turned picture need to be converted with it"
 )
 IMAGE_UNREADABLE = _violation("image-unreadable", "fetch the picture again, or drop the record")
+TOO_THIN = _violation("too-thin", "crop the picture, cut it into pieces, or drop the record")
 
 
 _MOST_SHOWN = 4
@@ -98,6 +103,17 @@ def record_faults(data: object, alphabet: CoordAlphabet = SPEC_ALPHABET) -> list
         found = [*_part_faults(data, alphabet), *_all_object_faults(data, alphabet)]
         return found or [Fault(CONTRACT, error.message, error.obj)]
     return []
+
+
+def chat_fault(data: dict[str, object], error: RecordError, alphabet: CoordAlphabet) -> Fault:
+    """Return the violation of a chat that `parse_chat` refused."""
+    rows = data.get("messages")
+    messages = rows if isinstance(rows, list) else []
+    texts = [row.get("content") for row in messages if isinstance(row, dict)]
+    # The message tells whether this is what `parse_chat` stopped at.
+    found = [token for text in texts if (token := _special_token(text, alphabet)) is not None]
+    is_special = any(token in error.message for token in found)
+    return Fault(SPECIAL_TOKEN if is_special else CHAT, error.message)
 
 
 def object_count(data: object) -> int:
@@ -163,7 +179,17 @@ def _part_faults(data: dict[str, object], alphabet: CoordAlphabet) -> Iterator[F
             continue
         message = _refusal({**good, key: value}, alphabet)
         if message is not None:
-            yield Fault(IMAGE_PATH if _is_bad_path(key, value) else rule, message)
+            yield Fault(_rule_of(key, value, rule, alphabet), message)
+
+
+def _rule_of(key: str, value: object, rule: Rule, alphabet: CoordAlphabet) -> Rule:
+    if _is_bad_path(key, value):
+        return IMAGE_PATH
+    return SPECIAL_TOKEN if _special_token(value, alphabet) else rule
+
+
+def _special_token(value: object, alphabet: CoordAlphabet) -> str | None:
+    return special_token_in(value, alphabet) if isinstance(value, str) else None
 
 
 def _refusal(data: dict[str, object], alphabet: CoordAlphabet) -> str | None:
@@ -209,8 +235,7 @@ def _object_faults(
     probe = {**_PROBE, "objects": [{"desc": desc, "line": [0, 0, 1, 1]}]}
     message = _refusal(probe, alphabet)
     if message is not None:
-        spelled = isinstance(desc, str) and contains_coord_token(desc, alphabet)
-        yield Fault(DESC_COORD_TOKEN if spelled else DESC, message)
+        yield Fault(_desc_rule(desc, alphabet), message)
     yield from _mark_faults(row)
     kinds = [kind for kind in GEOMETRY_KINDS if kind in row]
     if len(kinds) != 1:
@@ -231,6 +256,12 @@ def _mark_faults(row: dict[str, object]) -> Iterator[Fault]:
             parse_marks({key: row[key]})
         except RecordError as error:
             yield Fault(MARKS, error.message)
+
+
+def _desc_rule(desc: object, alphabet: CoordAlphabet) -> Rule:
+    if isinstance(desc, str) and contains_coord_token(desc, alphabet):
+        return DESC_COORD_TOKEN
+    return SPECIAL_TOKEN if _special_token(desc, alphabet) else DESC
 
 
 _PROBE: dict[str, object] = {"images": ["a"], "width": 1, "height": 1}

@@ -14,6 +14,7 @@ from coordexp.coord_tokens.codec import CoordAlphabet
 from coordexp.data.geometry import GEOMETRY_KINDS, LEAST_POINTS, GeometryKind
 from coordexp.data.marks import has_good_marks
 from coordexp.data.record import EXACT_SUFFIX, LARGEST_SIZE_PX
+from coordexp.data.special_tokens import SPECIAL_START
 
 Values = tuple[float, ...]
 
@@ -127,6 +128,7 @@ class Sight:
         return (
             type(desc) is str
             and self._prefix not in desc
+            and SPECIAL_START not in desc
             and bool(desc.strip())
             and (desc.isascii() or desc.encode("utf-8", "ignore").decode() == desc)
         )

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from coordexp.coord_tokens.codec import SPEC_ALPHABET, CoordAlphabet
 from coordexp.data.geometry import shown
 from coordexp.data.record import Record, parse_record
+from coordexp.data.special_tokens import check_no_special_token
 from coordexp.data.text import check_unicode, checked_image_path
 from coordexp.errors import RecordError
 
@@ -60,11 +61,11 @@ def parse_sample(data: object, alphabet: CoordAlphabet = SPEC_ALPHABET) -> Sampl
         RecordError: If the line breaks the contract.
     """
     if isinstance(data, dict) and "messages" in data:
-        return parse_chat(data)
+        return parse_chat(data, alphabet)
     return parse_record(data, alphabet)
 
 
-def parse_chat(data: dict[str, object]) -> Chat:
+def parse_chat(data: dict[str, object], alphabet: CoordAlphabet = SPEC_ALPHABET) -> Chat:
     """Return the chat that a decoded JSON line holds.
 
     Raises:
@@ -77,17 +78,18 @@ def parse_chat(data: dict[str, object]) -> Chat:
         raise RecordError(f"messages: expected a list of messages, got {shown(rows)}")
     if not isinstance(images, list):
         raise RecordError(f"images: expected a list of relative paths, got {shown(images)}")
-    messages = tuple(_message(row, place) for place, row in enumerate(rows))
+    messages = tuple(_message(row, place, alphabet) for place, row in enumerate(rows))
     _check_roles([message.role for message in messages])
     paths = tuple(checked_image_path(path) for path in images)
     return Chat(messages=_marked(messages, len(paths)), images=paths)
 
 
-def _message(row: object, place: int) -> Message:
+def _message(row: object, place: int, alphabet: CoordAlphabet) -> Message:
     key = f"messages[{place}]"
     match row:
         case {"role": str(role), "content": str(content), **others} if not others:
             check_unicode(key, content)
+            check_no_special_token(key, content, alphabet)
         case _:
             raise RecordError(f"{key}: expected role and content, both text, got {shown(row)}")
     if role not in ("system", "user", "assistant"):

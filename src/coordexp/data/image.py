@@ -22,14 +22,17 @@ from coordexp.errors import RecordError
 
 # What Pillow's decoders raise on broken files; all of these were seen or are in their source.
 _DECODER_ERRORS = (
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    EOFError,
+    LookupError,
+    MemoryError,
     OSError,
     RuntimeError,
     SyntaxError,
-    ValueError,
     TypeError,
-    LookupError,
-    EOFError,
-    OverflowError,
+    ValueError,
     struct.error,
     zlib.error,
     Image.DecompressionBombError,

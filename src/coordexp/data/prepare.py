@@ -13,6 +13,7 @@ from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 from coordexp.coord_tokens.codec import SPEC_ALPHABET, CoordAlphabet
+from coordexp.data.category_ids import load_category_ids, save_category_ids
 from coordexp.data.geometry import Geometry
 from coordexp.data.prepare_shard import Preparation, PreparedCounts, ShardJob, prepare_shard
 from coordexp.data.record import Record, RecordObject
@@ -94,6 +95,7 @@ def prepare_file(
         selection=replace(selection, tiny=None, seed=0),
         drop_bad=drop_bad,
     )
+    category_ids = load_category_ids(src)
     lines = tiny_lines(src, selection, alphabet, drop_bad=drop_bad)
     if limits and pictures.exists() and not (todo.work / DELIVERING).exists():
         raise InputError(
@@ -108,6 +110,8 @@ def prepare_file(
             progress(shard.size)
         _check_any(src, totals)
         _deliver(shards, todo.work, dst, todo.pictures(src.parent) if limits else None, pictures)
+        if category_ids:
+            save_category_ids(dst, category_ids)
     except OSError as error:
         raise CoordExpError(f"{dst}: cannot be written: {error}") from None
     finally:

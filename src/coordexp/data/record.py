@@ -27,6 +27,7 @@ from coordexp.data.federated import Federated, federated_to_json, parse_federate
 from coordexp.data.geometry import GEOMETRY_KINDS, Geometry, GeometryKind, parse_geometry, shown
 from coordexp.data.marks import NO_MARKS, Marks, marks_to_json, parse_marks
 from coordexp.data.sizes import LARGEST_SIZE_PX, checked_size, parse_resized
+from coordexp.data.special_tokens import check_no_special_token
 from coordexp.data.text import check_unicode, checked_image_path
 from coordexp.errors import RecordError
 
@@ -135,12 +136,15 @@ def parse_record(data: object, alphabet: CoordAlphabet = SPEC_ALPHABET) -> Recor
             objects.append(_object(row, width, height, alphabet, token_start))
         except RecordError as error:
             raise RecordError(error.message, obj=index) from None
+    prompt = _optional_text(data, "prompt")
+    if prompt is not None:
+        check_no_special_token("prompt", prompt, alphabet)
     return Record(
         images=images,
         width=width,
         height=height,
         objects=tuple(objects),
-        prompt=_optional_text(data, "prompt"),
+        prompt=prompt,
         summary=_optional_text(data, "summary"),
         metadata=_metadata(data),
         resized=parse_resized(data),
@@ -283,6 +287,7 @@ def _desc(desc: object, alphabet: CoordAlphabet, token_start: str) -> str:
     check_unicode("desc", desc)
     if token_start in desc and contains_coord_token(desc, alphabet):
         raise RecordError(f"desc: coord tokens belong into a geometry, got {shown(desc)}")
+    check_no_special_token("desc", desc, alphabet)
     return desc
 
 

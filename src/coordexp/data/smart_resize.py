@@ -51,11 +51,7 @@ def smart_resize(width: int, height: int, limits: PixelLimits) -> tuple[int, int
         >>> smart_resize(640, 480, PixelLimits(most=200_000))
         (512, 384)
     """
-    if max(width, height) > LARGEST_RATIO * min(width, height):
-        raise RecordError(
-            f"images[0]: {width}x{height} is too thin; no side may have more than {LARGEST_RATIO} "
-            "times the pixels of the other"
-        )
+    check_shape(width, height)
     wide, high = _rounded(width), _rounded(height)
     if wide * high > limits.most:
         factor = math.sqrt(width * height / limits.most)
@@ -64,6 +60,19 @@ def smart_resize(width: int, height: int, limits: PixelLimits) -> tuple[int, int
         factor = math.sqrt(limits.least / (width * height))
         return _ceiled(width * factor), _ceiled(height * factor)
     return wide, high
+
+
+def check_shape(width: int, height: int) -> None:
+    """Check that a picture is not too thin to be looked at.
+
+    Raises:
+        RecordError: If one side is more than 200 times the other.
+    """
+    if max(width, height) > LARGEST_RATIO * min(width, height):
+        raise RecordError(
+            f"images[0]: {width}x{height} is too thin; no side may have more than {LARGEST_RATIO} "
+            "times the pixels of the other: crop the picture, or cut it into pieces"
+        )
 
 
 def _rounded(side: float) -> int:

@@ -1,21 +1,27 @@
 """Predictions as COCO results, for tools that read those."""
 
 import json
-from collections.abc import Sequence
+import logging
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from coordexp.coord_tokens.codec import CoordAlphabet
+from coordexp.data.category_ids import category_ids_path, load_category_ids
 from coordexp.data.geometry import bounding_box
 from coordexp.data.jsonl import read_rows
-from coordexp.data.record import Record
 from coordexp.files import write_text
 from coordexp.inference.source import load_source
+
+logger = logging.getLogger(__name__)
+
+_SHOWN = 3
 
 
 def write_coco_results(
     predictions: Path,
     data: Path,
+    indices: Sequence[int],
     out: Path,
     alphabet: CoordAlphabet,
     classes: Sequence[str] = (),
@@ -23,33 +29,51 @@ def write_coco_results(
     """Write a list of `image_id, category_id, bbox, score`, and a polygon's `segmentation`.
 
     `image_id` is the record's `metadata.image_id`, which `data convert` keeps from COCO, or else
-    the place of the image in the data, from 1. `category_id` numbers the classes that the
-    model was trained on, from 1, and behind them all other descs, true and predicted, by name.
-    `file_name` and `category_name` stand beside them, for records know neither number: map by name
-    where an annotation file has numbers of its own.
+    the place of the record in the data, from 1. `category_id` is the annotation file's own where
+    `coordexp.data.category_ids` knows it, and a line tells of descs that it does not know; else
+    it numbers the classes that the model was trained on, from 1. Behind either come all other
+    descs, true and predicted, by name. `file_name` and `category_name` stand beside them.
 
     Args:
         predictions: JSONL of predictions.
         data: What they were made from.
+        indices: Of each prediction, the place of its record in the data.
         out: JSON to write.
         alphabet: Of the records.
         classes: What the model was trained on, in the order of their numbers.
+
+    Raises:
+        InputError: If the numbers beside the data cannot be used.
     """
-    ids: dict[str, object] = {}
+    known = {} if data.is_dir() else load_category_ids(data)
     source = load_source(data, alphabet)
-    for index in range(len(source)):
-        record: Record = source[index]
-        ids.setdefault(record.image, record.metadata.get("image_id", index + 1))
+    image_ids = [source[index].metadata.get("image_id", index + 1) for index in indices]
     rows: list[Any] = [row for _, row in read_rows(predictions)]
-    said = {item["desc"] for row in rows for item in [*row["gt"], *row["pred"]]}
-    names = [*classes, *sorted(said.difference(classes))]
-    categories = {name: number for number, name in enumerate(names, start=1)}
+    first = known or {name: number for number, name in enumerate(classes, start=1)}
+    ids = _category_ids(first, (item["desc"] for row in rows for item in row["gt"] + row["pred"]))
+    if known and (new := [name for name in ids if name not in known]):
+        told = ", ".join(map(repr, new[:_SHOWN])) + (", ..." if len(new) > _SHOWN else "")
+        logger.warning(
+            "%s: %d descs are no class of %s (%s) and are numbered from %d on",
+            out,
+            len(new),
+            category_ids_path(data).name,
+            told,
+            ids[new[0]],
+        )
     results = [
-        _result(row, item, ids[row["image"]], categories[item["desc"]])
-        for row in rows
+        _result(row, item, image_id, ids[item["desc"]])
+        for row, image_id in zip(rows, image_ids, strict=True)
         for item in row["pred"]
     ]
     write_text(out, json.dumps(results) + "\n")
+
+
+def _category_ids(known: Mapping[str, int], descs: Iterable[str]) -> dict[str, int]:
+    """Return the known numbers and, behind them, one for every other desc, by name."""
+    first = max(known.values(), default=0) + 1
+    new = sorted(set(descs) - known.keys())
+    return {**known, **{name: number for number, name in enumerate(new, start=first)}}
 
 
 def _result(

@@ -1,15 +1,18 @@
 """Answers kept on disk while a run goes on, so that it can be stopped and started again.
 
 Beside `p.jsonl` each rank appends to a part of its own, `p.jsonl.part0`, `p.jsonl.part1`, ...:
-first a line that says what the run is, then a line for each image with its place in the data. A
+first a line that says what the run is, then a line for each image with the key of its record. A
 line that was cut short by the end of a process is left out, and written over by that rank. When
 every image has its line, rank 0 joins the parts in the order of the data and `p.jsonl` appears.
+
+Keys tell records apart by what they are and not by their place: who takes a record out, or puts one
+in, keeps the answers to all others.
 """
 
 import json
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -43,43 +46,49 @@ class Parts:
     def __init__(self, out: Path, run: Row) -> None:
         self._out = out
         self._header = encode_row({"run": run})
-        self._places: dict[int, _Place] = {}
+        self._places: dict[str, _Place] = {}
         for path in self._paths():
             for offset, line in _whole_lines(path):
                 if offset == 0:
                     self._check_header(path, line)
                 elif "row" in (entry := json.loads(line)):
-                    self._places[entry["index"]] = _Place(path, offset)
+                    self._places[entry["key"]] = _Place(path, offset)
 
     @property
-    def done(self) -> frozenset[int]:
-        """The places in the data that have their line."""
+    def done(self) -> frozenset[str]:
+        """The keys of the records that have their line."""
         return frozenset(self._places)
 
     def writer(self, rank: int) -> "PartWriter":
         """Return what appends to a rank's part."""
         return PartWriter(self._path(rank), self._header)
 
-    def join(self) -> int:
-        """Write the output file and return the number of its lines."""
-        return write_jsonl(self._out, self.rows())
+    def join(self, keys: Iterable[str]) -> int:
+        """Write the output file and return the number of its lines.
 
-    def rows(self) -> Iterator[dict[str, Any]]:
+        Args:
+            keys: Of the records, in the order of the data; those without a line are passed over.
+        """
+        return write_jsonl(self._out, self.rows(keys))
+
+    def rows(self, keys: Iterable[str]) -> Iterator[dict[str, Any]]:
         """Yield the lines in the order of the data."""
-        for index in sorted(self._places):
-            place = self._places[index]
+        for key in keys:
+            place = self._places.get(key)
+            if place is None:
+                continue
             with place.path.open("rb") as file:
                 file.seek(place.offset)
                 yield json.loads(file.readline())["row"]
 
-    def unread(self) -> list[str]:
+    def unread(self, keys: Iterable[str]) -> list[str]:
         """Return what was wrong with each picture that could not be read, in order."""
-        found: dict[int, str] = {}
+        found: dict[str, str] = {}
         for path in self._paths():
             for offset, line in _whole_lines(path):
                 if offset and "unread" in (entry := json.loads(line)):
-                    found[entry["index"]] = entry["unread"]
-        return [found[index] for index in sorted(found) if index not in self._places]
+                    found[entry["key"]] = entry["unread"]
+        return [found[key] for key in keys if key in found and key not in self._places]
 
     def remove(self) -> None:
         """Delete the parts."""

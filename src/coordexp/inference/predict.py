@@ -59,6 +59,7 @@ class Summary:
         repeated: Objects that were left out because they repeat another.
         not_asked: Objects that were left out because their desc is none of the classes.
         unread: What was wrong with each picture that could not be read.
+        indices: Of each line, the place of its record in the data.
     """
 
     lines: int = 0
@@ -66,6 +67,7 @@ class Summary:
     repeated: int = 0
     not_asked: int = 0
     unread: Sequence[str] = ()
+    indices: Sequence[int] = ()
 
 
 def predict_file(
@@ -151,12 +153,11 @@ def answer_file(
         InputError: If `out` has the remains of another run beside it.
     """
     source = load_source(data, encoder.style.alphabet)
-    whole = {"data": str(data.resolve()), "images": len(source), **run, **row_options.to_json()}
+    whole = {"data": str(data.resolve()), **run, **row_options.to_json()}
     if indices is not None:
         source = Excerpt(source, indices)
-        whole["indices"] = list(indices)
     parts = Parts(out, whole)
-    shares = _open_batches(len(source), batch_size, parts.done, ranks)
+    shares = _open_batches(source, batch_size, parts.done, ranks)
     work = _Work(
         ask=ask,
         encoder=encoder,
@@ -169,7 +170,7 @@ def answer_file(
         for batch in track(batches, "predict", total=len(shares), console=console):
             writer.append(work.entries(batch))
     ranks.wait()
-    return Summary() if ranks.rank > 0 else _join(Parts(out, whole))
+    return Summary() if ranks.rank > 0 else _join(Parts(out, whole), source)
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,17 +207,20 @@ class _Work:
         entries: list[dict[str, object]] = []
         for index, record, answer in zip(batch.indices, batch.records, answers, strict=True):
             row = prediction_row(record, answer, self.encoder.style, self.root, self.row_options)
-            entries.append({"index": index, "row": row})
-        return entries + [{"index": index, "unread": why} for index, why in batch.unread.items()]
+            entries.append({"key": self.source.key_of(index), "row": row})
+        for index, why in batch.unread.items():
+            entries.append({"key": self.source.key_of(index), "unread": why})
+        return entries
 
 
 def _open_batches(
-    count: int, batch_size: int, done: Collection[int], ranks: Ranks
+    source: Source, batch_size: int, done: Collection[str], ranks: Ranks
 ) -> list[list[int]]:
     """Return a rank's batches without what has its line already."""
+    count = len(source)
     starts = range(0, count, batch_size)[ranks.rank :: ranks.count]
     batches = [range(start, min(start + batch_size, count)) for start in starts]
-    still = ([index for index in batch if index not in done] for batch in batches)
+    still = ([index for index in batch if source.key_of(index) not in done] for batch in batches)
     return [batch for batch in still if batch]
 
 
@@ -228,7 +232,7 @@ def _read(source: Source, encoder: Encoder, indices: Sequence[int]) -> _Batch:
             picture = load_image(source.root, record)
             prompt = encoder.encode_prompt(record, picture)
         except RecordError as error:
-            batch.unread[index] = str(error if error.file else error.at(source.path, index + 1))
+            batch.unread[index] = str(source.error_at(index, error))
             continue
         batch.indices.append(index)
         batch.records.append(record)
@@ -236,14 +240,15 @@ def _read(source: Source, encoder: Encoder, indices: Sequence[int]) -> _Batch:
     return batch
 
 
-def _join(parts: Parts) -> Summary:
+def _join(parts: Parts, source: Source) -> Summary:
+    keys = [source.key_of(index) for index in range(len(source))]
     objects = 0
     reasons: Counter[str] = Counter()
-    for row in parts.rows():
+    for row in parts.rows(keys):
         objects += len(row["pred"])
         reasons.update(drop["reason"] for drop in row["parse"]["dropped"])
-    unread = parts.unread()
-    lines = parts.join()
+    unread, done = parts.unread(keys), parts.done
+    lines = parts.join(keys)
     parts.remove()
     return Summary(
         lines=lines,
@@ -251,4 +256,5 @@ def _join(parts: Parts) -> Summary:
         repeated=reasons["repeated"],
         not_asked=reasons["not in classes"],
         unread=unread,
+        indices=[index for index, key in enumerate(keys) if key in done],
     )

@@ -18,9 +18,10 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerBase, Qwen2VLImageProcessorPil
 
 from coordexp.coord_tokens.codec import CoordAlphabet
-from coordexp.data.chat import Chat
+from coordexp.data.chat import Chat, Sample
 from coordexp.data.ordering import ordered_objects
 from coordexp.data.record import Record
+from coordexp.data.smart_resize import check_shape
 from coordexp.errors import CheckpointError, InputError, RecordError
 from coordexp.rendering.conversation import Conversation
 from coordexp.rendering.dense_json import render_answer
@@ -30,6 +31,17 @@ from coordexp.rendering.token_types import NO_TYPE, character_types, token_types
 
 IGNORE_INDEX = -100
 IMAGE_TOKEN = "<|image_pad|>"
+# What NumPy, Pillow and the processor's own checks raise; nobody lists it for us.
+_PROCESSOR_ERRORS = (
+    ArithmeticError,
+    AttributeError,
+    LookupError,
+    MemoryError,
+    OSError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+)
 # Token ids, and whether they are an answer, which is labelled.
 Segment = tuple[Sequence[int], bool]
 
@@ -108,14 +120,18 @@ class Encoder:
 
         Raises:
             RecordError: If its text holds a special token, which would end the answer or stand for
-                a picture.
+                a picture, or if the picture cannot be looked at.
         """
         answer, descs = self._answer(record, seed=seed, epoch=epoch, index=index)
         example = self._example(record, picture, self._ids(answer))
         return self._typed(example, answer, descs) if self.with_token_types else example
 
     def encode_prompt(self, record: Record, picture: Image.Image) -> Example:
-        """Return the example up to where the answer begins, for generation."""
+        """Return the example up to where the answer begins, for generation.
+
+        Raises:
+            RecordError: If its prompt holds a special token, or the picture cannot be looked at.
+        """
         return self._example(record, picture, [])
 
     def length(self, record: Record) -> int:
@@ -155,19 +171,41 @@ class Encoder:
         text = sum(len(ids) for ids, _ in self._chat_segments(chat))
         return text + sum(self._image_tokens(size) - 1 for size in sizes)
 
-    def _chat_segments(self, chat: Chat) -> list[Segment]:
+    def check_texts(self, sample: Sample) -> None:
+        """Check that no text of a sample holds a special token of this very tokenizer.
+
+        Raises:
+            RecordError: If one does; it names the object.
+        """
+        if isinstance(sample, Chat):
+            self._check_messages(sample)
+        else:
+            self._check_prompt(sample)
+            self._check_descs(sample)
+
+    def _check_messages(self, chat: Chat) -> None:
         for place, message in enumerate(chat.messages):
             if token := self._reserved_token(message.content):
                 raise RecordError(f"messages[{place}]: holds the special token {token}")
+
+    def _check_prompt(self, record: Record) -> None:
+        if record.prompt and (token := self._reserved_token(record.prompt)):
+            raise RecordError(f"prompt: holds the special token {token}")
+
+    def _check_descs(self, record: Record) -> None:
+        for place, item in enumerate(record.objects):
+            if item.marks.is_taught and (token := self._reserved_token(item.desc)):
+                raise RecordError(f"desc: holds the special token {token}", obj=place)
+
+    def _chat_segments(self, chat: Chat) -> list[Segment]:
+        self._check_messages(chat)
         segments = self.conversation.segments(chat.messages)
         return [(self._ids(text), is_answer) for text, is_answer in segments]
 
     def _image_tokens(self, size: tuple[int, int]) -> int:
         width, height = size
-        try:
-            patches = self.image_processor.get_number_of_image_patches(height, width)
-        except ValueError as error:  # the picture is too long and thin
-            raise RecordError(f"images[0]: {error}") from None
+        check_shape(width, height)
+        patches = self.image_processor.get_number_of_image_patches(height, width)
         return int(patches) // int(self.image_processor.merge_size) ** 2
 
     def _reserved_token(self, text: str) -> str | None:
@@ -182,8 +220,7 @@ class Encoder:
         """Return the prompt with one placeholder for the picture."""
         if not record.prompt:
             return self._usual_prompt_ids
-        if token := self._reserved_token(record.prompt):
-            raise RecordError(f"prompt: holds the special token {token}")
+        self._check_prompt(record)
         return self._question_ids(record.prompt)
 
     def _question_ids(self, question: str) -> list[int]:
@@ -193,9 +230,7 @@ class Encoder:
         self, record: Record, *, seed: int, epoch: int, index: int
     ) -> tuple[str, list[str]]:
         """Return the answer with what ends the turn, and the descs in it, in order."""
-        for place, item in enumerate(record.objects):
-            if item.marks.is_taught and (token := self._reserved_token(item.desc)):
-                raise RecordError(f"desc: holds the special token {token}", obj=place)
+        self._check_descs(record)
         objects = ordered_objects(
             record,
             self.style.object_ordering,
@@ -260,7 +295,12 @@ class Encoder:
         if not pictures:
             values = 3 * processor.temporal_patch_size * processor.patch_size**2
             return torch.zeros((0, values)), torch.zeros((0, 3), dtype=torch.long)
-        patches = processor(images=list(pictures), return_tensors="pt")
+        for picture in pictures:
+            check_shape(*picture.size)
+        try:
+            patches = processor(images=list(pictures), return_tensors="pt")
+        except _PROCESSOR_ERRORS as error:
+            raise RecordError(f"images[0]: the image processor cannot take it: {error}") from None
         return patches["pixel_values"], patches["image_grid_thw"]
 
 

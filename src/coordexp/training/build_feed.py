@@ -16,7 +16,12 @@ from coordexp.errors import InputError, RecordError
 from coordexp.rendering.collate import Collator, blank_example
 from coordexp.rendering.encode import Encoder
 from coordexp.rendering.packing import PackCollator
-from coordexp.training.dataset import RecordDataset, check_records, record_lengths
+from coordexp.training.dataset import (
+    RecordDataset,
+    check_records,
+    check_texts,
+    record_lengths,
+)
 from coordexp.training.feed import Feed
 
 logger = logging.getLogger(__name__)
@@ -57,7 +62,7 @@ def plan_feed(
     """Return the feed of checked records, measured where that is needed.
 
     Raises:
-        RecordError: If a record is too long under `overlong: fail`.
+        RecordError: If a record holds a special token, or is too long under `overlong: fail`.
         InputError: If no record is left.
     """
     block = config.training
@@ -69,6 +74,8 @@ def plan_feed(
         kept = _short_enough(
             dataset, lengths, block.global_max_length, drop=block.overlong == "drop"
         )
+    else:
+        check_texts(records, encoder)  # as measuring does
     seed = block.seed if block.data_seed is None else block.data_seed
     weights = [part.weight for part in parts]
     order = MixedOrder(records.split(kept), weights, seed) if training else InFileOrder(kept)

@@ -10,6 +10,7 @@ from coordexp.data.chat import Chat, Sample
 from coordexp.data.image import check_image, load_image, picture_record
 from coordexp.data.mix import Samples
 from coordexp.data.record import Record
+from coordexp.data.smart_resize import check_shape
 from coordexp.errors import RecordError
 from coordexp.rendering.encode import Encoder, Example
 
@@ -94,7 +95,7 @@ def picture_records(root: Path, sample: Sample) -> list[Record]:
 def check_records(records: Samples) -> None:
     """Check every record and every picture's file, so that no run stops for them hours later.
 
-    Pictures are not decoded; see `coordexp.data.image.check_image`.
+    Pictures are not decoded, see `coordexp.data.image.check_image`; `coordexp data check` does.
 
     Raises:
         RecordError: At the first record that is wrong.
@@ -104,6 +105,22 @@ def check_records(records: Samples) -> None:
         try:
             for record in picture_records(root, sample):
                 check_image(root, record)
+                check_shape(*record.file_size)
+        except RecordError as error:
+            raise error.at(*records.place_of(index)) from None
+
+
+def check_texts(records: Samples, encoder: Encoder) -> None:
+    """Check that no record holds a special token of the run's tokenizer.
+
+    Reading refuses those that are spelled as Qwen's; a tokenizer may have others.
+
+    Raises:
+        RecordError: At the first record that does.
+    """
+    for index, sample in enumerate(records):
+        try:
+            encoder.check_texts(sample)
         except RecordError as error:
             raise error.at(*records.place_of(index)) from None
 

@@ -5,6 +5,7 @@ reads one annotation, `coco_ids` says which id means which.
 """
 
 import re
+from collections import Counter
 from collections.abc import Hashable, Iterator, Mapping, Sequence, Set
 from pathlib import Path
 from typing import Protocol
@@ -109,7 +110,7 @@ def read_instances(
                 federated=form.federated(row, {shape.desc for shape in shapes}),
             )
 
-    return Dataset(root=folder, pictures=pictures())
+    return Dataset(root=folder, pictures=pictures(), category_ids=_distinct_ids(names))
 
 
 class _Coco:
@@ -168,6 +169,16 @@ def category_names(path: Path, document: Row) -> dict[Hashable, str]:
                 f"{path}: categories[{at}]: the id {number!r} is that of {names[number]!r} as well"
             )
     return names
+
+
+def _distinct_ids(names: Mapping[object, str]) -> dict[str, int]:
+    """Return the number of each class; of a name with several numbers none is the right one."""
+    times = Counter(names.values())
+    return {
+        name: number
+        for number, name in names.items()
+        if isinstance(number, int) and times[name] == 1
+    }
 
 
 def _annotations_by_image(

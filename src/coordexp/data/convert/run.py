@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path, PurePosixPath
 
+from coordexp.data.category_ids import save_category_ids
 from coordexp.data.convert.detect import Format, open_dataset
 from coordexp.data.convert.embedded import locate_picture, size_of
 from coordexp.data.convert.lookup import Lookup, fold_case
@@ -95,6 +96,7 @@ def convert_dataset(conversion: Conversion) -> tuple[Format, Report]:
     copy, overwrite = conversion.copy_images, conversion.overwrite
     with open_places(out, copy=copy, overwrite=overwrite) as places:
         write_jsonl(out, _rows(dataset, places, conversion, tally))
+    save_category_ids(out, dataset.category_ids)
     return kind, tally.report()
 
 

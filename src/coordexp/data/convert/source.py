@@ -112,10 +112,12 @@ class Dataset:
     Args:
         root: The folder of the pictures; none outside it is opened.
         pictures: In the order of the files.
+        category_ids: The numbers of its classes, where it has numbers that results are told by.
     """
 
     root: Path
     pictures: Iterator[SourcePicture]
+    category_ids: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
