@@ -17,7 +17,8 @@ def run(*arguments: object) -> tuple[int, str]:
 
 def test_figures_are_told_and_those_that_cannot_be_measured_too(tmp_path: Path) -> None:
     path = write_predictions(tmp_path / "p.jsonl", [make_row([("a", BOX)], [("a", BOX, 0.5)])])
-    assert run(path, "--out", tmp_path) == (0, f"{tmp_path}: AP 1.000, AP50 1.000, AP75 1.000\n")
+    told = f"{tmp_path}: AP 1.000, AP50 1.000, AP75 1.000\nreport: {tmp_path / 'report.html'}\n"
+    assert run(path, "--out", tmp_path) == (0, told)
     path = write_predictions(tmp_path / "e.jsonl", [make_row()])
     code, output = run(path, "--out", tmp_path)
     assert (code, "AP -" in output) == (0, True)
@@ -42,7 +43,7 @@ def test_every_option_reaches_the_figures(tmp_path: Path) -> None:
     [
         (json.dumps(make_row()) + "\n{broken\n", "p.jsonl:2: not JSON"),
         ("", "p.jsonl: the file is empty"),
-        ("{}\n", "p.jsonl:1: width: expected"),
+        ("{}\n", "p.jsonl:1: missing: image, width, height, gt, pred; a line needs"),
         (json.dumps({**make_row(), "gt": None}) + "\n", "p.jsonl:1: gt: missing"),
         (None, "p.jsonl: cannot be read"),
     ],
@@ -63,3 +64,21 @@ def test_a_calibration_is_fitted_or_applied(tmp_path: Path) -> None:
     options = ["--calibration", "c.json", "--fit-calibration", "isotonic"]
     code, output = run("p.jsonl", "--out", tmp_path, *options)
     assert (code, "not both" in output) == (2, True)
+
+
+def test_coco_files_take_the_place_of_predictions(tmp_path: Path) -> None:
+    gt = {
+        "images": [{"id": 7, "file_name": "a.png", "width": 99, "height": 99}],
+        "annotations": [{"id": 1, "image_id": 7, "category_id": 3, "bbox": [1, 2, 30, 40]}],
+        "categories": [{"id": 3, "name": "cat"}],
+    }
+    dt = [{"image_id": 7, "category_id": 3, "bbox": [1, 2, 30, 40], "score": 0.5}]
+    files = {"--coco-gt": tmp_path / "gt.json", "--coco-dt": tmp_path / "dt.json"}
+    for path, content in zip(files.values(), (gt, dt), strict=True):
+        path.write_text(json.dumps(content))
+    given = [word for pair in files.items() for word in pair]
+    code, output = run("--out", tmp_path / "out", *given)
+    assert (code, "AP 1.000" in output) == (0, True)
+    for wrong in (given[:2], given[2:], [*given, "p.jsonl"], []):
+        code, output = run("--out", tmp_path / "out", *wrong)
+        assert (code, "--coco-gt and" in " ".join(output.split())) == (2, True)

@@ -115,7 +115,9 @@ def test_what_cannot_be_fitted_is_refused(tmp_path: Path) -> None:
     source.touch()
     right = [make_row([("a", BOX)], [("a", BOX, 0.5)], image=f"{k}.png") for k in range(9)]
     for rows, message in (
-        (right, "too few predictions to calibrate"),
+        (right, r"takes right and wrong ones, and of the \d predictions .* \d are right"),
+        ([make_row([("a", BOX)])], "there is no prediction"),
+        (right[:1], "no prediction is on the half of the images"),
         ([make_row([("a", BOX)], [("a", BOX, 7.0)])], "scores outside 0 to 1"),
     ):
         images = [row["image"] for row in rows]

@@ -61,7 +61,11 @@ def test_a_box_without_area_is_an_answer_not_an_error(box: list[int]) -> None:
         ({"pred": [{"desc": "a", "score": 1}]}, "exactly one of bbox_2d, poly, line"),
         ({"pred": [{"desc": " ", "bbox_2d": [1, 2, 3, 4], "score": 1}]}, "desc: expected text"),
         ({"pred": [{"desc": "a", "bbox_2d": [9, 2, 3, 4], "score": 1}]}, "x1 <= x2"),
-        ({"pred": [{"desc": "a", "bbox_2d": [1, 2, 1, 900], "score": 1}]}, "outside the image"),
+        ({"gt": [{"desc": "a", "bbox_2d": [1, 2, 9, 900]}]}, "outside the image"),
+        ({"pred": [{"bbox_2d": [1, 2, 3, 4]}]}, "pred[0]: missing: desc and score"),
+        ({"pred": [{}]}, "pred[0]: missing: desc and score and one of bbox_2d, poly, line"),
+        ({"pred": [{"desc": "a", "bbox_2d": [1, 2, 3, float("inf")], "score": 1}]}, "Infinity"),
+        ({"prompt": 3}, "prompt: expected text"),
         ({"gt": [{"desc": "a", "bbox_2d": ["<|coord_1|>"] * 4}]}, "expected pixels"),
         ({"gt": [7]}, "gt[0]: an object: expected a JSON object, got int"),
         ({"raw_text": None}, "raw_text: expected text"),
@@ -76,11 +80,44 @@ def test_a_broken_line_is_named(tmp_path: Path, change: dict[str, object], messa
     assert message in str(caught.value)
 
 
-def test_a_line_without_parse_is_no_prediction() -> None:
+def test_other_models_need_not_say_how_they_answered() -> None:
+    data = make_row([("cat", (1, 2, 30, 40))], [("cat", (1, 2, 30, 40), 0.5)])
+    for key in ("root", "raw_text", "parse", "finish_reason"):
+        del data[key]
+    prediction = parse_prediction(data)
+    assert (prediction.root, prediction.raw_text, prediction.dropped) == (".", "", ())
+    assert (prediction.status, prediction.finish_reason, prediction.prompt) == (None, None, None)
+
+
+def test_all_missing_keys_are_named_at_once() -> None:
     data = make_row()
-    del data["parse"]
-    with pytest.raises(RecordError, match="parse: missing; expected a line that coordexp predict"):
+    for key in ("width", "gt", "pred"):
+        del data[key]
+    with pytest.raises(RecordError, match="missing: width, gt, pred; a line needs image, width"):
         parse_prediction(data)
+
+
+@pytest.mark.parametrize(
+    ("geometry", "clipped"),
+    [
+        ({"bbox_2d": [-5, 10, 250.5, 90]}, (0, 10, 200, 90)),
+        ({"bbox_2d": [300, 10, 400, 20]}, (200, 10, 200, 20)),
+        ({"bbox_2d": [10, 10, 20, 160.0001]}, (10, 10, 20, 160)),
+        ({"line": [-5, 10, 20, 170]}, (0, 10, 20, 160)),
+        ({"poly": [-10, 0, 10, 0, 10, 20]}, (0, 10, 0, 0, 10, 0, 10, 20)),
+        ({"poly": [-10, -10, -5, -10, -5, -5]}, (0, 0, 0, 0, 0, 0)),
+    ],
+)
+def test_a_prediction_that_overhangs_is_clipped_and_marked(
+    geometry: dict[str, object], clipped: tuple[float, ...]
+) -> None:
+    data = make_row() | {"pred": [{"desc": "a", "score": 0.5, **geometry}]}
+    (item,) = parse_prediction(data).predicted
+    assert item.clipped
+    points = sorted(zip(item.geometry.values[0::2], item.geometry.values[1::2], strict=True))
+    assert points == sorted(zip(clipped[0::2], clipped[1::2], strict=True))
+    inside = make_row(pred=[("a", (0, 0, 200, 160), 0.5)])
+    assert not parse_prediction(inside).predicted[0].clipped
 
 
 def test_tokens_crowds_and_areas_are_read(tmp_path: Path) -> None:

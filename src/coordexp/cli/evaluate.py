@@ -29,8 +29,11 @@ class Method(StrEnum):
 
 
 def evaluate(
-    predictions: Annotated[Path, typer.Argument(help="predictions.jsonl of coordexp predict.")],
     out: Annotated[Path, typer.Option(help="Directory of the figures and the report.")],
+    predictions: Annotated[
+        Path | None,
+        typer.Argument(help="predictions.jsonl of coordexp predict, or of any other model."),
+    ] = None,
     matching: Annotated[
         Matching, typer.Option(help="Descs are one class if equal, or but for case and spaces.")
     ] = Matching.NORMALIZED,
@@ -51,8 +54,14 @@ def evaluate(
     calibration: Annotated[
         Path | None, typer.Option(help="Apply a calibration.json to the scores first.")
     ] = None,
+    coco_gt: Annotated[
+        Path | None, typer.Option(help="COCO annotation file; takes the place of PREDICTIONS.")
+    ] = None,
+    coco_dt: Annotated[
+        Path | None, typer.Option(help="COCO results of any model for --coco-gt; boxes.")
+    ] = None,
 ) -> None:
-    """Score predictions.
+    """Score predictions: lines with their truth, or COCO's two files.
 
     Writes metrics.json, per_class.csv, per_image.jsonl and report.html.
     """
@@ -67,14 +76,25 @@ def evaluate(
         compare=compare,
         calibration=calibration,
         fit_calibration=None if fit_calibration is None else fit_calibration.value,
+        coco_gt=coco_gt,
     )
-    metrics = evaluate_predictions(predictions, out, options)
+    metrics = evaluate_predictions(_source(predictions, coco_gt, coco_dt), out, options)
     bbox = metrics["bbox"]
     shown = ("AP", "AP50", "AP75")
     found = [f"{name} {'-' if bbox[name] is None else f'{bbox[name]:.3f}'}" for name in shown]
     typer.echo(f"{out}: {', '.join(found)}")
+    typer.echo(f"report: {out / 'report.html'}")
     if compare is not None:
         row = metrics["compare"]["AP"]
         if row["interval"] is not None:
             low, high = row["interval"]
             typer.echo(f"AP {row['difference']:+.3f} ({low:+.3f} to {high:+.3f}) beside {compare}")
+
+
+def _source(predictions: Path | None, coco_gt: Path | None, coco_dt: Path | None) -> Path:
+    """Return the file with the predictions."""
+    if predictions is not None and coco_gt is None and coco_dt is None:
+        return predictions
+    if predictions is None and coco_gt is not None and coco_dt is not None:
+        return coco_dt
+    raise typer.BadParameter("give PREDICTIONS, or --coco-gt and --coco-dt together")

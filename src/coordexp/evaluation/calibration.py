@@ -32,6 +32,10 @@ _ORDER_KEPT = 1e-6
 _LEAST = 1e-9
 
 
+class UnfitError(InputError):
+    """No map can be fitted to these predictions; every other figure can be had."""
+
+
 @dataclass(frozen=True, slots=True)
 class Calibration:
     """A map from raw scores to probabilities.
@@ -171,24 +175,21 @@ def fit_calibration(
         source: The predictions file.
 
     Raises:
-        InputError: If scores are no probabilities, or the half to fit on holds only right or only
+        UnfitError: If scores are no probabilities, or the half to fit on holds only right or only
             wrong predictions.
     """
     scores, right, judged = _judged(matches)
     if not are_probabilities(scores):
-        raise InputError(f"{source}: cannot be calibrated: there are scores outside 0 to 1")
+        raise UnfitError("no calibration was fitted: there are scores outside 0 to 1")
     apart = held_out(images, seed=seed)
     unseen = apart[matches.instances.predicted.image]
     seen, unseen = judged & ~unseen, judged & unseen
     if len(np.unique(right[seen])) < 2 or not unseen.any():  # noqa: PLR2004 - right and wrong
-        raise InputError(
-            f"{source}: too few predictions to calibrate: half of the images must hold right and "
-            f"wrong ones; they hold {int(right[seen].sum())} right of {int(seen.sum())}"
-        )
+        raise UnfitError(_too_few(int(right[seen].sum()), int(seen.sum()), int(unseen.sum())))
     fit = _fit_isotonic if method == "isotonic" else _fit_logistic
     x, y = fit(scores[seen], right[seen])
     if method == "logistic" and x[0] <= 0:
-        raise InputError(f"{source}: scores do not rise with being right; no logistic map fits")
+        raise UnfitError("no calibration was fitted: scores do not rise with being right")
     unplaced = Calibration(method, x, y, {})
     before, after = (
         expected_calibration_error(reliability(values[unseen], right[unseen]))
@@ -209,6 +210,19 @@ def fit_calibration(
         "held_out_ece_after": after,
     }
     return Calibration(method, x, y, provenance)
+
+
+def _too_few(right: int, seen: int, unseen: int) -> str:
+    """Return why a map cannot be fitted."""
+    start = "no calibration was fitted: "
+    if not seen + unseen:
+        return start + "there is no prediction"
+    if not unseen:
+        return start + "no prediction is on the half of the images that it would be judged on"
+    if not seen:
+        return start + "no prediction is on the half of the images to fit on"
+    half = f"{seen} predictions on the half of the images to fit on"
+    return start + f"it takes right and wrong ones, and of the {half} {right} are right"
 
 
 def load_calibration(path: Path) -> Calibration:

@@ -13,13 +13,6 @@ def mapping_of(data: object, name: str) -> Mapping[str, object]:
     return data
 
 
-def mapping_at(row: Mapping[str, object], key: str) -> Mapping[str, object]:
-    """Return a field that is a JSON object."""
-    if key not in row:
-        raise RecordError(f"{key}: missing; expected a line that coordexp predict has written")
-    return mapping_of(row[key], key)
-
-
 def list_at(row: Mapping[str, object], key: str) -> list[object]:
     """Return a field that is a list."""
     value = row.get(key)

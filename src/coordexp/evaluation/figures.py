@@ -76,6 +76,7 @@ class Evaluation:
                 "ignored": int(truth.ignored.sum()),
                 "predicted": len(self.instances.predicted),
                 "not_judged": int((~self.matches.judged[0]).sum()),
+                "clipped": sum(item.clipped for row in self.predictions for item in row.predicted),
                 "left_out": dict(self.instances.left_out),
             },
             "bbox": self.bbox.figures.overall.to_json(),
@@ -166,13 +167,18 @@ def f1_figures(matches: Matches, total: Tally) -> dict[str, float | None]:
 
 
 def parse_health(predictions: Sequence[Prediction]) -> dict[str, Any]:
-    """Return how the answers could be read, every status and every reason counted."""
-    statuses = Counter(row.status for row in predictions)
+    """Return how the answers could be read, every status and every reason counted.
+
+    Other models' predictions may say nothing of it; they are counted as unknown.
+    """
+    statuses = Counter(row.status for row in predictions if row.status is not None)
+    known = statuses.total()
     reasons = Counter(item.reason for row in predictions for item in row.dropped)
-    finished = Counter(row.finish_reason for row in predictions)
+    finished = Counter(row.finish_reason for row in predictions if row.finish_reason is not None)
     return {
         "status": {status: statuses[status] for status in PARSE_STATUSES},
-        "ok_share": statuses["ok"] / len(predictions) if predictions else None,
+        "unknown": len(predictions) - known,
+        "ok_share": statuses["ok"] / known if known else None,
         "dropped": dict(reasons.most_common()),
         "dropped_objects": sum(reasons.values()),
         "finish_reason": dict(finished.most_common()),

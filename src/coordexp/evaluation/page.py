@@ -107,6 +107,7 @@ def _headline(evaluation: Evaluation, metrics: Mapping[str, Any]) -> list[Html]:
             ]
         )
     ]
+    blocks[:0] = [note(text, tone="warn") for text in metrics["notes"]]
     if (warning := evaluation.health.warning()) is not None:
         blocks.insert(0, note(warning, tone="warn"))
     blocks += [_coco_table(evaluation), _f1_table(f1), *_more_tables(metrics)]

@@ -81,7 +81,7 @@ class _Source:
         tally = self._evaluation.images.tally
         found, true = int(tally.found[0, image]), int(tally.true[image])
         remark = f"{found} of {true} found, {len(row.predicted)} predicted"
-        if row.status != "ok":
+        if row.status not in ("ok", None):
             remark += f"; answer {row.status}"
         return Answer(
             title=row.image,

@@ -8,12 +8,15 @@ One line of `predictions.jsonl`::
      "raw_text": "...", "parse": {"status": "ok", "dropped": []}, "finish_reason": "eos",
      "tokens": [["{", 1.0], ["cat", 0.97]]}
 
-`root` is the dataset's folder relative to the predictions file, `image` a path relative to `root`.
+`image`, `width`, `height`, `gt` and `pred` have to be there, the rest is for those who know it:
+other models' predictions need none of it. `root` is the dataset's folder relative to the
+predictions file, its own folder where it is missing, and `image` a path relative to `root`. A
+record's own `prompt` is repeated, for it tells apart what was asked about one picture.
 All numbers are pixels of the original image; where `data prepare` has resized it, `resized` gives
-the size of the file, as in a record. A box without area is allowed here, unlike in a
-record: a model may say so. A true object may carry `iscrowd`, `ignore` and `area`, and a line
-`federated`, as in a record. `tokens`, the pieces of the answer with their probabilities, may be
-missing.
+the size of the file, as in a record. A box without area is allowed here, unlike in a record: a
+model may say so. A prediction that overhangs its picture is clipped, and counted. A true object may
+carry `iscrowd`, `ignore` and `area`, and a line `federated`, as in a record. `tokens` are pieces
+of the answer with their probabilities.
 """
 
 import json
@@ -21,9 +24,11 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal, Never, get_args
+from typing import Literal, Never, TypeGuard, get_args
 
+from coordexp.data.convert.outline import clip_ring
 from coordexp.data.federated import Federated, parse_federated
+from coordexp.data.geometry import LEAST_POINTS
 from coordexp.data.json_line import parse_json_line
 from coordexp.data.jsonl import read_lines
 from coordexp.data.marks import NO_MARKS, Marks, parse_marks
@@ -38,11 +43,12 @@ from coordexp.data.record import (
 )
 from coordexp.errors import InputError, RecordError
 from coordexp.evaluation.collector import collector_paused
-from coordexp.evaluation.fields import list_at, mapping_at, mapping_of, number_of, size_at, text_at
+from coordexp.evaluation.fields import list_at, mapping_of, number_of, size_at, text_at
 
 ParseStatus = Literal["ok", "salvaged", "failed"]
 PARSE_STATUSES: tuple[ParseStatus, ...] = get_args(ParseStatus)
 _NUMBERS = frozenset((int, float))
+_NEEDED = ("image", "width", "height", "gt", "pred")
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +61,7 @@ class ScoredObject:
         score: How sure the model is; only the order matters to average precision.
         score_parts: What the score was made of.
         marks: Whether a true one is a crowd, or ignored, and its area where the dataset says so.
+        clipped: Whether a predicted one overhung its picture.
     """
 
     desc: str
@@ -62,6 +69,7 @@ class ScoredObject:
     score: float
     score_parts: Mapping[str, float]
     marks: Marks = NO_MARKS
+    clipped: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,9 +97,11 @@ class Prediction:
         truth: What is there.
         predicted: What the model says.
         raw_text: Its answer, word for word.
-        status: Whether the answer could be read as a whole, in part or not at all.
+        status: Whether the answer could be read as a whole, in part or not at all; None where that
+            is not known.
         dropped: What was left of the answer.
-        finish_reason: Why generation ended: `eos` or `length`.
+        finish_reason: Why generation ended: `eos` or `length`; None where that is not known.
+        prompt: The record's own, where it has one.
         resized: Width and height of the picture's file, where `data prepare` has resized it.
         tokens: The pieces of the answer and how probable each was; empty where that is not known.
         federated: Which classes were searched for, where that was not all of them.
@@ -104,9 +114,10 @@ class Prediction:
     truth: tuple[ScoredObject, ...]
     predicted: tuple[ScoredObject, ...]
     raw_text: str
-    status: ParseStatus
+    status: ParseStatus | None
     dropped: tuple[DroppedText, ...]
-    finish_reason: str
+    finish_reason: str | None
+    prompt: str | None = None
     resized: tuple[int, int] | None = None
     tokens: tuple[tuple[str, float], ...] = ()
     federated: Federated | None = None
@@ -170,26 +181,41 @@ def parse_prediction(data: object) -> Prediction:
         RecordError: If the line breaks the contract.
     """
     row = mapping_of(data, "a prediction")
+    _check_present(row)
     width, height = size_at(row, "width"), size_at(row, "height")
-    parse = mapping_at(row, "parse")
-    status = parse.get("status")
-    if status not in PARSE_STATUSES:
-        raise RecordError(f"parse.status: expected {' | '.join(PARSE_STATUSES)}, got {status!r}")
+    status, dropped = _parse(row)
     return Prediction(
-        root=text_at(row, "root"),
+        root=text_at(row, "root") if "root" in row else ".",
         image=checked_image_path(row.get("image")),
         width=width,
         height=height,
         truth=_objects(row, "gt", width, height),
         predicted=_objects(row, "pred", width, height),
-        raw_text=text_at(row, "raw_text"),
+        raw_text=text_at(row, "raw_text") if "raw_text" in row else "",
         status=status,
-        dropped=tuple(_dropped(item) for item in list_at(parse, "dropped")),
-        finish_reason=text_at(row, "finish_reason"),
+        dropped=dropped,
+        finish_reason=text_at(row, "finish_reason") if "finish_reason" in row else None,
+        prompt=text_at(row, "prompt") if "prompt" in row else None,
         resized=parse_resized(row),
         tokens=_tokens(row),
         federated=parse_federated(row),
     )
+
+
+def _check_present(row: Mapping[str, object]) -> None:
+    absent = [key for key in _NEEDED if key not in row]
+    if absent and absent != ["gt"]:  # that one has words of its own
+        raise RecordError(f"missing: {', '.join(absent)}; a line needs {', '.join(_NEEDED)}")
+
+
+def _parse(row: Mapping[str, object]) -> tuple[ParseStatus | None, tuple[DroppedText, ...]]:
+    if "parse" not in row:
+        return None, ()
+    parse = mapping_of(row["parse"], "parse")
+    status = parse.get("status")
+    if status not in PARSE_STATUSES:
+        raise RecordError(f"parse.status: expected {' | '.join(PARSE_STATUSES)}, got {status!r}")
+    return status, tuple(_dropped(item) for item in list_at(parse, "dropped"))
 
 
 def _objects(
@@ -207,16 +233,23 @@ def _objects(
 def _object(data: object, width: int, height: int, *, scored: bool) -> ScoredObject:
     row = mapping_of(data, "an object")
     kinds = [kind for kind in GEOMETRY_KINDS if kind in row]
+    absent = [key for key in (("desc", "score") if scored else ("desc",)) if key not in row]
+    if absent and (len(absent) > 1 or not kinds):
+        others = [] if kinds else [f"one of {', '.join(GEOMETRY_KINDS)}"]
+        raise RecordError(f"missing: {' and '.join([*absent, *others])}")
     if len(kinds) != 1:
         got = " and ".join(kinds) if kinds else "none of them"
         raise RecordError(f"exactly one of {', '.join(GEOMETRY_KINDS)}; got {got}")
     desc = text_at(row, "desc")
     if not desc.strip():
         raise RecordError("desc: expected text that is not empty")
-    geometry = _geometry(kinds[0], row[kinds[0]], width, height)
+    values = row[kinds[0]]
+    inside = _inside(kinds[0], values, width, height) if scored else None
+    geometry = _geometry(kinds[0], values if inside is None else inside, width, height)
     if not scored:
         return ScoredObject(desc, geometry, 1.0, {}, parse_marks(row))
-    return ScoredObject(desc, geometry, number_of(row.get("score"), "score"), _parts(row))
+    score = number_of(row.get("score"), "score")
+    return ScoredObject(desc, geometry, score, _parts(row), clipped=inside is not None)
 
 
 def _parts(row: Mapping[str, object]) -> Mapping[str, float]:
@@ -236,6 +269,30 @@ def _geometry(kind: GeometryKind, values: object, width: int, height: int) -> Ge
     if geometry.unit != "px":
         raise RecordError(f"{kind}: expected pixels, got coord tokens")
     return replace(geometry, kind=kind) if flat else geometry
+
+
+def _inside(kind: GeometryKind, values: object, width: int, height: int) -> list[float] | None:
+    """Return the part of a geometry inside the picture, a flat rest of what lies outside.
+
+    None for what does not overhang, and for what is no list of finite pixels.
+    """
+    if not _are_finite_pairs(values):
+        return None
+    xs, ys = values[0::2], values[1::2]
+    if min(xs) >= 0 and min(ys) >= 0 and max(xs) <= width and max(ys) <= height:
+        return None
+    if kind == "poly":
+        ring = clip_ring(values, width, height)
+        if len(ring) >= 2 * LEAST_POINTS[kind]:
+            return list(ring)
+    sizes = (width, height)
+    return [min(max(value, 0), sizes[place % 2]) for place, value in enumerate(values)]
+
+
+def _are_finite_pairs(values: object) -> TypeGuard[list[float]]:
+    if type(values) is not list or not values or len(values) % 2:
+        return False
+    return _NUMBERS.issuperset(map(type, values)) and all(map(math.isfinite, values))
 
 
 def _has_no_area(values: object) -> bool:

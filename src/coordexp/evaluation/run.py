@@ -16,6 +16,7 @@ from coordexp.evaluation.bootstrap import comparison_to_json, intervals_to_json,
 from coordexp.evaluation.calibration import (
     Calibration,
     CalibrationMethod,
+    UnfitError,
     are_probabilities,
     fit_calibration,
     judged_calibration,
@@ -23,11 +24,14 @@ from coordexp.evaluation.calibration import (
     sha256_of,
 )
 from coordexp.evaluation.categories import CategoryMatching, UnknownDescs
+from coordexp.evaluation.coco_files import read_coco_files
 from coordexp.evaluation.figures import Evaluation, evaluate_instances
 from coordexp.evaluation.instances import Instances, collect_instances
 from coordexp.evaluation.matching import match
+from coordexp.evaluation.merging import join_lines
 from coordexp.evaluation.page import evaluation_page
 from coordexp.evaluation.predictions import Prediction, read_predictions
+from coordexp.evaluation.reasons import reasons
 from coordexp.evaluation.scores import score_health
 from coordexp.evaluation.tables import PER_CLASS_COLUMNS, Row
 from coordexp.viewing.report import write_atomically
@@ -47,6 +51,8 @@ class EvaluateOptions:
         compare: Another predictions file of the same images.
         calibration: A calibration file to apply to the scores first.
         fit_calibration: Fit one of this kind, from the raw scores.
+        coco_gt: COCO's annotation file, where predictions are a list of COCO results; None where
+            they are lines with their truth.
     """
 
     matching: CategoryMatching = "normalized"
@@ -56,6 +62,7 @@ class EvaluateOptions:
     compare: Path | None = None
     calibration: Path | None = None
     fit_calibration: CalibrationMethod | None = None
+    coco_gt: Path | None = None
 
 
 DEFAULTS = EvaluateOptions()
@@ -68,7 +75,7 @@ class Computed:
     Args:
         evaluation: With what they were computed from.
         metrics: The contents of `metrics.json`.
-        fitted: A calibration, where one was asked for.
+        fitted: A calibration, where one was asked for and could be fitted.
     """
 
     evaluation: Evaluation
@@ -87,7 +94,8 @@ def evaluate_predictions(
     others are complete. Other files in the folder stay.
 
     Args:
-        predictions: The predictions file; its pictures are found through each line's `root`.
+        predictions: The predictions file; its pictures are found through each line's `root`. With
+            `options.coco_gt`, a list of COCO results.
         out: The folder to write to, made where it is missing.
         options: What to compute, and how.
 
@@ -101,7 +109,11 @@ def evaluate_predictions(
     computed = compute_figures(predictions, options)
     for warning in _warnings(computed.evaluation):
         logger.warning("%s: %s", predictions, warning)
+    for note in computed.metrics["notes"]:
+        logger.warning("%s: %s", predictions, note)
     (out / "report.html").unlink(missing_ok=True)
+    if options.fit_calibration is not None:  # what an earlier call has fitted is not this one's
+        (out / "calibration.json").unlink(missing_ok=True)
     write_figures(out, computed)
     page = evaluation_page(computed.evaluation, predictions, computed.metrics)
     page.write(out / "report.html")
@@ -116,7 +128,7 @@ def compute_figures(predictions: Path, options: EvaluateOptions = DEFAULTS) -> C
         options: What to compute, and how.
     """
     applied = load_calibration(options.calibration) if options.calibration else None
-    rows = read_predictions(predictions)
+    rows, notes = _read(predictions, options)
     if applied is not None or options.fit_calibration is not None:
         _check_raw_scores(rows, predictions)
     others = _other_rows(rows, options)
@@ -125,9 +137,16 @@ def compute_figures(predictions: Path, options: EvaluateOptions = DEFAULTS) -> C
     digest = sha256_of(predictions)
     images = [row.image for row in rows]
     if options.fit_calibration is not None:
-        fitted = applied = fit_calibration(
-            match(instances), images, options.fit_calibration, seed=options.seed, source=predictions
-        )
+        try:
+            fitted = applied = fit_calibration(
+                match(instances),
+                images,
+                options.fit_calibration,
+                seed=options.seed,
+                source=predictions,
+            )
+        except UnfitError as error:  # the figures do not depend on it
+            notes.append(str(error))
     if applied is not None:
         instances = _calibrated(instances, applied, predictions)
     evaluation = evaluate_instances(rows, instances, seed=options.seed)
@@ -136,6 +155,7 @@ def compute_figures(predictions: Path, options: EvaluateOptions = DEFAULTS) -> C
     if applied is not None:
         metrics["calibration"] = judged_calibration(applied, evaluation.matches, images, digest)
     metrics |= _resampled(evaluation, others, options)
+    metrics["notes"] = [*reasons(evaluation), *notes]
     return Computed(evaluation, metrics, fitted)
 
 
@@ -162,6 +182,15 @@ def check_folder(out: Path) -> None:
         raise InputError(f"{out}: cannot be made, because {standing} is a file")
     if not os.access(standing, os.W_OK | os.X_OK):
         raise InputError(f"{out}: cannot be written; --out names a folder you may write to")
+
+
+def _read(path: Path, options: EvaluateOptions) -> tuple[tuple[Prediction, ...], list[str]]:
+    """Return predictions, one line for each question to a picture, and what is to be told of it."""
+    if options.coco_gt is not None:
+        return read_coco_files(options.coco_gt, path), []
+    joined = join_lines(read_predictions(path), path)
+    note = joined.note()
+    return joined.rows, [] if note is None else [note]
 
 
 def _collected(rows: Sequence[Prediction], options: EvaluateOptions) -> Instances:
@@ -211,7 +240,7 @@ def _other_rows(
 ) -> tuple[Prediction, ...] | None:
     if options.compare is None:
         return None
-    others = read_predictions(options.compare)
+    others, _ = _read(options.compare, options)
     _check_paired(rows, others, options.compare)
     return others
 

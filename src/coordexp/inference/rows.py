@@ -146,6 +146,7 @@ def prediction_row(
         "width": record.width,
         "height": record.height,
         **({} if record.resized is None else {"resized": list(record.resized)}),
+        **({} if record.prompt is None else {"prompt": record.prompt}),
         **({} if record.federated is None else {"federated": federated_to_json(record.federated)}),
         "gt": [
             {
