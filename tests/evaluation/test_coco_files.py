@@ -56,6 +56,35 @@ def test_figures_are_those_of_faster_coco_eval_on_the_same_files(tmp_path: Path,
         assert (ours[name] if ours[name] is not None else -1) == pytest.approx(value, abs=1e-12)
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_figures_of_lvis_are_those_of_faster_coco_evals_lvis_mode(
+    tmp_path: Path, seed: int
+) -> None:
+    gt, dt = make_files(tmp_path, seed)
+    document = json.loads(gt.read_text())
+    random = np.random.default_rng(seed)
+    for row in document["annotations"]:
+        row["iscrowd"] = 0
+    for image in document["images"]:
+        image["neg_category_ids"] = [k for k in (3, 17, 90) if random.random() < 0.3]
+        image["not_exhaustive_category_ids"] = [k for k in (3, 17) if random.random() < 0.3]
+    for category, frequency in zip(document["categories"], "rcf", strict=True):
+        category["frequency"] = frequency
+    gt.write_text(json.dumps(document))
+    ours = compute_figures(dt, EvaluateOptions(coco_gt=gt)).metrics["bbox"]
+    with redirect_stdout(StringIO()):
+        truth = COCO(str(gt))
+        run = COCOeval_faster(truth, truth.loadRes(str(dt)), "bbox", lvis_style=True)
+        run.params.maxDets = [1, 10, 100, 300]
+        run.evaluate()
+        run.accumulate()
+    precision = run.eval["precision"][..., 0, -1]
+    for name, column in (("AP", slice(None)), ("APr", 0), ("APc", 1), ("APf", 2)):
+        values = precision[:, :, column]
+        found = values[values > -1]
+        assert ours[name] == (pytest.approx(found.mean(), abs=1e-12) if found.size else None)
+
+
 def test_an_evaluation_of_coco_files_writes_everything(tmp_path: Path) -> None:
     gt, dt = make_files(tmp_path, 1)
     metrics = evaluate_predictions(dt, tmp_path / "out", EvaluateOptions(coco_gt=gt))

@@ -112,7 +112,7 @@ def test_thresholds_are_cocos() -> None:
 def test_found_falls_with_the_threshold() -> None:
     matches = make_matches([make_row([("cat", BOX)], [("cat", NEAR, 0.5)])])
     assert only(matches) == ([1, 1, 1, 1, 1, 1, 0, 0, 0, 0], [1.0] * 6 + [0.0] * 4)
-    assert matches.best_iou.tolist() == [0.75]
+    assert matches.nearest.best_iou.tolist() == [0.75]
     assert (matches.found(0).tolist(), matches.found(9).tolist()) == ([True], [False])
 
 
@@ -128,8 +128,8 @@ def test_a_wrong_class_finds_nothing_but_its_box_is_measured() -> None:
     rows = [make_row([("cat", BOX), ("dog", (100, 100, 120, 120))], [("dog", BOX, 0.9)])]
     matches = make_matches(rows)
     assert not matches.correct.any()
-    assert matches.best_iou.tolist() == [0.0, 0.0]
-    assert matches.best_iou_any_class.tolist() == [1.0, 0.0]
+    assert matches.nearest.best_iou.tolist() == [0.0, 0.0]
+    assert matches.nearest.best_iou_any_class.tolist() == [1.0, 0.0]
 
 
 def test_classes_add_up_to_images() -> None:

@@ -1,9 +1,12 @@
 from dataclasses import dataclass
 
+import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from coordexp.data.geometry import Geometry, GeometryKind
-from coordexp.inference.repeats import box_iou, without_repeats
+from coordexp.inference.repeats import box_ious, without_repeats
 
 
 @dataclass(frozen=True)
@@ -47,4 +50,36 @@ def test_a_chain_is_not_swallowed_by_its_first() -> None:
     ],
 )
 def test_golden_overlaps(a: tuple[float, ...], b: tuple[float, ...], iou: float) -> None:
-    assert box_iou(a, b) == pytest.approx(iou)  # type: ignore[arg-type] # four numbers
+    assert box_ious(np.array(a), np.array([b, b])).tolist() == pytest.approx([iou, iou])
+
+
+corners = st.lists(st.integers(0, 6), min_size=4, max_size=4).map(
+    lambda v: (min(v[0], v[2]), min(v[1], v[3]), max(v[0], v[2]), max(v[1], v[3]))
+)
+some_items = st.lists(
+    st.builds(
+        lambda desc, score, box: item(desc, score / 4, *box),
+        st.sampled_from("ab"),
+        st.integers(0, 4),
+        corners,
+    ),
+    max_size=12,
+)
+
+
+@given(some_items, st.sampled_from([0.3, 0.5, 0.9, 1.0]))
+def test_what_stays_is_what_pairs_looked_at_one_by_one_leave(
+    items: list[Item], least: float
+) -> None:
+    kept: list[int] = []
+    for index in sorted(range(len(items)), key=lambda index: -items[index].score):
+        one = np.array(items[index].geometry.values, dtype=float)
+        if not any(
+            items[other].desc == items[index].desc
+            and box_ious(np.array(items[other].geometry.values, dtype=float), one[None])[0] >= least
+            for other in kept
+        ):
+            kept.append(index)
+    stays, repeats = without_repeats(items, least)
+    assert stays == [item for index, item in enumerate(items) if index in kept]
+    assert repeats == [item for index, item in enumerate(items) if index not in kept]

@@ -119,7 +119,7 @@ class _Source:
         self._tally = tally_images(matches)
         self._best = np.bincount(
             truth.image[real],
-            weights=matches.best_iou[real],
+            weights=matches.nearest.best_iou[real],
             minlength=len(matches.instances.sizes),
         )
 

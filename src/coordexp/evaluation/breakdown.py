@@ -8,7 +8,7 @@ import numpy as np
 from coordexp.evaluation.coco import LARGE_PX2, SMALL_PX2
 from coordexp.evaluation.instances import Bools, Floats, Instances, Ints
 from coordexp.evaluation.matching import IOU_THRESHOLDS, Matches, match, ratio, tally_images
-from coordexp.evaluation.overlap import find_overlaps
+from coordexp.evaluation.overlap import overlap_tiles, pair_overlaps, turns
 
 SIZE_NAMES = ("small", "medium", "large")
 REFERRING_IOUS = (0.5, 0.75, 0.9)
@@ -34,21 +34,19 @@ class Repeats:
 def find_repeats(instances: Instances) -> Repeats:
     """Return what was said again; one burst is one object and all that repeats it."""
     predicted = instances.predicted
-    pairs = find_overlaps(predicted, predicted, len(instances.sizes))
-    category = predicted.category
-    same = (pairs.first != pairs.second) & (category[pairs.first] == category[pairs.second])
-    pairs = pairs.chosen(same & (pairs.iou >= REPEAT_IOU))
+    turn = np.empty(len(predicted), dtype=np.int64)
+    turn[turns(predicted)] = np.arange(len(predicted))
     times = np.ones(len(predicted), dtype=np.int64)
     repeats = np.zeros(len(predicted), dtype=np.bool_)
-    # The surer first; of equally sure ones the one said first.
-    order = np.lexsort((pairs.second, pairs.first, -predicted.score[pairs.first]))
-    for first, second in zip(
-        pairs.first[order].tolist(), pairs.second[order].tolist(), strict=True
-    ):
-        surer = (predicted.score[first], -first) > (predicted.score[second], -second)
-        if surer and not repeats[first] and not repeats[second]:
-            repeats[second] = True
-            times[first] += 1
+    for pairs in overlap_tiles(predicted, predicted, len(instances.sizes)):
+        same = predicted.category[pairs.first] == predicted.category[pairs.second]
+        surer = turn[pairs.first] < turn[pairs.second]
+        near = pairs.chosen(same & surer & (pairs.iou >= REPEAT_IOU))
+        for said, others, _ in near.by_second():
+            kept = others[~repeats[others]]
+            if len(kept):
+                repeats[said] = True
+                times[kept[turn[kept].argmin()]] += 1
     bursts = np.zeros(len(instances.sizes), dtype=np.int64)
     np.maximum.at(bursts, predicted.image, times)
     return Repeats(repeats, bursts)
@@ -117,9 +115,12 @@ def referring_accuracy(matches: Matches) -> dict[str, Any]:
     single = real[counts[truth.image[real]] == 1]
     order = np.lexsort((np.arange(len(predicted)), -predicted.score, predicted.image))
     firsts = order[np.unique(predicted.image[order], return_index=True)[1]]
-    keep = np.isin(matches.overlaps.first, single) & np.isin(matches.overlaps.second, firsts)
+    surest = dict(zip(predicted.image[firsts].tolist(), firsts.tolist(), strict=True))
+    asked = np.array([k for k in single.tolist() if int(truth.image[k]) in surest], dtype=np.int64)
+    said = np.array([surest[image] for image in truth.image[asked].tolist()], dtype=np.int64)
+    pairs = pair_overlaps(truth, predicted, asked, said)
     iou = np.zeros(len(truth))
-    iou[matches.overlaps.first[keep]] = matches.overlaps.iou[keep]
+    iou[pairs.first] = pairs.iou
     return {
         "expressions": len(single),
         **{

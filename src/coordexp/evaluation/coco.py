@@ -20,6 +20,7 @@ from faster_coco_eval.core import mask
 
 from coordexp.data.federated import Frequency
 from coordexp.data.record import Geometry
+from coordexp.evaluation.coco_tiles import is_too_large, tiled_figures
 from coordexp.evaluation.collector import collector_paused
 from coordexp.evaluation.instances import Floats, Instances, Ints, Objects
 
@@ -29,6 +30,8 @@ _FREQUENT = frozenset(BY_FREQUENCY.values())
 MAX_DETS = (1, 10, 100)
 AREA_NAMES = ("all", "small", "medium", "large")
 SMALL_PX2, LARGE_PX2 = 32**2, 96**2
+_ALL_PX2 = 1e10
+_AREA_RANGES = ((0, _ALL_PX2), (0, SMALL_PX2), (SMALL_PX2, LARGE_PX2), (LARGE_PX2, _ALL_PX2))
 FEDERATED_DETS = 300
 # COCO ignores what lies outside a range of sizes, and reads no other flag but a crowd's: an object
 # larger than every range is passed over in all of them, and still compared as an ordinary one.
@@ -116,27 +119,53 @@ def coco_figures(
     if not datasets[0]["annotations"]:
         nothing = _figures(np.full((10, 101, 1, 4, 3), -1.0), np.full((10, 1, 4, 3), -1.0))
         return CocoResult(nothing, {}, np.zeros((2, 101)))
-    run = COCOeval_faster(
-        *(COCO(dataset) for dataset in datasets),
-        iouType=kind,
-        lvis_style=instances.frequency is not None,
-    )
-    # No true object has the bucket's category: its column would be empty, and takes time.
-    run.params.catIds = list(range(1, instances.categories.bucket_id))
     most = most_detections(instances)
-    run.params.maxDets = [*MAX_DETS, most] if most > MAX_DETS[-1] else list(MAX_DETS)
-    run.evaluate()
-    run.accumulate()
-    precision, recall = run.eval["precision"], run.eval["recall"]
+    max_dets = [*MAX_DETS, most] if most > MAX_DETS[-1] else list(MAX_DETS)
+    # No true object has the bucket's category: its column would be empty, and takes time.
+    categories = list(range(1, instances.categories.bucket_id))
+    true, said = (dataset["annotations"] for dataset in datasets)
+    if is_too_large(true, said, most):
+        as_said = np.argsort(image_ids[predicted.image], kind="stable")
+        searched = predicted.searched[as_said]
+        precision, recall = tiled_figures(
+            true,
+            [row for row, counts in zip(said, searched.tolist(), strict=True) if counts],
+            categories=categories,
+            area_ranges=_AREA_RANGES,
+            max_dets=max_dets,
+            unjudged=~predicted.exhaustive[as_said][searched],
+        )
+    else:
+        precision, recall = _official(datasets, instances, kind, categories, max_dets)
     overall = _figures(precision, recall)
     return CocoResult(
         overall=replace(overall, **_by_frequency(instances, precision)),
         per_class={
             number: _figures(precision[:, :, [column]], recall[:, [column]])
-            for column, number in enumerate(run.params.catIds)
+            for column, number in enumerate(categories)
         },
         precision=_curves(precision[[0, 5], :, :, AREA_NAMES.index("all"), -1]),
     )
+
+
+def _official(
+    datasets: Sequence[dict[str, Any]],
+    instances: Instances,
+    kind: CocoKind,
+    categories: Sequence[int],
+    max_dets: Sequence[int],
+) -> tuple[Floats, Floats]:
+    """Return precision and recall as faster-coco-eval accumulates them."""
+    run = COCOeval_faster(
+        *(COCO(dataset) for dataset in datasets),
+        iouType=kind,
+        lvis_style=instances.frequency is not None,
+    )
+    run.params.catIds = list(categories)
+    run.params.maxDets = list(max_dets)
+    run.evaluate()
+    run.accumulate()
+    return run.eval["precision"], run.eval["recall"]
 
 
 def coco_dataset(

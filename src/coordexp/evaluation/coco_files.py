@@ -1,8 +1,8 @@
 """COCO's own two files, an annotation file and a list of results, as predictions to evaluate.
 
 Numbers are taken as they are, nothing is clipped, so that box figures are those of COCO's tools on
-the same two files. Only boxes are compared: an outline here is one polygon, COCO's may be many, or
-a mask.
+the same two files; for LVIS, those of its mode. Only boxes are compared: an outline here is one
+polygon, COCO's may be many, or a mask.
 """
 
 import json
@@ -14,6 +14,7 @@ from collections.abc import Hashable, Iterator, Mapping
 from pathlib import Path
 
 from coordexp.data.convert.pictures import likeliest_folder
+from coordexp.data.federated import Federated, parse_federated
 from coordexp.data.geometry import Geometry, shown
 from coordexp.data.marks import MARK_KEYS, parse_marks
 from coordexp.errors import InputError, RecordError
@@ -21,6 +22,7 @@ from coordexp.evaluation.fields import number_of
 from coordexp.evaluation.predictions import Prediction, ScoredObject
 
 Row = Mapping[str, object]
+_SEARCHES = {"neg_category_ids": "absent", "not_exhaustive_category_ids": "not_exhaustive"}
 _WORDS = re.compile(r"[^A-Za-z0-9]+")
 
 
@@ -37,7 +39,9 @@ def read_coco_files(truth: Path, results: Path) -> tuple[Prediction, ...]:
     """
     document, found = _load(truth), _load(results)
     images = _rows(truth, document, "images")
-    names = _names(truth, _rows(truth, document, "categories"))
+    categories = _rows(truth, document, "categories")
+    names = _names(truth, categories)
+    frequency = {names[_id(row)]: row["frequency"] for row in categories if "frequency" in row}
     known = {_id(row): row for row in images}
     if len(known) < len(images) or None in known:
         raise InputError(f"{truth}: images: expected an id of its own for each image")
@@ -60,7 +64,7 @@ def read_coco_files(truth: Path, results: Path) -> tuple[Prediction, ...]:
             status=None,
             dropped=(),
             finish_reason=None,
-            prompt=f"image {_id(row)}",  # an id is a picture of its own, whatever its file
+            federated=_federated(truth, at, row, names, frequency),
         )
         for at, row in enumerate(images)
     )
@@ -151,6 +155,30 @@ def _corners(values: object) -> tuple[float, ...]:
     if width < 0 or height < 0:
         raise RecordError(f"bbox: expected no negative width or height, got {shown(values)}")
     return x, y, x + width, y + height
+
+
+def _federated(
+    path: Path,
+    at: int,
+    row: Row,
+    names: Mapping[Hashable, str],
+    frequency: Mapping[str, object],
+) -> Federated | None:
+    """Return what an image of LVIS says of its classes, None for one of COCO."""
+    if not _SEARCHES.keys() & row.keys():
+        return None
+    value: dict[str, object] = {"frequency": dict(frequency)}
+    for key, kept in _SEARCHES.items():
+        numbers = row.get(key, [])
+        if not isinstance(numbers, list) or any(number not in names for number in numbers):
+            raise InputError(
+                f"{path}: images[{at}]: {key}: expected category ids, got {shown(numbers)}"
+            )
+        value[kept] = [names[number] for number in numbers]
+    try:
+        return parse_federated({"federated": value})
+    except RecordError as error:
+        raise InputError(f"{path}: images[{at}]: {error.message}") from None
 
 
 def _file_name(path: Path, at: int, row: Row) -> str:

@@ -161,8 +161,8 @@ def f1_figures(matches: Matches, total: Tally) -> dict[str, float | None]:
         "F1@mIoU": number(f1.mean()),
         "precision@0.5": number(ratio(total.found[0], total.predicted[0])[0]),
         "recall@0.5": number(ratio(total.found[0], total.true)[0]),
-        "mean_best_iou": _mean(matches.best_iou[real]),
-        "mean_best_iou_any_class": _mean(matches.best_iou_any_class[real]),
+        "mean_best_iou": _mean(matches.nearest.best_iou[real]),
+        "mean_best_iou_any_class": _mean(matches.nearest.best_iou_any_class[real]),
     }
 
 

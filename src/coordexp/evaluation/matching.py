@@ -9,17 +9,16 @@ class whose objects are not all marked. Everything that needs matches works on t
 intervals, calibration, mistakes.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
-from coordexp.evaluation.instances import Bools, Floats, Instances, Ints, Objects
-from coordexp.evaluation.overlap import Overlaps, find_overlaps
+from coordexp.evaluation.greedy import IOU_THRESHOLDS, STEPS, Rivalry, Taking
+from coordexp.evaluation.instances import Bools, Floats, Instances, Ints
+from coordexp.evaluation.nearest import Nearest
+from coordexp.evaluation.overlap import overlap_tiles
 
-# COCO's ten, rounded so that 0.55 is the float that a reader types.
-IOU_THRESHOLDS = tuple(round(0.5 + 0.05 * step, 2) for step in range(10))
-STEPS = len(IOU_THRESHOLDS)
+__all__ = ["IOU_THRESHOLDS", "STEPS", "Matches", "Tally", "match", "tally_classes", "tally_images"]
 
 Counts = Ints | Floats
 
@@ -30,20 +29,15 @@ class Matches:
 
     Args:
         instances: Truth and predictions.
-        overlaps: Of truth and predictions, whatever their classes.
         truth_of: `[threshold, prediction]`: the true object it found, -1 for none.
         judged: `[threshold, prediction]`: false where it is neither right nor wrong.
-        best_iou: Of each true object, the IoU of the nearest prediction of its class; 0 where there
-            is none.
-        best_iou_any_class: The same among predictions of all classes.
+        nearest: Of each true object and prediction, what is nearest to it.
     """
 
     instances: Instances
-    overlaps: Overlaps
     truth_of: Ints
     judged: Bools
-    best_iou: Floats
-    best_iou_any_class: Floats
+    nearest: Nearest
 
     @property
     def correct(self) -> Bools:
@@ -94,18 +88,15 @@ def ratio(part: Counts, whole: Counts) -> Floats:
 def match(instances: Instances) -> Matches:
     """Return what was found."""
     truth, predicted = instances.truth, instances.predicted
-    overlaps = find_overlaps(truth, predicted, len(instances.sizes))
-    same = truth.category[overlaps.first] == predicted.category[overlaps.second]
-    own = overlaps.chosen(same)
-    truth_of, judged = _assign(truth, predicted, own)
-    return Matches(
-        instances=instances,
-        overlaps=overlaps,
-        truth_of=truth_of,
-        judged=judged,
-        best_iou=_best(own, len(truth)),
-        best_iou_any_class=_best(overlaps, len(truth)),
-    )
+    taking = Taking(len(predicted), passed=~truth.counted, crowd=truth.crowd)
+    nearest = Nearest.of_nothing(truth, predicted)
+    for pairs in overlap_tiles(truth, predicted, len(instances.sizes)):
+        own = truth.category[pairs.first] == predicted.category[pairs.second]
+        taking.take(Rivalry.of(pairs.chosen(own)))
+        nearest.look(pairs, own)
+    found = taking.truth_of >= 0
+    judged = found | (predicted.searched & predicted.exhaustive & ~taking.excused)
+    return Matches(instances, taking.truth_of, judged, nearest)
 
 
 def tally_images(matches: Matches) -> Tally:
@@ -131,78 +122,3 @@ def _tally(matches: Matches, truth_group: Ints, predicted_group: Ints, groups: i
         found=count(matches.correct),
         predicted=count(matches.judged),
     )
-
-
-def _best(overlaps: Overlaps, count: int) -> Floats:
-    best = np.zeros(count)
-    np.maximum.at(best, overlaps.first, overlaps.iou)
-    return best
-
-
-def _assign(truth: Objects, predicted: Objects, own: Overlaps) -> tuple[Ints, Bools]:
-    """Return `truth_of` and `judged` from the overlaps within classes."""
-    truth_of = np.full((STEPS, len(predicted)), -1, dtype=np.int64)
-    near = own.chosen(own.iou >= IOU_THRESHOLDS[0])
-    passed_over = near.chosen(~truth.counted[near.first])
-    near = near.chosen(truth.counted[near.first])
-    rivals = (np.bincount(near.first, minlength=len(truth))[near.first] > 1) | (
-        np.bincount(near.second, minlength=len(predicted))[near.second] > 1
-    )
-    alone = near.chosen(~rivals)
-    for step, threshold in enumerate(IOU_THRESHOLDS):
-        keep = alone.iou >= threshold
-        truth_of[step, alone.second[keep]] = alone.first[keep]
-    for steps, second, first in _contested(near.chosen(rivals), predicted):
-        truth_of[steps, second] = first
-    judged = np.broadcast_to(predicted.searched & predicted.exhaustive, truth_of.shape).copy()
-    for step, found in enumerate(truth_of >= 0):
-        left = passed_over.chosen(~found[passed_over.second])
-        judged[step, _excused(left, truth, predicted, IOU_THRESHOLDS[step])] = False
-        judged[step, found] = True
-    return truth_of, judged
-
-
-def _excused(near: Overlaps, truth: Objects, predicted: Objects, threshold: float) -> list[int]:
-    """Return the predictions that lie on a crowd or an ignored object; that one excuses only one.
-
-    Args:
-        near: Pairs of crowds and ignored objects with predictions that found nothing.
-        truth: The true objects.
-        predicted: The predictions.
-        threshold: The least IoU.
-    """
-    near = near.chosen(near.iou >= threshold)
-    order = _turns(near, predicted)
-    pairs = zip(near.first[order].tolist(), near.second[order].tolist(), strict=True)
-    taken: set[int] = set()
-    excused: dict[int, None] = {}
-    for first, second in pairs:
-        if first not in taken and second not in excused:
-            excused[second] = None
-            if not truth.crowd[first]:
-                taken.add(first)
-    return list(excused)
-
-
-def _turns(near: Overlaps, predicted: Objects) -> Ints:
-    """Return the order in which pairs are looked at.
-
-    The surest prediction first, of its true boxes the nearest, of equally near ones the last.
-    """
-    order: Ints = np.lexsort((-near.first, -near.iou, near.second, -predicted.score[near.second]))
-    return order
-
-
-def _contested(near: Overlaps, predicted: Objects) -> Iterator[tuple[int, int, int]]:
-    """Yield step, prediction and true object where several want one, or one could have several."""
-    order = _turns(near, predicted).tolist()
-    first, second, iou = near.first.tolist(), near.second.tolist(), near.iou.tolist()
-    for step, threshold in enumerate(IOU_THRESHOLDS):
-        taken: set[int] = set()
-        served: set[int] = set()
-        for k in order:
-            if iou[k] < threshold or second[k] in served or first[k] in taken:
-                continue
-            taken.add(first[k])
-            served.add(second[k])
-            yield step, second[k], first[k]

@@ -19,10 +19,11 @@ import numpy as np
 
 from coordexp.evaluation.instances import Bools, Ints
 from coordexp.evaluation.matching import Matches
+from coordexp.evaluation.nearest import GOOD_IOU
 
 MistakeKind = Literal["miss", "duplicate", "wrong class", "poor box", "hallucination"]
 MISTAKE_KINDS: tuple[MistakeKind, ...] = get_args(MistakeKind)
-GOOD_IOU, POOR_IOU = 0.5, 0.1
+POOR_IOU = 0.1
 CONFUSIONS_SHOWN = 50
 
 
@@ -49,22 +50,14 @@ class Mistakes:
 
 def find_mistakes(matches: Matches) -> Mistakes:
     """Return what kind of mistake each wrong prediction is."""
-    truth, predicted = matches.instances.truth, matches.instances.predicted
-    pairs = matches.overlaps.chosen(truth.counted[matches.overlaps.first])
-    own = truth.category[pairs.first] == predicted.category[pairs.second]
-    best_own, best_other = np.zeros(len(predicted)), np.zeros(len(predicted))
-    np.maximum.at(best_own, pairs.second[own], pairs.iou[own])
-    np.maximum.at(best_other, pairs.second[~own], pairs.iou[~own])
+    truth, near = matches.instances.truth, matches.nearest
     wrong = matches.judged[0] & ~matches.correct[0]
-    cases = [best_own >= GOOD_IOU, best_other >= GOOD_IOU, best_own >= POOR_IOU]
+    cases = [near.own_iou >= GOOD_IOU, near.other_iou >= GOOD_IOU, near.own_iou >= POOR_IOU]
     named = [MISTAKE_KINDS.index(name) for name in ("duplicate", "wrong class", "poor box")]
     kind = np.select(cases, named, default=MISTAKE_KINDS.index("hallucination"))
     kind = np.where(wrong, kind, -1)
-    taken_for = np.full(len(predicted), -1, dtype=np.int64)
     confused = kind == MISTAKE_KINDS.index("wrong class")
-    near = pairs.chosen(~own & confused[pairs.second])
-    order = np.argsort(near.iou, kind="stable")
-    taken_for[near.second[order]] = near.first[order]  # the nearest is written last
+    taken_for = np.where(confused, near.other_truth, -1)
     return Mistakes(missed=~matches.found() & truth.counted, kind=kind, taken_for=taken_for)
 
 

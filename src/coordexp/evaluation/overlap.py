@@ -1,7 +1,12 @@
-"""Which boxes of an image overlap, and how much, for all images at once.
+"""Which boxes of an image overlap, and how much, for all images, a tile at a time.
 
 IoU is computed as COCO's tools do it, from corner, width and height, so that a box that just
 reaches a threshold reaches it everywhere. Over a crowd it is the covered share of the prediction.
+
+Twenty thousand boxes may all lie on twenty thousand others: four hundred million pairs, ten
+gigabytes. So pairs come in tiles that are used and forgotten. A tile holds every pair of some
+second objects, and those of an image come in the order of their scores, the surest first: whoever
+matches greedily can go from tile to tile.
 """
 
 from collections.abc import Iterator
@@ -11,7 +16,7 @@ import numpy as np
 
 from coordexp.evaluation.instances import Bools, Floats, Ints, Objects
 
-_PAIRS_AT_ONCE = 2_000_000
+_PAIRS_AT_ONCE = 500_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +25,7 @@ class Overlaps:
 
     Args:
         first: Index of the one.
-        second: Index of the other.
+        second: Index of the other; its pairs stand together.
         iou: Intersection over union; where the first is a crowd, over the area of the second.
     """
 
@@ -30,43 +35,86 @@ class Overlaps:
 
     def chosen(self, keep: Bools) -> "Overlaps":
         """Return those that a mask keeps."""
+        if keep.all():  # a copy of millions would take longer than the look
+            return self
         return Overlaps(self.first[keep], self.second[keep], self.iou[keep])
 
+    def by_second(self) -> Iterator[tuple[int, Ints, Floats]]:
+        """Yield each second object with its first ones and their IoU."""
+        if not len(self.second):
+            return
+        starts = np.insert(np.flatnonzero(self.second[1:] != self.second[:-1]) + 1, 0, 0)
+        ends = np.append(starts, len(self.second))[1:]
+        seconds = self.second[starts].tolist()
+        for second, start, end in zip(seconds, starts.tolist(), ends.tolist(), strict=True):
+            yield second, self.first[start:end], self.iou[start:end]
 
-def find_overlaps(first: Objects, second: Objects, images: int) -> Overlaps:
-    """Return every pair of boxes of one image that share some area.
+
+def overlap_tiles(first: Objects, second: Objects, images: int) -> Iterator[Overlaps]:
+    """Yield every pair of boxes of one image that share some area.
 
     Args:
-        first: The truth, as a rule; its crowds are treated as such.
+        first: The truth, as a rule, in the order of the images; its crowds are treated as such.
         second: The predictions, as a rule.
         images: Number of images.
     """
-    parts = [
-        _overlaps(first, second, *pairs)
-        for pairs in _pairs(
-            np.bincount(first.image, minlength=images), np.bincount(second.image, minlength=images)
-        )
-    ]
-    return Overlaps(
-        np.concatenate([part.first for part in parts] or [np.zeros(0, dtype=np.int64)]),
-        np.concatenate([part.second for part in parts] or [np.zeros(0, dtype=np.int64)]),
-        np.concatenate([part.iou for part in parts] or [np.zeros(0)]),
-    )
+    count = np.bincount(first.image, minlength=images)
+    start = np.cumsum(count) - count
+    turn = turns(second)
+    partners = count[second.image[turn]]
+    tile = np.cumsum(partners) // _PAIRS_AT_ONCE
+    for some in np.split(turn, np.flatnonzero(np.diff(tile)) + 1):
+        image = second.image[some]
+        if len(some) and (image == image[0]).all():
+            yield _block(
+                first, second, range(start[image[0]], start[image[0]] + count[image[0]]), some
+            )
+        else:
+            one = _ranges(start[image], count[image])
+            yield pair_overlaps(first, second, one, np.repeat(some, count[image]))
 
 
-def _pairs(first: Ints, second: Ints) -> Iterator[tuple[Ints, Ints]]:
-    """Yield the index pairs of images in a row; both kinds of objects stand in image order."""
-    starts = np.cumsum(first) - first, np.cumsum(second) - second
-    parts = np.cumsum(first * second) // _PAIRS_AT_ONCE
-    for part in np.unique(parts):
-        images = np.flatnonzero((parts == part) & (first * second > 0))
-        # Each first object of an image meets all of its second objects.
-        one = _ranges(starts[0][images], first[images])
-        width = np.repeat(second[images], first[images])
-        yield (
-            np.repeat(one, width),
-            _ranges(np.repeat(starts[1][images], first[images]), width),
-        )
+def turns(predicted: Objects) -> Ints:
+    """Return predictions image by image, the surest first, equally sure ones as they were said."""
+    order: Ints = np.lexsort((-predicted.score, predicted.image))
+    return order
+
+
+def pair_overlaps(first: Objects, second: Objects, one: Ints, other: Ints) -> Overlaps:
+    """Return those of the given pairs that share some area.
+
+    Args:
+        first: Of the pairs.
+        second: Of the pairs.
+        one: Index into `first`, of each pair.
+        other: Index into `second`.
+    """
+    a, b = _corner_and_size(first.boxes[one]), _corner_and_size(second.boxes[other])
+    near, iou = _ious(a, b, first.crowd[one])
+    return Overlaps(one[near], other[near], iou)
+
+
+def _block(first: Objects, second: Objects, partners: range, some: Ints) -> Overlaps:
+    """Return the pairs of some second objects of one image with its first ones."""
+    own = slice(partners.start, partners.stop)
+    a, b = _corner_and_size(first.boxes[own]), _corner_and_size(second.boxes[some])
+    near, iou = _ious(a[:, None, :], b[:, :, None], first.crowd[own])
+    other, one = np.divmod(near, max(len(partners), 1))
+    return Overlaps(one + partners.start, some[other], iou)
+
+
+def _ious(a: Floats, b: Floats, crowd: Bools) -> tuple[Ints, Floats]:
+    """Return which of all pairs, counted flat, share some area, and their IoU."""
+    (ax, ay, aw, ah), (bx, by, bw, bh) = a, b
+    width = np.minimum(aw + ax, bw + bx) - np.maximum(ax, bx)
+    height = np.minimum(ah + ay, bh + by) - np.maximum(ay, by)
+    near = np.flatnonzero((width > 0) & (height > 0))
+    shape = width.shape
+    shared = width.ravel()[near] * height.ravel()[near]
+    own = np.broadcast_to(bw * bh, shape).ravel()[near]
+    others = np.broadcast_to(aw * ah, shape).ravel()[near]
+    union = np.where(np.broadcast_to(crowd, shape).ravel()[near], own, own + others - shared)
+    return near, shared / union
 
 
 def _ranges(start: Ints, count: Ints) -> Ints:
@@ -75,19 +123,6 @@ def _ranges(start: Ints, count: Ints) -> Ints:
     total = int(ends[-1]) if len(ends) else 0
     numbers: Ints = np.arange(total) + np.repeat(start - (ends - count), count)
     return numbers
-
-
-def _overlaps(first: Objects, second: Objects, one: Ints, other: Ints) -> Overlaps:
-    a, b = _corner_and_size(first.boxes), _corner_and_size(second.boxes)
-    ax, ay, aw, ah = a[:, one]
-    bx, by, bw, bh = b[:, other]
-    width = np.minimum(aw + ax, bw + bx) - np.maximum(ax, bx)
-    height = np.minimum(ah + ay, bh + by) - np.maximum(ay, by)
-    near = (width > 0) & (height > 0)
-    shared = width[near] * height[near]
-    own, others = (bw * bh)[near], (aw * ah)[near]
-    union = np.where(first.crowd[one][near], own, own + others - shared)
-    return Overlaps(one[near], other[near], shared / union)
 
 
 def _corner_and_size(boxes: Floats) -> Floats:

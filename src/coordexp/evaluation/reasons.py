@@ -68,7 +68,7 @@ def plain_form(desc: str) -> str:
 def _nowhere(evaluation: Evaluation) -> Iterator[str]:
     """Tell where no box, whatever it is called, is near a true one."""
     predicted, truth = evaluation.instances.predicted, evaluation.instances.truth
-    near = evaluation.matches.best_iou_any_class
+    near = evaluation.matches.nearest.best_iou_any_class
     if not len(predicted) or not len(truth) or near.max() >= IOU_THRESHOLDS[0]:
         return
     text = "no predicted box overlaps a true one by half, whatever either is called"

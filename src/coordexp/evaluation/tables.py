@@ -106,7 +106,10 @@ def image_rows(
     """Return the lines of `per_image.jsonl`."""
     f1 = images.tally.f1()
     mean_f1 = f1.mean(axis=0)
-    nearest = [_means(matches, best) for best in (matches.best_iou, matches.best_iou_any_class)]
+    nearest = [
+        _means(matches, best)
+        for best in (matches.nearest.best_iou, matches.nearest.best_iou_any_class)
+    ]
     rows = []
     for k, row in enumerate(predictions):
         kinds = dict(zip(MISTAKE_KINDS, images.mistakes[:, k].tolist(), strict=True))

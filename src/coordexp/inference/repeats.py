@@ -7,7 +7,12 @@ surest is kept. Off unless asked for: two people on a tandem may well overlap by
 from collections.abc import Sequence
 from typing import Protocol, TypeVar
 
-from coordexp.data.geometry import Box, Geometry, bounding_box
+import numpy as np
+import numpy.typing as npt
+
+from coordexp.data.geometry import Geometry, bounding_box
+
+Boxes = npt.NDArray[np.float64]
 
 
 class Located(Protocol):
@@ -40,37 +45,45 @@ def without_repeats(items: Sequence[T], least_iou: float) -> tuple[list[T], list
         least_iou: Two objects with the same desc and kind are one if their bounding boxes overlap
             this much.
     """
-    kept: list[int] = []
-    for index in sorted(range(len(items)), key=lambda index: -items[index].score):
-        if not any(_repeats(items[index], items[other], least_iou) for other in kept):
-            kept.append(index)
-    stays = set(kept)
+    groups: dict[tuple[str, str], list[int]] = {}
+    for index, item in enumerate(items):
+        groups.setdefault((item.desc, item.geometry.kind), []).append(index)
+    stays = {
+        members[place]
+        for members in groups.values()
+        for place in _surest([items[index] for index in members], least_iou)
+    }
     return (
         [item for index, item in enumerate(items) if index in stays],
         [item for index, item in enumerate(items) if index not in stays],
     )
 
 
-def _repeats(one: Located, other: Located, least_iou: float) -> bool:
-    return (
-        one.desc == other.desc
-        and one.geometry.kind == other.geometry.kind
-        and box_iou(bounding_box(one.geometry.values), bounding_box(other.geometry.values))
-        >= least_iou
-    )
+def _surest(items: Sequence[Located], least_iou: float) -> list[int]:
+    """Return the places of those that repeat nothing surer.
+
+    Each that is kept is compared with all that are left, at once: time grows with the square of
+    their number, memory does not.
+    """
+    boxes = np.array([bounding_box(item.geometry.values) for item in items], dtype=np.float64)
+    left = np.array(sorted(range(len(items)), key=lambda index: -items[index].score))
+    kept = []
+    while len(left):
+        surest, left = int(left[0]), left[1:]
+        kept.append(surest)
+        left = left[box_ious(boxes[surest], boxes[left]) < least_iou]
+    return kept
 
 
-def box_iou(a: Box, b: Box) -> float:
-    """Return intersection over union; two equal boxes without area have 1.
+def box_ious(one: Boxes, others: Boxes) -> Boxes:
+    """Return intersection over union with each; two equal boxes without area have 1.
 
     Example:
-        >>> box_iou((0, 0, 2, 2), (1, 0, 3, 2))
-        0.3333333333333333
+        >>> box_ious(np.array([0, 0, 2, 2]), np.array([[1, 0, 3, 2]])).round(4).tolist()
+        [0.3333]
     """
-    if a == b:
-        return 1.0
-    width = min(a[2], b[2]) - max(a[0], b[0])
-    height = min(a[3], b[3]) - max(a[1], b[1])
-    overlap = max(width, 0.0) * max(height, 0.0)
-    union = (a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1]) - overlap
-    return overlap / union if union else 0.0
+    sides = np.minimum(one[2:], others[:, 2:]) - np.maximum(one[:2], others[:, :2])
+    shared = np.maximum(sides, 0).prod(axis=1)
+    union = (one[2:] - one[:2]).prod() + (others[:, 2:] - others[:, :2]).prod(axis=1) - shared
+    ious = np.divide(shared, union, out=np.zeros(len(others)), where=union > 0)
+    return np.where((one == others).all(axis=1), 1.0, ious)
