@@ -2,6 +2,7 @@
 
     python benchmarks/evaluation.py                       5,000 images, 36,000 true boxes; 5 minutes
     python benchmarks/evaluation.py --quick               the same, small
+    python benchmarks/evaluation.py --crowded             one picture of 20,000 boxes; a minute
     python benchmarks/evaluation.py --predictions P.jsonl what the scores of a model are worth
 
 Each measurement runs in a process of its own; contenders take turns, round by round, and the median
@@ -10,14 +11,17 @@ disk and ends with metrics.json on disk; the others begin with truth and results
 disk and end with the twelve figures. The report is opened in headless Chromium, and its time counts
 from the start of the navigation to the end of the load event. What the scores are worth is AP as it
 is, beside AP with every score equal (mean and deviation over 20 image orders), and the calibration
-error on images that the map was not fitted on. Results go to `benchmarks/results/` under the
-machine's name.
+error on images that the map was not fitted on. The crowded picture has
+20,000 true boxes and as many predictions, all of which overlap each other: the most that can be
+asked of one picture. Its peak memory is that of the whole process. Results go to
+`benchmarks/results/` under the machine's name.
 """
 
 import argparse
 import json
 import os
 import re
+import resource
 import shutil
 import statistics
 import subprocess
@@ -33,7 +37,7 @@ import numpy as np
 from PIL import Image
 from results import processor, read_results, results_path, write_results
 
-CLASSES, SIZE = 80, (640, 480)
+CLASSES, SIZE, CROWD = 80, (640, 480), 20_000
 FOUND, NAMED = 0.85, 0.9
 CONTENDERS = ("coordexp", "faster-coco-eval", "pycocotools")
 
@@ -114,6 +118,9 @@ def write_coco(source: Path, folder: Path) -> None:
 
 def run_one(name: str, folder: Path) -> None:
     """Do one measurement and print its CPU seconds and figures."""
+    if name.startswith("crowded"):
+        run_crowded(folder, int(name.split()[1]))
+        return
     if name == "coordexp":
         from coordexp.evaluation.run import compute_figures, write_figures  # noqa: PLC0415
 
@@ -218,6 +225,34 @@ def seconds_to_load(chromium: str, page: Path, profile: Path) -> float:
     return float(found.group(1)) / 1000
 
 
+def run_crowded(folder: Path, count: int) -> None:
+    """Evaluate one picture whose boxes all overlap, and print CPU seconds and peak megabytes."""
+    from coordexp.evaluation.run import evaluate_predictions  # noqa: PLC0415
+
+    gt = [{"desc": "cat", "bbox_2d": [1 + k / count, 1, 50, 50]} for k in range(count)]
+    pred = [{**item, "score": 1 - k / count / 2} for k, item in enumerate(gt)]
+    row = {"image": "a.png", "width": SIZE[0], "height": SIZE[1], "gt": gt, "pred": pred}
+    (folder / "crowded.jsonl").write_text(json.dumps(row) + "\n")
+    start = time.process_time()
+    metrics = evaluate_predictions(folder / "crowded.jsonl", folder / "out")
+    told = {
+        "true_boxes": count,
+        "predictions": count,
+        "cpu_seconds": round(time.process_time() - start, 1),
+        "peak_megabytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
+        "AP": metrics["bbox"]["AP"],
+    }
+    print(json.dumps(told))
+
+
+def measure_crowded(folder: Path, count: int) -> dict[str, Any]:
+    """Return what a picture of so many boxes costs, in a process of its own."""
+    command = [sys.executable, __file__, "--one", f"crowded {count}", str(folder)]
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return found
+
+
 def measure_scores(path: Path) -> dict[str, Any]:
     """Return what the scores of a predictions file are worth."""
     from coordexp.evaluation.calibration import fit_calibration  # noqa: PLC0415
@@ -247,6 +282,7 @@ def main() -> None:
     """Measure what was asked for and write it beside what was measured before."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--crowded", action="store_true")
     parser.add_argument("--predictions", type=Path)
     parser.add_argument("--one", nargs=2, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
@@ -261,11 +297,14 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         if arguments.predictions:
             found["scores"] = measure_scores(arguments.predictions)
+        elif arguments.crowded:
+            found["crowded"] = measure_crowded(Path(name), CROWD)
         else:
             for part in ("time", "report"):
                 (Path(name) / part).mkdir()
             found["time"] = measure_time(Path(name) / "time", images, boxes, rounds)
             found["report"] = measure_report(Path(name) / "report", pictures)
+            found["crowded"] = measure_crowded(Path(name), 500 if arguments.quick else CROWD)
     print(json.dumps(found, indent=2))
     if arguments.quick:
         return

@@ -187,5 +187,6 @@ def test_what_does_not_count_is_counted_apart_and_overruled_marks_are_told(
         "ignored": 1,
         "predicted": 2,
         "not_judged": 0,
+        "clipped": 0,
         "left_out": {},
     }

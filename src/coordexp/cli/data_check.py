@@ -28,17 +28,33 @@ def data_check(
             help="Whether to decode them too; size and end alone are seen many times faster.",
         ),
     ] = True,
+    config: Annotated[
+        Path | None,
+        typer.Option("--config", help="Look too for what the run of this YAML file refuses."),
+    ] = None,
+    model: Annotated[
+        Path | None, typer.Option(help="The same for a base, checkpoint or merged model.")
+    ] = None,
     as_json: Annotated[  # noqa: FBT002
         bool, typer.Option("--json", help="Print the report as JSON, with every place.")
     ] = False,
 ) -> None:
     """List everything that is wrong with records, and what looks wrong.
 
-    Violations of the data contract end with exit code 1, warnings alone with 0.
+    What this passes, training and prediction can read. Violations end with exit code 1, warnings
+    alone with 0.
     """
     from coordexp.data.audit import audit_files  # noqa: PLC0415
 
-    report = audit_files(files, images=images, decode=decode)
+    if config is None and model is None:
+        report = audit_files(files, images=images, decode=decode)
+    else:  # a tokenizer takes seconds to load
+        from coordexp.inspection.run_audit import audit_run  # noqa: PLC0415
+        from coordexp.inspection.source import source_of  # noqa: PLC0415
+
+        source = source_of(config=config, model=model)
+        report = audit_files(files, images=images, decode=decode, alphabet=source.style.alphabet)
+        audit_run(files, source, report)
     if as_json:
         typer.echo(json.dumps(report.to_json(), ensure_ascii=False, indent=2))
     else:

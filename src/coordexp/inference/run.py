@@ -92,9 +92,7 @@ def run_predict(model: Path, data: Path, out: Path, options: RunOptions) -> Summ
             return None
     if options.coco is not None:
         style = style_from_json(load_card_section(model, "style"))
-        write_coco_results(
-            out, data, summary.indices, options.coco, style.alphabet, trained or ()
-        )
+        write_coco_results(out, data, summary.indices, options.coco, style.alphabet, trained or ())
     return summary
 
 
