@@ -60,6 +60,18 @@ class RecordError(InputError):
         return place + self.message
 
 
+def install_advice(extra: str) -> str:
+    """Return how to install what one of our extras names; no index has CoordExp itself.
+
+    Example:
+        >>> install_advice("vllm")
+        "python -m pip install '.[vllm]' in the folder of CoordExp's pyproject.toml"
+    """
+    # DeepSpeed comes as source; this leaves its kernels out, so that no compiler is needed.
+    before = "DS_BUILD_OPS=0 " if extra == "deepspeed" else ""
+    return f"{before}python -m pip install '.[{extra}]' in the folder of CoordExp's pyproject.toml"
+
+
 class ConfigError(InputError):
     """A configuration has problems, all of them listed."""
 

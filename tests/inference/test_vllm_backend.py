@@ -186,5 +186,5 @@ def test_without_vllm_the_way_to_it_is_said(
     predictor: Predictor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "vllm", None)
-    with pytest.raises(InputError, match=r"pip install coordexp\[vllm\]"):
+    with pytest.raises(InputError, match=r"pip install '\.\[vllm\]'"):
         load_vllm_ask(predictor.path, predictor.encoder, predictor.vocab, max_new_tokens=9)

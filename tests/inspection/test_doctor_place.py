@@ -1,12 +1,14 @@
 """Faults planted in versions, directories and disks."""
 
+from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 
 import pytest
+import torch
 
 from coordexp.config.load import dump_config
 from coordexp.files import write_text
-from coordexp.inspection.doctor import CHECKS, found_by
+from coordexp.inspection.doctor import CHECKS, examine, found_by
 from coordexp.inspection.doctor_finding import Finding, Pieces
 from coordexp.inspection.doctor_place import judged_room, version_faults
 from tests.inspection.conftest import MakeRun
@@ -42,6 +44,9 @@ def test_packs_without_flash_attention_are_pointed_out(
     packing = {"packing": True, "global_max_length": 99, "use_cpu": False, **sizes}
     monkeypatch.setattr("torch.cuda.is_available", lambda: True)
     monkeypatch.setattr("torch.cuda.get_device_name", lambda: "a GPU")
+    fault = "flash-attn 2 is not installed"
+    for module in ("coordexp.training.machine", "coordexp.inspection.doctor_place"):
+        monkeypatch.setattr(f"{module}.flash_fault", lambda: fault)
     found = look("versions", Pieces(make_run(training=packing)))
     assert (found.verdict, "install flash-attn" in found.advice) == ("yellow", True)
 
@@ -49,14 +54,33 @@ def test_packs_without_flash_attention_are_pointed_out(
 def test_a_host_that_is_not_installed_is_found(
     make_run: MakeRun, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    versions = {"ms-swift": None}
-    monkeypatch.setattr(
-        "coordexp.inspection.doctor_place.installed_version", lambda name: versions.get(name, "99")
-    )
+    def absent(name: str) -> str:
+        raise PackageNotFoundError(name)
+
+    monkeypatch.setattr("coordexp.training.host.version", absent)
     config = make_run().model_copy(update={"host": "ms_swift"})
-    monkeypatch.setattr("coordexp.inspection.doctor_place.version_faults", lambda *_: [])
     found = look("versions", Pieces(config))
-    assert (found.verdict, "coordexp[swift]" in found.advice) == ("red", True)
+    assert (found.verdict, "pip install '.[swift]'" in found.found) == ("red", True)
+
+
+def test_a_tracker_that_is_not_there_is_found(make_run: MakeRun) -> None:
+    found = look("versions", Pieces(make_run(training={"report_to": "tensorbored"})))
+    assert (found.verdict, "unknown tracker 'tensorbored'" in found.found) == ("red", True)
+
+
+def test_half_precision_without_a_gpu_is_red_and_the_rest_is_looked_at(make_run: MakeRun) -> None:
+    if torch.cuda.is_available():
+        pytest.skip("there is a GPU")
+    diagnosis = examine(make_run(training={"use_cpu": False, "bf16": True}))
+    assert "training.bf16: there is no GPU here" in diagnosis.findings["device"].found
+    assert diagnosis.count("red") == 1
+    assert diagnosis.findings["one step"].verdict == "green"
+
+
+def test_flash_attention_by_name_where_it_cannot_run_is_red(make_run: MakeRun) -> None:
+    config = make_run(model={"attn_implementation": "flash_attention_2"})
+    found = look("versions", Pieces(config))
+    assert (found.verdict, "model.attn_implementation" in found.found) == ("red", True)
 
 
 def test_a_directory_that_cannot_be_written_is_found(make_run: MakeRun, tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """Faults planted in templates, labels, tokens and pictures."""
 
 import json
+import shutil
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +15,7 @@ from coordexp.inspection.doctor_boxes import boxes_there_and_back, pictures
 from coordexp.inspection.doctor_finding import Diagnosis, Finding, Pieces
 from coordexp.inspection.doctor_records import Feeds
 from coordexp.inspection.doctor_tokens import Look, Looks, Token, label_fault, template
-from coordexp.inspection.doctor_vocabulary import KnownVocab
+from coordexp.inspection.doctor_vocabulary import Base, KnownVocab
 from coordexp.rendering.encode import IGNORE_INDEX, Encoder
 from tests.inspection.conftest import MakeRun
 
@@ -30,7 +31,7 @@ def looked_at(
 ) -> tuple[Pieces, Finding]:
     """The pieces of a run on other records, up to their labels."""
     config = make_run(data={"train": str(train), **data})
-    pieces = Pieces(config, healthy.pieces.take(KnownVocab))
+    pieces = Pieces(config, healthy.pieces.take(KnownVocab), healthy.pieces.take(Base))
     for name in ("template", "records", "lengths"):
         assert look(name, pieces).verdict == "green"
     return pieces, look("labels", pieces)
@@ -93,12 +94,12 @@ def test_a_label_fault_is_red_and_names_the_record(
 def test_a_template_that_thinks_first_is_found(
     make_run: MakeRun, tiny_expanded: Path, tmp_path: Path
 ) -> None:
-    for path in tiny_expanded.iterdir():
-        if "safetensors" not in path.name:
-            (tmp_path / path.name).write_bytes(path.read_bytes())
+    shutil.copytree(tiny_expanded, tmp_path, dirs_exist_ok=True)
     chat = tmp_path / "chat_template.jinja"
     chat.write_text(chat.read_text().replace("assistant\\n' }}", "assistant\\n<think>' }}"))
-    found = look("template", Pieces(make_run(model={"path": str(tmp_path)})))
+    pieces = Pieces(make_run(model={"path": str(tmp_path)}))
+    look("base", pieces)
+    found = look("template", pieces)
     assert found.verdict == "red"
     assert "instruct template" in found.found
 
@@ -106,13 +107,13 @@ def test_a_template_that_thinks_first_is_found(
 def test_a_tokenizer_without_padding_is_found(
     make_run: MakeRun, tiny_expanded: Path, tmp_path: Path
 ) -> None:
-    for path in tiny_expanded.iterdir():
-        if "safetensors" not in path.name:
-            (tmp_path / path.name).write_bytes(path.read_bytes())
+    shutil.copytree(tiny_expanded, tmp_path, dirs_exist_ok=True)
     settings = json.loads((tmp_path / "tokenizer_config.json").read_text())
     settings["pad_token"] = None
     (tmp_path / "tokenizer_config.json").write_text(json.dumps(settings))
-    found = template(Pieces(make_run(model={"path": str(tmp_path)})))
+    pieces = Pieces(make_run(model={"path": str(tmp_path)}))
+    look("base", pieces)
+    found = template(pieces)
     assert (found.verdict, found.found) == ("red", "the tokenizer has no pad token")
 
 

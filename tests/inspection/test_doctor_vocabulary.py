@@ -10,9 +10,9 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from coordexp.coord_tokens.vocab import CoordVocab
-from coordexp.inspection.doctor import CHECKS, found_by
+from coordexp.inspection.doctor import CHECKS, examine, found_by
 from coordexp.inspection.doctor_finding import Finding, Pieces
-from coordexp.inspection.doctor_vocabulary import KnownVocab, tying, vocabulary_rows
+from coordexp.inspection.doctor_vocabulary import KnownVocab
 from coordexp.model.load import load_tokenizer
 from tests.inspection.conftest import MakeRun
 
@@ -49,7 +49,10 @@ def tell_tied(base: Path, *, top: bool, text: bool) -> None:
 
 
 def look(name: str, pieces: Pieces) -> Finding:
-    return found_by(next(check for check in CHECKS if check.name == name), pieces)
+    """What a check finds after the base was looked at, as it is now."""
+    checks = {check.name: check for check in CHECKS}
+    found_by(checks["base"], pieces)
+    return found_by(checks[name], pieces)
 
 
 def test_ids_in_the_wrong_order_are_found(pieces: Pieces, base: Path) -> None:
@@ -92,7 +95,7 @@ def test_the_text_baseline_needs_no_coord_tokens(make_run: MakeRun, tiny_base: P
 
 def test_a_matrix_with_too_few_rows_is_found(pieces: Pieces, base: Path) -> None:
     edit_weights(base, **{EMBEDDING: embedding(base)[:600].clone()})
-    found = vocabulary_rows(pieces)
+    found = look("vocabulary rows", pieces)
     assert found.verdict == "red"
     assert found.found.startswith("600 rows of 192, but coord ids reach")
 
@@ -103,44 +106,58 @@ def test_coord_rows_that_are_not_finite_or_all_alike_are_found(pieces: Pieces, b
     rows = embedding(base)
     rows[vocab.ids.start : vocab.ids.stop] = 0.5
     edit_weights(base, **{EMBEDDING: rows})
-    alike = vocabulary_rows(pieces)
+    alike = look("vocabulary rows", pieces)
     assert (alike.verdict, "only 1 of 1000" in alike.found) == ("yellow", True)
     rows[vocab.ids.start] = torch.nan
     edit_weights(base, **{EMBEDDING: rows})
-    assert vocabulary_rows(pieces).verdict == "red"
+    assert look("vocabulary rows", pieces).verdict == "red"
 
 
 def test_a_stored_head_where_the_configuration_says_tied_is_found(
     pieces: Pieces, base: Path
 ) -> None:
     edit_weights(base, **{"lm_head.weight": embedding(base)})
-    assert tying(pieces).verdict == "green"  # the same rows, stored twice
+    assert look("tying", pieces).verdict == "green"  # the same rows, stored twice
     edit_weights(base, **{"lm_head.weight": embedding(base) + 1})
-    found = tying(pieces)
+    found = look("tying", pieces)
     assert (found.verdict, "a head of its own is stored" in found.found) == ("red", True)
     tell_tied(base, top=False, text=False)
-    assert tying(pieces).verdict == "green"
+    assert look("tying", pieces).verdict == "green"
 
 
 def test_a_head_that_is_told_of_and_not_stored_is_found(pieces: Pieces, base: Path) -> None:
     tell_tied(base, top=False, text=False)
-    assert tying(pieces).found.endswith("but none are stored")
-    assert tying(pieces).verdict == "red"
+    assert look("tying", pieces).found.endswith("but none are stored")
+    assert look("tying", pieces).verdict == "red"
 
 
 def test_a_configuration_that_contradicts_itself_is_found(pieces: Pieces, base: Path) -> None:
     tell_tied(base, top=True, text=False)
-    assert tying(pieces).verdict == "yellow"
+    assert look("tying", pieces).verdict == "yellow"
 
 
 def test_two_tables_on_a_tied_base_are_pointed_out(make_run: MakeRun) -> None:
     config = make_run(custom={"coord_offset": {"enabled": True, "tie_head": False}})
-    found = tying(Pieces(config))
+    found = look("tying", Pieces(config))
     assert found.verdict == "yellow"
     assert "tie_head: true" in found.advice
 
 
-def test_a_base_that_is_not_there_is_found(make_run: MakeRun, tmp_path: Path) -> None:
-    pieces = Pieces(make_run(model={"path": str(tmp_path / "gone")}))
-    for name in ("tokenizer ids", "tying", "template"):
-        assert look(name, pieces).verdict == "red"
+def test_a_base_that_is_not_there_is_one_fault(make_run: MakeRun, tmp_path: Path) -> None:
+    diagnosis = examine(make_run(model={"path": str(tmp_path / "gone")}))
+    red = [name for name, found in diagnosis.findings.items() if found.verdict == "red"]
+    assert red == ["base"]
+    assert "no such directory" in diagnosis.findings["base"].found
+    assert diagnosis.findings["tying"].found == "not looked at, because of: base"
+
+
+@pytest.mark.parametrize("name", ["config.json", "model.safetensors", "tokenizer.json"])
+@pytest.mark.parametrize("content", [None, b"", b"[]", b"{ half", bytes(range(256))])
+def test_a_broken_base_is_one_fault(
+    pieces: Pieces, base: Path, name: str, content: bytes | None
+) -> None:
+    (base / name).unlink()
+    if content is not None:
+        (base / name).write_bytes(content)
+    assert look("base", pieces).verdict == "red"
+    assert look("tying", pieces).found == "not looked at, because of: base"

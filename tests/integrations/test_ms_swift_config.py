@@ -1,5 +1,6 @@
 """What holds where ms-swift is not installed."""
 
+import sys
 from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 from types import SimpleNamespace
@@ -13,7 +14,7 @@ from coordexp.config.load import dump_config
 from coordexp.data.chat import Chat, Message
 from coordexp.data.record import Record
 from coordexp.errors import ConfigError, InputError, RecordError
-from coordexp.integrations import ms_swift_config, ms_swift_refusals
+from coordexp.integrations import ms_swift_config
 from coordexp.integrations.ms_swift_config import (
     CONFIG_VARIABLE,
     arguments_of_config,
@@ -23,6 +24,7 @@ from coordexp.integrations.ms_swift_config import (
 from coordexp.integrations.ms_swift_messages import messages_of
 from coordexp.integrations.ms_swift_refusals import check_ms_swift
 from coordexp.rendering.encode import Encoder
+from coordexp.training import host
 from tests.integrations.conftest import MakeConfig
 
 FROZEN = {"freeze_vit": True, "freeze_aligner": True, "freeze_llm": True}
@@ -42,21 +44,21 @@ def test_the_plugin_is_a_file() -> None:
 def test_an_absent_or_unknown_ms_swift_is_named(
     found: str | None, expected: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ms_swift_refusals, "version", lambda _: installed(found))
+    monkeypatch.setattr(host, "version", lambda _: installed(found))
     with pytest.raises(InputError, match=expected) as caught:
         check_ms_swift()
     assert "pip install" in str(caught.value)
 
 
 def test_every_release_of_the_supported_version_will_do(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ms_swift_refusals, "version", lambda _: "4.6.3")
+    monkeypatch.setattr(host, "version", lambda _: "4.6.3")
     check_ms_swift()
 
 
 def test_train_says_that_the_host_is_missing(
     make_config: MakeConfig, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(ms_swift_refusals, "version", lambda _: installed(None))
+    monkeypatch.setattr(host, "version", lambda _: installed(None))
     file = tmp_path / "run.yaml"
     file.write_text(dump_config(make_config(tmp_path / "run")))
     result = CliRunner().invoke(app, ["train", "--config", str(file)])
@@ -171,3 +173,16 @@ def installed(found: str | None) -> str:
     if found is None:
         raise PackageNotFoundError
     return found
+
+
+def test_packages_that_cannot_be_loaded_are_found_before_anything_is_written(
+    make_config: MakeConfig, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(host, "version", lambda _: "4.6.1")
+    monkeypatch.setitem(sys.modules, "torchvision", None)
+    file = tmp_path / "run.yaml"
+    file.write_text(dump_config(make_config(tmp_path / "run")))
+    result = CliRunner().invoke(app, ["train", "--config", str(file)])
+    assert result.exit_code == 2
+    assert "torchvision, which ms-swift needs" in result.stderr
+    assert not (tmp_path / "run").exists()

@@ -3,7 +3,8 @@ from pathlib import Path
 import pytest
 
 from coordexp.errors import InputError
-from coordexp.training.build import attention_of, build_arguments, build_objective
+from coordexp.training.build import build_arguments, build_objective
+from coordexp.training.machine import attention_of
 from tests.training.conftest import MakeConfig
 
 
@@ -36,7 +37,8 @@ def test_packs_take_flash_attention_where_it_can_run(
     expected: str,
 ) -> None:
     monkeypatch.setattr("torch.cuda.is_available", lambda: True)
-    monkeypatch.setattr("coordexp.training.build.is_flash_attn_2_available", lambda: installed)
+    fault = "" if installed else "flash-attn 2 is not installed"
+    monkeypatch.setattr("coordexp.training.machine.flash_fault", lambda: fault)
     sizes = {"per_device_train_batch_size": 1, "per_device_eval_batch_size": 1}
     block = {"global_max_length": 99, "use_cpu": False, **sizes, **training}
     config = make_config(tmp_path, training=block, model={"dtype": dtype})

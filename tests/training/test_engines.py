@@ -53,7 +53,7 @@ def test_deepspeed_needs_a_launcher_and_to_be_installed(
     monkeypatch.setenv("LOCAL_RANK", "0")
     check_launch(with_deepspeed())
     monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
-    with pytest.raises(InputError, match=r"pip install 'coordexp\[deepspeed\]'"):
+    with pytest.raises(InputError, match=r"pip install '\.\[deepspeed\]'"):
         check_launch(with_deepspeed())
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from coordexp.coord_tokens.vocab import CoordVocab
-from coordexp.errors import CheckpointError, CoordExpError, InputError
+from coordexp.errors import CheckpointError, CoordExpError, InputError, install_advice
 from coordexp.inference.answer import Answer, text_pieces, with_masses
 from coordexp.inference.ask import Question
 from coordexp.inference.beliefs import WINDOW_BINS, CoordBelief
@@ -165,8 +165,8 @@ def load_vllm_ask(
         )
     try:
         vllm: Any = import_module("vllm")
-    except ImportError as error:
-        raise InputError(f"vLLM cannot be imported ({error}): pip install coordexp[vllm]") from None
+    except Exception as error:  # noqa: BLE001 - whatever one for another torch raises
+        raise InputError(f"vLLM cannot be imported ({error}); {install_advice('vllm')}") from None
     style = encoder.style
     pixels = {"min_pixels": style.min_pixels, "max_pixels": style.max_pixels}
     engine: Engine = vllm.LLM(

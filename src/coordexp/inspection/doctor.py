@@ -27,8 +27,13 @@ from coordexp.inspection.doctor_learning import (
     memory,
     parameters,
 )
-from coordexp.inspection.doctor_memory import MEMORY_ADVICE
-from coordexp.inspection.doctor_place import disk_room, joined, save_and_resume, versions
+from coordexp.inspection.doctor_place import (
+    device,
+    disk_room,
+    joined,
+    save_and_resume,
+    versions,
+)
 from coordexp.inspection.doctor_records import (
     Feeds,
     Held,
@@ -40,17 +45,23 @@ from coordexp.inspection.doctor_records import (
 from coordexp.inspection.doctor_step import one_step
 from coordexp.inspection.doctor_tokens import Looks, labels, template
 from coordexp.inspection.doctor_vocabulary import (
+    Base,
     KnownVocab,
+    base,
     tokenizer_ids,
     tying,
     vocabulary_rows,
 )
 from coordexp.rendering.encode import Encoder
+from coordexp.training.machine import attention_fault, precision_fault
+from coordexp.training.setup_errors import MEMORY_ADVICE
 from coordexp.training.trainer import CoordTrainer
 
 CHECKS = (
     Check("versions", versions),
+    Check("device", device),
     Check("save and resume", save_and_resume),
+    Check("base", base, (Base,)),
     Check("tokenizer ids", tokenizer_ids, (KnownVocab,)),
     Check("vocabulary rows", vocabulary_rows),
     Check("tying", tying),
@@ -101,5 +112,13 @@ def found_by(check: Check, pieces: Pieces) -> Finding:
 
 def scratch_of(config: Config, folder: Path) -> Scratch:
     """Return the configuration of a run that writes elsewhere, in this process alone."""
-    training = config.training.model_copy(update={"output_dir": folder, "report_to": "none"})
-    return Scratch(config.model_copy(update={"training": training, "deepspeed": None}))
+    changes: dict[str, object] = {"output_dir": folder, "report_to": "none"}
+    if precision_fault(config):  # has a finding of its own; the rest is looked at nevertheless
+        changes |= {"use_cpu": True, "bf16": True, "fp16": False}
+    training = config.training.model_copy(update=changes)
+    model = config.model
+    if attention_fault(config):
+        model = model.model_copy(update={"attn_implementation": "auto"})
+    return Scratch(
+        config.model_copy(update={"training": training, "model": model, "deepspeed": None})
+    )

@@ -33,11 +33,9 @@ from coordexp.inspection.doctor_place import gigabytes
 from coordexp.inspection.doctor_records import Feeds
 from coordexp.inspection.stats_tables import Sheet
 from coordexp.model.shards import load_weights
+from coordexp.training.machine import has_gpu
+from coordexp.training.setup_errors import MEMORY_ADVICE
 
-MEMORY_ADVICE = (
-    "training.gradient_checkpointing: true, or a smaller per_device_train_batch_size, "
-    "global_max_length or data.max_pixels"
-)
 # Share of the device that the estimate may take before it is called tight.
 _COMFORTABLE = 0.9
 _CGROUP_LIMIT = Path("/sys/fs/cgroup/memory.max")
@@ -105,7 +103,7 @@ def _storages(values: object) -> list[UntypedStorage]:
 
 def device_memory(config: Config) -> int:
     """Return the bytes that a run may use: of the GPU, or of the machine or its container."""
-    if torch.cuda.is_available() and not config.training.use_cpu:
+    if has_gpu(config):
         return int(torch.cuda.get_device_properties(0).total_memory)
     machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     told = _CGROUP_LIMIT.read_text().strip() if _CGROUP_LIMIT.is_file() else "max"

@@ -10,15 +10,22 @@ from pathlib import Path
 
 import torch
 from packaging.requirements import Requirement
-from transformers.utils.import_utils import is_flash_attn_2_available
 
 from coordexp.config.deepspeed import load_deepspeed
 from coordexp.config.schema import Config
-from coordexp.errors import CoordExpError
+from coordexp.errors import CoordExpError, InputError, install_advice
 from coordexp.inspection.doctor_finding import Doubt, Finding, Pieces, judged
 from coordexp.inspection.stats_tables import Sheet
-from coordexp.training.build import attention_of
+from coordexp.training.host import swift_fault
+from coordexp.training.machine import (
+    attention_fault,
+    attention_of,
+    flash_fault,
+    has_gpu,
+    precision_fault,
+)
 from coordexp.training.output import find_start
+from coordexp.training.progress import check_trackers
 from coordexp.training.trainer import CoordTrainer
 
 _SHOWN = ("torch", "transformers", "peft", "accelerate", "safetensors", "pillow", "numpy")
@@ -27,6 +34,8 @@ _GB = 1e9
 _MANY = 10
 # AdamW keeps two numbers for each that learns; the weights themselves are the third.
 _NUMBERS_KEPT = 3
+# What transformers takes for a choice of trackers, and no tracker.
+_NO_TRACKER = ("none", "all")
 
 
 def versions(pieces: Pieces) -> Finding:
@@ -35,27 +44,35 @@ def versions(pieces: Pieces) -> Finding:
     wrong = version_faults(metadata.requires("coordexp") or [], installed_version)
     shown = [(name, installed_version(name) or "missing") for name in ("coordexp", *_SHOWN)]
     title = f"Python {sys.version.split()[0]} on {device_name(config)}"
-    on_gpu = torch.cuda.is_available() and not config.training.use_cpu
-    slow_packs = config.training.packing and on_gpu and not is_flash_attn_2_available()
-    engine = load_deepspeed(config)
+    slow_packs = config.training.packing and has_gpu(config) and attention_of(config) == "sdpa"
+    no_host = swift_fault() if config.host == "ms_swift" else ""
+    unasked, no_flash = attention_fault(config), flash_fault() if slow_packs else ""
+    trackers, engine = tracker_fault(config), load_deepspeed(config)
     doubts = [
         Doubt(bool(wrong), "red", "; ".join(wrong), "install what is asked for with pip"),
         Doubt(
-            config.host == "ms_swift" and installed_version("ms-swift") is None,
+            bool(no_host),
             "red",
-            "host: ms_swift is set and ms-swift is not installed",
-            "python -m pip install 'coordexp[swift]'",
+            f"host: {no_host}",
+            "",
         ),
+        Doubt(
+            bool(unasked),
+            "red",
+            unasked,
+            "leave model.attn_implementation out: auto is the default",
+        ),
+        Doubt(bool(trackers), "red", trackers, "training.report_to: none, or install it"),
         Doubt(
             engine is not None and installed_version("deepspeed") is None,
             "red",
             "deepspeed is set and not installed",
-            "DS_BUILD_OPS=0 python -m pip install 'coordexp[deepspeed]'",
+            install_advice("deepspeed"),
         ),
         Doubt(
-            slow_packs,
+            bool(no_flash),
             "yellow",
-            f"packs without flash-attn run on {attention_of(config)}, masked blocks computed too",
+            f"{no_flash}: packs run on sdpa, masked blocks computed too",
             "install flash-attn for long packs; the figures are the same",
         ),
     ]
@@ -88,10 +105,34 @@ def installed_version(name: str) -> str | None:
 
 def device_name(config: Config) -> str:
     """Return what a run will compute on, in words."""
-    if torch.cuda.is_available() and not config.training.use_cpu:
+    if has_gpu(config):
         return str(torch.cuda.get_device_name())
     threads = torch.get_num_threads()
     return f"the CPU ({threads} thread{'' if threads == 1 else 's'})"
+
+
+def tracker_fault(config: Config) -> str:
+    """Return which tracker is unknown or not installed, "" where none is."""
+    named = config.training.report_to
+    names = [named] if isinstance(named, str) else [*named]
+    try:
+        check_trackers([name for name in names if name not in _NO_TRACKER])
+    except InputError as error:
+        return joined(str(error))
+    return ""
+
+
+def device(pieces: Pieces) -> Finding:
+    """Look whether the machine computes in the precision that is asked for."""
+    config = pieces.take(Config)
+    if fault := precision_fault(config):
+        return Finding("red", fault, "all that follows was looked at on the CPU")
+    training, dtype = config.training, config.model.dtype
+    kept = "as stored" if dtype == "auto" else dtype
+    computed = {training.bf16: "bfloat16", training.fp16: "float16"}.get(True)
+    parts = [device_name(config), f"weights {kept}"]
+    parts += [f"computed in {computed}"] if computed else []
+    return Finding("green", f"{', '.join(parts)}; attention by {attention_of(config)}")
 
 
 def save_and_resume(pieces: Pieces) -> Finding:

@@ -14,7 +14,7 @@ from coordexp.data.ordering import ordered_objects
 from coordexp.data.record import Record, RecordObject
 from coordexp.inspection.doctor_finding import Finding, Pieces, evenly_spaced
 from coordexp.inspection.doctor_records import Feeds
-from coordexp.inspection.doctor_vocabulary import KnownVocab
+from coordexp.inspection.doctor_vocabulary import Base, KnownVocab
 from coordexp.rendering.dense_json import render_answer
 from coordexp.rendering.encode import IGNORE_INDEX, Encoder
 from coordexp.training.build import build_encoder, build_style
@@ -108,7 +108,7 @@ def template(pieces: Pieces) -> Finding:
     """Look whether the base's chat template can be trained on."""
     config = pieces.take(Config)
     encoder = build_encoder(
-        config.model.path,
+        pieces.take(Base).path,
         build_style(config),
         with_token_types=config.custom.token_type_metrics.enabled,
     )

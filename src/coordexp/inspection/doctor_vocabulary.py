@@ -1,18 +1,19 @@
 """The base's vocabulary: ids in the tokenizer, rows in the weights, and whether they are tied."""
 
-import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from transformers import PreTrainedTokenizerBase
 
 from coordexp.config.schema import Config
 from coordexp.coord_tokens.vocab import CoordVocab
 from coordexp.errors import CheckpointError
 from coordexp.inspection.doctor_finding import Doubt, Finding, Pieces, judged
 from coordexp.model.fingerprint import EMBEDDING_WEIGHT, HEAD_WEIGHT
-from coordexp.model.load import load_tokenizer
+from coordexp.model.load import check_base, load_tokenizer, read_model_config
 from coordexp.model.shards import StoredTensor, load_weights
 from coordexp.training.build import build_vocab
 
@@ -32,11 +33,36 @@ class KnownVocab:
     vocab: CoordVocab | None
 
 
+@dataclass(frozen=True, slots=True)
+class Base:
+    """The base's folder, which is there and whole as far as its headers tell.
+
+    Args:
+        path: Of the folder.
+        tokenizer: As it is loaded.
+        stored: Headers of its vocabulary matrices by how their names end.
+    """
+
+    path: Path
+    tokenizer: PreTrainedTokenizerBase
+    stored: Mapping[str, StoredTensor]
+
+
+def base(pieces: Pieces) -> Finding:
+    """Look whether the base is there, with all that every check after this one reads."""
+    path = pieces.take(Config).model.path
+    check_base(path)
+    tokenizer, stored = load_tokenizer(path), stored_matrices(path)
+    weights = load_weights(path).by_name.values()
+    pieces.put(Base(path, tokenizer, stored))
+    count = sum(math.prod(tensor.shape) for tensor in weights)
+    return Finding("green", f"{path}: {count / 1e6:,.1f} million parameters")
+
+
 def tokenizer_ids(pieces: Pieces) -> Finding:
     """Look whether every coord token is one id, in bin order, and is read back as that id."""
-    config = pieces.take(Config)
+    config, tokenizer = pieces.take(Config), pieces.take(Base).tokenizer
     vocab = build_vocab(config)
-    tokenizer = load_tokenizer(config.model.path)
     if vocab is None:
         pieces.put(KnownVocab(None))
         return Finding("green", f"{len(tokenizer):,} tokens; plain integers, no coord tokens")
@@ -56,8 +82,8 @@ def tokenizer_ids(pieces: Pieces) -> Finding:
 
 def vocabulary_rows(pieces: Pieces) -> Finding:
     """Look whether the weights have a sound row for every coord id."""
-    config, vocab = pieces.take(Config), pieces.take(KnownVocab).vocab
-    rows = stored_matrices(config.model.path)[EMBEDDING_WEIGHT]
+    stored, vocab = pieces.take(Base).stored, pieces.take(KnownVocab).vocab
+    rows = stored[EMBEDDING_WEIGHT]
     found = f"{rows.shape[0]:,} rows of {rows.shape[1]}"
     if vocab is None:
         return Finding("green", f"{found}; no coord tokens are used")
@@ -79,9 +105,8 @@ def vocabulary_rows(pieces: Pieces) -> Finding:
 
 def tying(pieces: Pieces) -> Finding:
     """Compare what the base says of its head with what is stored."""
-    config = pieces.take(Config)
-    path = config.model.path
-    tied, stored = tied_as_told(path), stored_matrices(path)
+    config, known = pieces.take(Config), pieces.take(Base)
+    tied, stored = tied_as_told(known.path), known.stored
     offset = config.custom.coord_offset
     has_head = HEAD_WEIGHT in stored
     doubts = [
@@ -122,13 +147,7 @@ def tied_as_told(path: Path) -> bool | None:
     Raises:
         CheckpointError: If it cannot be read.
     """
-    try:
-        config = json.loads((path / "config.json").read_text(encoding="utf-8"))
-    except OSError as error:
-        reason = error.strerror or error
-        raise CheckpointError(f"{path / 'config.json'}: cannot be read: {reason}") from None
-    except ValueError as error:
-        raise CheckpointError(f"{path / 'config.json'}: cannot be read: {error}") from None
+    config = read_model_config(path)
     told = {
         bool(block["tie_word_embeddings"])
         for block in (config, config.get("text_config", {}))

@@ -10,7 +10,8 @@ from coordexp.config.schema import Config
 from coordexp.config.yaml_file import YamlMapping, load_extended_yaml
 from coordexp.errors import ConfigError, InputError
 from coordexp.integrations.ms_swift_refusals import FLASH
-from coordexp.training.build import attention_of, lora_places
+from coordexp.training.build import lora_places
+from coordexp.training.machine import attention_of
 
 CONFIG_VARIABLE = "COORDEXP_CONFIG"
 

@@ -1,16 +1,13 @@
 """What of ms-swift does not go together with the coord objective."""
 
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from coordexp.errors import InputError
+from coordexp.training.host import version_fault
 
-SUPPORTED = "4.6"
 LOSS = "coord_soft_ce_w1"
 OPTIMIZER = "multimodal_coord_offset"
 FLASH = frozenset(("flash_attn", "flash_attention_2", "flash_attention_3", "flash_attention_4"))
-
-_INSTALL = f"pip install 'ms-swift=={SUPPORTED}.*' qwen-vl-utils, or pip install 'coordexp[swift]'"
 
 
 def check_ms_swift() -> None:
@@ -19,12 +16,8 @@ def check_ms_swift() -> None:
     Raises:
         InputError: If there is none, or of another version.
     """
-    try:
-        found = version("ms-swift")
-    except PackageNotFoundError:
-        raise InputError(f"ms-swift is not installed; {_INSTALL}") from None
-    if found.split(".")[:2] != SUPPORTED.split("."):
-        raise InputError(f"ms-swift {found} is not supported, {SUPPORTED} is; {_INSTALL}")
+    if fault := version_fault():
+        raise InputError(fault)
 
 
 def check_arguments(args: Any, template: Any) -> None:  # noqa: ANN401 - ms-swift's

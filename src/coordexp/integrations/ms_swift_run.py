@@ -15,7 +15,7 @@ from accelerate import PartialState
 from coordexp.config.load import dump_config, load_config
 from coordexp.config.schema import Config, MixPart
 from coordexp.data.mix import Mix
-from coordexp.errors import InputError
+from coordexp.errors import InputError, install_advice
 from coordexp.integrations.ms_swift import connect
 from coordexp.integrations.ms_swift_config import arguments_of_config, check_host
 from coordexp.integrations.ms_swift_messages import write_messages
@@ -27,6 +27,8 @@ from coordexp.training.build import build_encoder, build_style
 from coordexp.training.build_feed import checked_records, plan_feed
 from coordexp.training.checkpoint import find_checkpoints
 from coordexp.training.class_list import trained_classes
+from coordexp.training.host import import_fault
+from coordexp.training.machine import check_machine
 from coordexp.training.output import CONFIG_NAME, claimed, mark_output
 from coordexp.training.progress import JsonlLog
 from coordexp.training.run import is_first_rank, world_size
@@ -48,7 +50,11 @@ def train(config: Config, *, say: Callable[[str], None] = logger.info) -> Path:
         InputError: If ms-swift is absent, of another version, or cannot follow the configuration.
     """
     check_ms_swift()
+    if fault := import_fault():
+        raise InputError(f"host: ms_swift: {fault}")
     check_host(config)
+    check_machine(config)
+    _load_swift()  # or it would fail when the records are written already
     directory = config.training.output_dir
     if (directory / CARD_NAME).exists():
         _check_same(config)
@@ -79,18 +85,34 @@ def _wait(config: Config) -> None:
         PartialState(cpu=config.training.use_cpu).wait_for_everyone()
 
 
-def _run(config: Config, resume: Path | None) -> None:
-    from swift.arguments import SftArguments  # noqa: PLC0415 - ms-swift may be absent
-    from swift.pipelines import SwiftSft  # noqa: PLC0415
+def _load_swift() -> tuple[Any, Any]:
+    """Return ms-swift's `SftArguments` and `SwiftSft`.
 
+    Raises:
+        InputError: If it cannot be imported.
+    """
+    try:
+        # ms-swift may be absent
+        from swift.arguments import SftArguments  # noqa: PLC0415
+        from swift.pipelines import SwiftSft  # noqa: PLC0415
+    except Exception as error:  # noqa: BLE001 - whatever packages of other versions raise
+        told = f"{type(error).__name__}: {error}"
+        raise InputError(
+            f"host: ms_swift: it cannot be loaded ({told}); {install_advice('swift')}"
+        ) from None
+    return SftArguments, SwiftSft
+
+
+def _run(config: Config, resume: Path | None) -> None:
+    sft_arguments, swift_sft = _load_swift()
     arguments = arguments_of_config(
         config,
         train=_messages(config, "train"),
         held_out=None if config.data.eval is None else _messages(config, "eval"),
         world_size=world_size(),
     )
-    sft: Any = SwiftSft(
-        SftArguments(
+    sft: Any = swift_sft(
+        sft_arguments(
             **arguments,
             external_plugins=[str(plugin_path())],
             resume_from_checkpoint=None if resume is None else str(resume),

@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import Literal, cast
+from typing import Any, Literal, cast
 
 import torch
 from peft import PeftModel, get_peft_model_state_dict
@@ -34,9 +34,12 @@ from coordexp.model.fingerprint import (
     stored_rows,
     tokenizer_fingerprint,
 )
+from coordexp.model.shards import load_weights
 
 DTypeName = Literal["auto", "float32", "bfloat16", "float16"]
 Attention = Literal["sdpa", "eager", "flash_attention_2"]
+
+_PARTS_OF_A_HUB_NAME = 2  # OWNER/NAME
 
 ADAPTER_CONFIG = "adapter_config.json"
 ADAPTER_WEIGHTS = "adapter_model.safetensors"
@@ -76,12 +79,14 @@ def load_image_processor(
     _check_directory(path, "preprocessor_config.json")
     try:
         processor = AutoImageProcessor.from_pretrained(path, backend="pil", local_files_only=True)
-    except (OSError, ValueError) as error:
-        raise CheckpointError(f"{path}: the image processor cannot be loaded: {error}") from None
+    except Exception as error:  # noqa: BLE001 - of a broken file the library says no more than that
+        reason = f"{type(error).__name__}: {error}"
+        raise CheckpointError(f"{path}: the image processor cannot be loaded: {reason}") from None
     if not isinstance(processor, Qwen2VLImageProcessorPil):
         raise CheckpointError(
             f"{path}: expected a Qwen-VL image processor, got {type(processor).__name__}"
         )
+    _check_patches(processor, path)
     if min_pixels is not None:
         processor.size["shortest_edge"] = min_pixels
     if max_pixels is not None:
@@ -110,8 +115,11 @@ def load_base(
             local_files_only=True,
             output_loading_info=True,
         )
-    except (OSError, ValueError, ImportError, RuntimeError, SafetensorError) as error:
-        raise CheckpointError(f"{path}: the model cannot be loaded: {error}") from None
+    except torch.OutOfMemoryError:
+        raise
+    except Exception as error:  # noqa: BLE001 - of a broken file the library says no more than that
+        reason = f"{type(error).__name__}: {error}"
+        raise CheckpointError(f"{path}: the model cannot be loaded: {reason}") from None
     model, found = cast(tuple[PreTrainedModel, dict[str, set[str]]], loaded)
     if missing := sorted(found["missing_keys"]):
         raise CheckpointError(f"{path}: {len(missing)} weights are missing, {missing[0]} first")
@@ -184,19 +192,80 @@ def load_coord_vocab(path: Path | str, alphabet: CoordAlphabet) -> CoordVocab:
         raise CheckpointError(f"{path}: {error}") from None
 
 
+def check_base(path: Path) -> None:
+    """Check that a folder has the files that a base is made of, whole as far as headers tell.
+
+    Raises:
+        CheckpointError: If there is no such folder, or one of them is missing or broken.
+    """
+    for needed in ("config.json", "tokenizer_config.json", "preprocessor_config.json"):
+        _check_directory(path, needed)
+    _check_not_quantised(path)
+    load_weights(path)
+
+
 def _check_directory(path: Path, needed: str) -> None:
     if not path.is_dir():
-        raise CheckpointError(f"{path}: there is no such directory")
+        raise CheckpointError(f"{path}: {_no_directory(path)}")
     if not (path / needed).is_file():
         raise CheckpointError(f"{path}: {needed} is missing; expected a checkpoint directory")
 
 
-def _check_not_quantised(path: Path) -> None:
+def _no_directory(path: Path) -> str:
+    if path.is_file():
+        return "is a file; expected the folder that it lies in"
+    if path.parts[:1] and path.parts[0].startswith("~"):
+        return "there is no such directory; ~ means nothing outside a shell, write it out"
+    if not path.is_absolute() and len(path.parts) == _PARTS_OF_A_HUB_NAME:
+        return (
+            f"there is no such directory in {Path.cwd()}; a name of a hub is not looked up, "
+            "download the model first and give its folder"
+        )
+    return "there is no such directory"
+
+
+def _check_patches(processor: Qwen2VLImageProcessorPil, path: Path) -> None:
+    """Compare the patches that pictures are cut into with those that the model takes."""
+    if not (path / "config.json").is_file():  # an adapter's folder: the base's is looked at
+        return
+    vision = read_model_config(path).get("vision_config")
+    if not isinstance(vision, dict):
+        return
+    pairs = {
+        "patch_size": "patch_size",
+        "temporal_patch_size": "temporal_patch_size",
+        "merge_size": "spatial_merge_size",
+    }
+    for ours, theirs in pairs.items():
+        cut, taken = getattr(processor, ours), vision.get(theirs)
+        if taken is not None and cut != taken:
+            raise CheckpointError(
+                f"{path / 'preprocessor_config.json'}: {ours} {cut} does not fit the model, whose "
+                f"config.json says {theirs} {taken}; take the file from the base as it was shipped"
+            )
+
+
+def read_model_config(path: Path) -> dict[str, Any]:
+    """Return a checkpoint's `config.json`.
+
+    Raises:
+        CheckpointError: If it cannot be read, or is no JSON object.
+    """
     try:
         config = json.loads((path / "config.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except OSError as error:
+        reason = error.strerror or error
+        raise CheckpointError(f"{path / 'config.json'}: cannot be read: {reason}") from None
+    except ValueError as error:
         raise CheckpointError(f"{path / 'config.json'}: cannot be read: {error}") from None
-    if isinstance(config, dict) and config.get("quantization_config") is not None:
+    if not isinstance(config, dict):
+        raise CheckpointError(f"{path / 'config.json'}: expected a JSON object")
+    return config
+
+
+def _check_not_quantised(path: Path) -> None:
+    config = read_model_config(path)
+    if config.get("quantization_config") is not None:
         block = config["quantization_config"]
         method = block.get("quant_method") if isinstance(block, dict) else None
         raise CheckpointError(

@@ -6,6 +6,7 @@ once, by rendering a probe: where the answer goes and which token ends the turn.
 
 from collections.abc import Iterator, Sequence
 
+from jinja2 import TemplateError
 from transformers import PreTrainedTokenizerBase
 
 from coordexp.data.chat import IMAGE_MARK, Message
@@ -25,7 +26,7 @@ class Conversation:
 
     Raises:
         CheckpointError: If there is no template, or it does not put the answer right after the
-            generation prompt.
+            generation prompt, or is broken.
     """
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase, *, system_prompt: str | None) -> None:
@@ -72,11 +73,15 @@ class Conversation:
         return [{"role": "system", "content": self._system_prompt}, user]
 
     def _render(self, turns: list[Turn], *, add_generation_prompt: bool) -> str:
-        text = self._tokenizer.apply_chat_template(
-            turns,  # type: ignore[arg-type] # their type knows text alone
-            tokenize=False,
-            add_generation_prompt=add_generation_prompt,
-        )
+        try:
+            text = self._tokenizer.apply_chat_template(
+                turns,  # type: ignore[arg-type] # their type knows text alone
+                tokenize=False,
+                add_generation_prompt=add_generation_prompt,
+            )
+        except (TemplateError, ValueError, TypeError) as error:
+            reason = f"{type(error).__name__}: {error}"
+            raise CheckpointError(f"the chat template cannot be used: {reason}") from None
         if not isinstance(text, str):
             raise TypeError(f"expected the template to give text, got {type(text).__name__}")
         return text

@@ -9,7 +9,6 @@ import torch
 from peft import LoraConfig, PeftModel
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, TrainingArguments
-from transformers.utils.import_utils import is_flash_attn_2_available
 
 from coordexp.config.schema import Config
 from coordexp.coord_tokens.vocab import CoordVocab, check_ids
@@ -23,7 +22,6 @@ from coordexp.model.coord_offset import (
     reattach_coord_offset_hooks,
 )
 from coordexp.model.load import (
-    Attention,
     load_base,
     load_checkpoint,
     load_coord_vocab,
@@ -37,6 +35,8 @@ from coordexp.rendering.style import RenderingStyle
 from coordexp.training.base_card import build_card
 from coordexp.training.engines import engine_arguments
 from coordexp.training.loss_function import Objective
+from coordexp.training.machine import attention_of, has_gpu
+from coordexp.training.setup_errors import setup_errors
 from coordexp.training.trainer import base_model
 
 TrainedModel = PreTrainedModel | PeftModel
@@ -98,8 +98,7 @@ def build_objective(config: Config, vocab: CoordVocab | None) -> Objective:
         InputError: If its backend cannot run here.
     """
     block, training = config.custom.coord_soft_ce_w1, config.training
-    here = torch.cuda.is_available() and not training.use_cpu
-    if training.objective_backend == "triton" and not here:
+    if training.objective_backend == "triton" and not has_gpu(config):
         raise InputError("training.objective_backend: triton needs a CUDA device; use auto")
     return Objective(
         coord_ids=range(0) if vocab is None else vocab.ids,
@@ -146,33 +145,21 @@ def build_arguments(config: Config, *, world_size: int) -> TrainingArguments:
     passed_on["report_to"] = (
         list(training.report_to) if isinstance(training.report_to, tuple) else training.report_to
     )
-    return TrainingArguments(
-        **passed_on,
-        gradient_accumulation_steps=training.accumulation_steps(world_size=world_size),
-        gradient_checkpointing_kwargs={"use_reentrant": False},
-        # Every batch has a picture, a blank one if need be: all that learns takes part in a step.
-        ddp_find_unused_parameters=False,
-        remove_unused_columns=False,
-        label_names=["labels"],
-        prediction_loss_only=True,
-        # A NaN is shown and stops the run; transformers would hide it.
-        logging_nan_inf_filter=False,
-        dataloader_pin_memory=torch.cuda.is_available() and not training.use_cpu,
-        disable_tqdm=True,
-    )
-
-
-def attention_of(config: Config) -> Attention:
-    """Return the attention kernels of a run: for packs flash attention, wherever it can run.
-
-    It computes each example of a pack alone, where SDPA computes the masked blocks too.
-    """
-    block, training = config.model, config.training
-    if block.attn_implementation != "auto":
-        return block.attn_implementation
-    half = training.bf16 or training.fp16 or block.dtype in ("bfloat16", "float16")
-    here = torch.cuda.is_available() and not training.use_cpu and is_flash_attn_2_available()
-    return "flash_attention_2" if training.packing and half and here else "sdpa"
+    with setup_errors("transformers' Trainer"):
+        return TrainingArguments(
+            **passed_on,
+            gradient_accumulation_steps=training.accumulation_steps(world_size=world_size),
+            gradient_checkpointing_kwargs={"use_reentrant": False},
+            # Every batch has a picture, a blank one if need be: all that learns is in every step.
+            ddp_find_unused_parameters=False,
+            remove_unused_columns=False,
+            label_names=["labels"],
+            prediction_loss_only=True,
+            # A NaN is shown and stops the run; transformers would hide it.
+            logging_nan_inf_filter=False,
+            dataloader_pin_memory=has_gpu(config),
+            disable_tqdm=True,
+        )
 
 
 def _resumed(config: Config) -> PeftModel:

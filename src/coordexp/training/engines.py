@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from coordexp.config.deepspeed import load_deepspeed
 from coordexp.config.schema import Config
-from coordexp.errors import InputError
+from coordexp.errors import InputError, install_advice
 
 # What `accelerate launch --use_deepspeed` leaves in the environment, and nothing else does.
 _LAUNCHERS_DEEPSPEED = ("ACCELERATE_DEEPSPEED_ZERO_STAGE", "ACCELERATE_DEEPSPEED_CONFIG_FILE")
@@ -44,10 +44,7 @@ def check_launch(config: Config) -> None:
     if load_deepspeed(config) is None:
         return
     if importlib.util.find_spec("deepspeed") is None:
-        raise InputError(
-            "deepspeed: it is not installed; "
-            "DS_BUILD_OPS=0 python -m pip install 'coordexp[deepspeed]'"
-        )
+        raise InputError(f"deepspeed: it is not installed; {install_advice('deepspeed')}")
     if "LOCAL_RANK" not in os.environ:
         raise InputError(
             "deepspeed: start the run through a launcher: "

@@ -24,6 +24,7 @@ from coordexp.coord_tokens.vocab import CoordVocab
 from coordexp.errors import CoordExpError, InputError
 from coordexp.files import copy_missing_files, write_text
 from coordexp.model.card import WeightsCard, write_card
+from coordexp.model.load import check_base
 from coordexp.rendering.encode import Encoder
 from coordexp.rendering.style import RenderingStyle, style_to_json
 from coordexp.training.build import (
@@ -39,6 +40,7 @@ from coordexp.training.checkpoint import disk_errors
 from coordexp.training.class_list import trained_classes
 from coordexp.training.engines import check_launch
 from coordexp.training.feed import Feed
+from coordexp.training.machine import check_machine
 from coordexp.training.monitor import monitor_settings
 from coordexp.training.optimizer import (
     TABLE_NAME,
@@ -57,6 +59,7 @@ from coordexp.training.output import (
     mark_output,
 )
 from coordexp.training.progress import JsonlLog, ProgressBar, TensorBoardLog, check_trackers
+from coordexp.training.setup_errors import run_errors, setup_errors
 from coordexp.training.trainer import CoordTrainer, check_arguments
 
 logger = logging.getLogger(__name__)
@@ -110,7 +113,8 @@ def train(config: Config, *, say: Callable[[str], None] = logger.info) -> Path:
 def _train_and_save(trainer: CoordTrainer, start: Start, output_dir: Path) -> None:
     try:
         checkpoint = None if start.checkpoint is None else str(start.checkpoint)
-        trainer.train(resume_from_checkpoint=checkpoint)
+        with run_errors():
+            trainer.train(resume_from_checkpoint=checkpoint)
         trainer.save_final()
     except InputError:
         # A record that is too long, say: until the first step nothing here is worth keeping.
@@ -152,6 +156,8 @@ def build_trainer(config: Config, *, callbacks: Sequence[TrainerCallback]) -> Co
         InputError: As `train` does, but whatever the output directory holds.
     """
     check_launch(config)
+    check_machine(config)
+    check_base(config.model.path)  # before the records, which may take long
     vocab = build_vocab(config)
     encoder = build_encoder(
         config.model.path,
@@ -197,20 +203,21 @@ def assemble_trainer(
     def write_extras(directory: Path) -> None:
         write_beside_weights(directory, config, encoder.style, learner.card, classes())
 
-    trainer = CoordTrainer(
-        model=learner.model,
-        args=arguments,
-        train_dataset=train_feed,
-        eval_dataset=eval_feed,
-        data_collator=training_collator(encoder),
-        processing_class=encoder.tokenizer,
-        callbacks=list(callbacks),
-        objective=build_objective(config, vocab),
-        pack_size=config.training.global_max_length if config.training.packing else None,
-        monitor=monitor_settings(config),
-        groups=groups,
-        write_extras=write_extras,
-    )
+    with setup_errors("transformers' Trainer"):
+        trainer = CoordTrainer(
+            model=learner.model,
+            args=arguments,
+            train_dataset=train_feed,
+            eval_dataset=eval_feed,
+            data_collator=training_collator(encoder),
+            processing_class=encoder.tokenizer,
+            callbacks=list(callbacks),
+            objective=build_objective(config, vocab),
+            pack_size=config.training.global_max_length if config.training.packing else None,
+            monitor=monitor_settings(config),
+            groups=groups,
+            write_extras=write_extras,
+        )
     trainer.remove_callback(PrinterCallback)
     if trainer.pop_callback(TensorBoardCallback) is not None:
         trainer.add_callback(TensorBoardLog())  # type: ignore[no-untyped-call]
