@@ -11,7 +11,7 @@ from pathlib import Path
 
 from transformers import Trainer, TrainingArguments
 
-from coordexp.config.custom import DEFAULT_USER_PROMPT
+from coordexp.config.custom import default_user_prompt
 from coordexp.coord_tokens.codec import SPEC_ALPHABET
 from coordexp.data.jsonl import RecordFile
 from coordexp.model.coord_offset import install_coord_offset_adapter
@@ -33,7 +33,7 @@ def main(base: Path, records: Path, out: Path) -> PointingTrainer:
     """Train the coord rows alone for two steps and return the trainer."""
     style = RenderingStyle(
         system_prompt=None,
-        user_prompt=DEFAULT_USER_PROMPT,
+        user_prompt=default_user_prompt(["bbox_2d"]),
         json_format="standard",
         object_ordering="sorted",
         coord_tokens=True,

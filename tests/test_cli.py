@@ -4,6 +4,7 @@ import json
 import shutil
 import subprocess
 import sys
+from importlib import metadata
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -382,3 +383,8 @@ def test_a_normal_run_says_only_what_it_did(bench: Workbench) -> None:
     assert {line.split()[0] for line in trained.err.splitlines()} == {*table, "train"}
     assert merged.err == ""
     assert {line.split()[0] for line in asked.err.splitlines()} == {"predict"}
+
+
+def test_the_version_is_told() -> None:
+    told = run("--version")
+    assert (told.code, told.out) == (0, f"coordexp {metadata.version('coordexp')}\n")

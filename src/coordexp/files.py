@@ -67,6 +67,20 @@ def check_writable(path: Path, *, overwrite: bool) -> None:
         )
 
 
+def check_new_file(path: Path, *, overwrite: bool) -> None:
+    """Check that a file may be written.
+
+    Raises:
+        InputError: If `path` is a directory, or there is something and `overwrite` is false.
+    """
+    if path.is_dir():
+        raise InputError(f"{path}: expected a file to write, there is a directory")
+    if path.exists() and not overwrite:
+        raise InputError(
+            f"{path}: exists already; choose another name, remove it or pass --overwrite"
+        )
+
+
 @contextmanager
 def whole_directory(path: Path, *, overwrite: bool) -> Iterator[Path]:
     """Give a temporary directory that becomes `path` when the block ends.

@@ -72,4 +72,4 @@ def test_a_place_that_cannot_be_written_exits_with_1(tmp_path: Path) -> None:
     src.write_text(src.read_text().splitlines()[0])
     (tmp_path / "t.jsonl").mkdir()
     done = prepare(src, tmp_path / "t.jsonl", "--workers", 1)
-    assert (done.exit_code, "cannot be written" in done.output) == (1, True)
+    assert (done.exit_code, "expected a file to write" in done.output) == (2, True)

@@ -16,9 +16,10 @@ CONFIGS = ROOT / "configs"
 STARTS = sorted([CONFIGS / "stage1.yaml", *CONFIGS.glob("stage1/*.yaml")])
 COMPLETE = sorted([*CONFIGS.glob("dlora/*.yaml"), *STARTS, CONFIGS / "quickstart.yaml"])
 PRESETS = sorted(CONFIGS.glob("presets/*.yaml"))
+SMALL_DATA = CONFIGS / "small_data.yaml"
 HARDWARE = sorted(CONFIGS.glob("hardware/*.yaml"))
 PACKAGED = ROOT / "src/coordexp/quickstart/quickstart.yaml"
-FILES = [*COMPLETE, *PRESETS, *HARDWARE, PACKAGED]
+FILES = [*COMPLETE, *PRESETS, *HARDWARE, SMALL_DATA, PACKAGED]
 
 
 @pytest.mark.parametrize("path", COMPLETE, ids=lambda path: path.stem)
@@ -71,6 +72,23 @@ def test_stage_1_has_the_values_of_its_specification() -> None:
 
 
 @pytest.mark.parametrize("path", STARTS, ids=lambda path: path.stem)
+def test_small_data_lie_over_every_start(tmp_path: Path, path: Path) -> None:
+    run = tmp_path / "run.yaml"
+    run.write_text(f"extends: ['{path}', '{SMALL_DATA}']\n", encoding="utf-8")
+    training = load_config(run).training
+    assert not training.packing
+    assert training.accumulation_steps(world_size=1) == 8
+    assert training.detection_eval.steps == 2 * training.save_steps
+
+
+@pytest.mark.parametrize("path", COMPLETE, ids=lambda path: path.stem)
+def test_no_shipped_configuration_needs_what_the_install_does_not_bring(path: Path) -> None:
+    config = load_config(path)
+    assert config.model.attn_implementation == "auto"
+    assert (config.deepspeed, config.training.report_to) == (None, "tensorboard")
+
+
+@pytest.mark.parametrize("path", STARTS, ids=lambda path: path.stem)
 def test_a_step_of_a_start_is_the_same_on_one_gpu_and_on_eight(path: Path) -> None:
     config = load_config(path)
     training = config.training
@@ -84,7 +102,7 @@ def test_a_step_of_a_start_is_the_same_on_one_gpu_and_on_eight(path: Path) -> No
 def test_the_quickstart_asks_for_digits_and_for_every_part_of_stage_1() -> None:
     config = load_config(ROOT / "configs/quickstart.yaml")
     assert config == load_config(PACKAGED)
-    assert config.custom.question() == "Find every digit."
+    assert config.custom.question(()) == "Find every digit."
     assert config.custom.system_prompt is None
     assert config.tuner.use_dora
     assert config.training.use_cpu

@@ -60,8 +60,8 @@ def problems_of(path: Path) -> list[str]:
         ),
         ("custom:", "custom: Input should be an object (got null)"),
         (
-            "custom: {user_prompt: null}",
-            "custom.user_prompt: Input should be a valid string (got null)",
+            "custom: {json_format: null}",
+            "custom.json_format: Input should be 'standard' or 'compact' (got null)",
         ),
         ("data: {eval: 3}", "data.eval: Input should be a valid string (got 3)"),
     ],

@@ -157,7 +157,7 @@ def test_truncation_can_be_switched_off(write_yaml: WriteYaml) -> None:
 
 def test_classes_are_written_into_the_question(write_yaml: WriteYaml) -> None:
     text = "custom: {user_prompt: 'Find {classes} as {\"desc\"}.', classes: [cat, dog]}"
-    assert load_config(write_yaml(text)).custom.question() == 'Find cat, dog as {"desc"}.'
+    assert load_config(write_yaml(text)).custom.question(()) == 'Find cat, dog as {"desc"}.'
 
 
 def test_accumulation_is_derived_from_the_effective_batch(write_yaml: WriteYaml) -> None:

@@ -41,6 +41,11 @@ def test_fractions_of_the_picture_are_warned_of(tmp_path: Path) -> None:
     assert warned(tmp_path, *lines) == [("normalised-0-1", 1, 1)]
 
 
+def test_fractions_of_large_pictures_are_not_taken_for_numbers_up_to_1000(tmp_path: Path) -> None:
+    lines = [row(k, box(0.1, 0.01 * k, 0.5, 0.9), width=4000, height=3000) for k in range(9)]
+    assert {name for name, _, _ in warned(tmp_path, *lines)} == {"normalised-0-1"}
+
+
 def test_a_picture_of_two_pixels_may_have_small_coordinates(tmp_path: Path) -> None:
     assert warned(tmp_path, row(1, box(0, 0, 1, 1), width=2, height=2)) == []
 

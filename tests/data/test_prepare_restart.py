@@ -168,7 +168,34 @@ def test_pictures_are_resized_once_and_from_the_original(tmp_path: Path) -> None
         prepare_file(tmp_path / "once.jsonl", tmp_path / "twice.jsonl", limits=LIMITS)
 
 
-def test_a_folder_of_pictures_is_never_overwritten(tmp_path: Path) -> None:
+def test_what_is_there_is_replaced_only_where_that_is_said(tmp_path: Path) -> None:
+    src, dst = write_dataset(tmp_path, 2), tmp_path / "out.jsonl"
+    prepare_file(src, dst, limits=LIMITS)
+    before = dst.read_bytes()
+    for limits in (LIMITS, None):
+        with pytest.raises(InputError, match=r"out\.jsonl: exists already; .*--overwrite"):
+            prepare_file(src, dst, limits=limits)
+    (tmp_path / "out_images" / "old.png").write_bytes(b"")
+    prepare_file(src, dst, limits=LIMITS, overwrite=True)
+    assert dst.read_bytes() == before
+    assert not (tmp_path / "out_images" / "old.png").exists()
+    assert not (tmp_path / "out.jsonl.work").exists()
+
+
+def test_pictures_that_are_read_from_are_not_replaced(tmp_path: Path) -> None:
+    src, dst = write_dataset(tmp_path, 2), tmp_path / "out.jsonl"
+    prepare_file(src, dst, limits=LIMITS)
+    dst.unlink()
+    row = json.loads(src.read_text().splitlines()[0])
+    (tmp_path / "out_images" / "a.png").write_bytes((tmp_path / row["images"][0]).read_bytes())
+    other = tmp_path / "other.jsonl"
+    other.write_text(json.dumps({**row, "images": ["out_images/a.png"]}))
+    with pytest.raises(InputError, match=r"other\.jsonl:1: its picture lies in .*out_images"):
+        prepare_file(other, dst, limits=LIMITS, overwrite=True)
+    assert (tmp_path / "out_images" / "a.png").exists()
+
+
+def test_a_folder_of_pictures_is_not_overwritten_unasked(tmp_path: Path) -> None:
     src = write_dataset(tmp_path, 1)
     (tmp_path / "train_images").mkdir()
     with pytest.raises(InputError, match="train_images: exists already; remove it"):

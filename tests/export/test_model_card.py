@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from coordexp.export.model_card import carried_over, write_model_card
+from coordexp.export.model_card import carried_over, write_model_card, write_trained_card
 from tests.export.conftest import STYLE
 
 
@@ -36,3 +36,27 @@ def test_the_draft_says_how_to_ask_and_what_is_missing(tmp_path: Path) -> None:
     assert "TODO: the licence" in body
     assert "**Not certified**" in body
     assert not (merged / "README.base.md").exists()
+
+
+@pytest.mark.parametrize(
+    ("adapter", "library", "use"),
+    [(True, "peft", "coordexp merge PATH MODEL"), (False, "transformers", "AutoModelForImage")],
+)
+def test_the_draft_of_a_run_says_what_its_weights_are(
+    tmp_path: Path, adapter: bool, library: str, use: str
+) -> None:
+    base, out = tmp_path / "some-base", tmp_path / "checkpoint-3"
+    base.mkdir()
+    out.mkdir()
+    (base / "README.md").write_text("---\nlicense: apache-2.0\n---\n")
+    (out / "README.md").write_text("Provide a quick summary of what the model is/does.")
+    write_trained_card(out, base, name="my-run", style=STYLE, adapter=adapter)
+    _, head, body = (out / "README.md").read_text().split("---\n", 2)
+    assert (yaml.safe_load(head)["library_name"], yaml.safe_load(head)["license"]) == (
+        library,
+        "apache-2.0",
+    )
+    assert body.startswith("\n# my-run\n")
+    assert use in body
+    assert "    Find every digit." in body
+    assert "quick summary" not in body

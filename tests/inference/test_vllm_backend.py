@@ -172,7 +172,7 @@ def test_a_file_is_predicted_through_vllm(
     with pytest.raises(InputError, match="leave out --restrict-to"):
         run_predict(predictor.path, scenes, kept, replace(options, restrict_to=names))
     with pytest.raises(InputError, match="--constrain off"):
-        run_predict(predictor.path, scenes, tmp_path / "p.jsonl", replace(options, constrain=True))
+        run_predict(predictor.path, scenes, tmp_path / "q.jsonl", replace(options, constrain=True))
 
 
 def test_an_adapter_has_to_be_merged_first(predictor: Predictor, tmp_path: Path) -> None:

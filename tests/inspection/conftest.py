@@ -26,7 +26,9 @@ def make_run(
         blocks = {name: {**block, **changes.get(name, {})} for name, block in BLOCKS.items()}
         blocks["model"] = {"path": str(tiny_expanded), **blocks["model"]}
         blocks["data"] = {"train": str(scenes), **blocks["data"]}
-        blocks["training"] = {"output_dir": str(output_dir), **blocks["training"]}
+        # As many steps as a run should have; the doctor takes one of them.
+        long = {"max_steps": 500, **changes.get("training", {})}
+        blocks["training"] = {"output_dir": str(output_dir), **blocks["training"], **long}
         return Config.model_validate_json(json.dumps(blocks))
 
     return make

@@ -11,7 +11,7 @@ from PIL import Image
 from coordexp.config.schema import Config
 from coordexp.coord_tokens.codec import ints_to_tokens, pixels_to_bins
 from coordexp.data.mix import Mix
-from coordexp.inspection.doctor import CHECKS, found_by
+from coordexp.inspection.doctor import CHECKS, examine, found_by
 from coordexp.inspection.doctor_finding import Finding, Pieces, evenly_spaced
 from coordexp.inspection.doctor_records import Feeds, Held
 from coordexp.rendering.encode import Encoder
@@ -94,11 +94,21 @@ def test_coordinates_that_were_normalised_to_1000_are_found(
     assert "width / 1000" in found.advice
 
 
-def test_coordinates_in_fractions_are_found(make_run: MakeRun, tmp_path: Path) -> None:
-    train = write_boxes(tmp_path, [[0.1, 0.2, 0.5, 0.9]], size=(64, 64))
+@pytest.mark.parametrize("size", [(64, 64), (1280, 960), (4000, 3000)])
+@pytest.mark.parametrize("as_tokens", [False, True])
+def test_coordinates_in_fractions_are_found_and_called_so(
+    make_run: MakeRun, tmp_path: Path, size: tuple[int, int], *, as_tokens: bool
+) -> None:
+    boxes: list[list[Any]] = [[0.1, 0.02 * k, 0.5, 0.9] for k in range(30)]
+    if as_tokens and size == (64, 64):
+        return  # one such pixel is 15 bins: real boxes look no different
+    if as_tokens:
+        boxes = [list(ints_to_tokens(pixels_to_bins(box, *size))) for box in boxes]
+    train = write_boxes(tmp_path, boxes, size=size)
     pieces = Pieces(make_run(data={"train": str(train)}))
     assert look("records", pieces).verdict == "green"
-    assert look("normalised twice", pieces).verdict == "red"
+    found = look("normalised twice", pieces)
+    assert (found.verdict, found.advice[:23]) == ("red", "multiply x by width and")
 
 
 def test_real_pixels_of_large_pictures_pass(make_run: MakeRun, tmp_path: Path) -> None:
@@ -175,3 +185,36 @@ def test_nothing_is_held_out_unless_asked_for(make_run: MakeRun, encoder: Encode
     pieces = fed(make_run, encoder)
     assert pieces.take(Held).records is None
     assert len(pieces.take(Mix)) == 6
+
+
+def write_negatives(folder: Path, scenes: Path, *, before: int, with_objects: int) -> Path:
+    """Write pictures without objects, and after them records with some."""
+    rows = [json.loads(line) for line in scenes.read_text().splitlines()]
+    empty = [{**rows[k % len(rows)], "objects": []} for k in range(before)]
+    path = folder / "sparse.jsonl"
+    chosen = [*empty, *rows[:with_objects]]
+    for row in chosen:
+        for image in row["images"]:
+            (folder / image).parent.mkdir(exist_ok=True)
+            shutil.copyfile(scenes.parent / image, folder / image)
+    path.write_text("".join(json.dumps(row) + "\n" for row in chosen))
+    return path
+
+
+@pytest.mark.slow
+def test_a_first_batch_of_pictures_without_objects_is_no_fault(
+    make_run: MakeRun, scenes: Path, tmp_path: Path
+) -> None:
+    train = write_negatives(tmp_path, scenes, before=60, with_objects=1)
+    diagnosis = examine(make_run(data={"train": str(train)}))
+    ill = {name: told.found for name, told in diagnosis.findings.items() if told.verdict != "green"}
+    assert not ill
+    assert "coord" in diagnosis.findings["labels"].found
+
+
+@pytest.mark.slow
+def test_no_object_in_any_record_is_told(make_run: MakeRun, scenes: Path, tmp_path: Path) -> None:
+    train = write_negatives(tmp_path, scenes, before=5, with_objects=0)
+    findings = examine(make_run(data={"train": str(train)})).findings
+    assert findings["labels"].found == "no record has an object"
+    assert findings["loss"].verdict == "yellow"

@@ -6,6 +6,7 @@ import threading
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from transformers import TrainerControl, TrainerState, TrainingArguments
 
@@ -80,7 +81,8 @@ def test_tensorboard_shows_each_step_once_after_a_resume(tmp_path: Path) -> None
 def test_the_bar_draws_when_steps_end_and_has_no_thread_of_its_own(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    bar, state = ProgressBar(), TrainerState(max_steps=3, is_world_process_zero=True)
+    bar = ProgressBar(Console(stderr=True, force_terminal=True))
+    state = TrainerState(max_steps=3, is_world_process_zero=True)
     threads = threading.active_count()
     bar.on_train_begin(arguments(tmp_path), state, TrainerControl())
     assert threading.active_count() == threads
@@ -91,7 +93,7 @@ def test_the_bar_draws_when_steps_end_and_has_no_thread_of_its_own(
 
 
 def test_the_bar_shows_the_terms(tmp_path: Path) -> None:
-    bar = ProgressBar()
+    bar = ProgressBar(Console(stderr=True, force_terminal=True))
     terms = {"loss": 3.5, "base_ce/loss": 0.25, "coord_diag/w1": 0.125, "lr/vision": 1.0}
     state = TrainerState(log_history=[terms])
     bar.on_log(arguments(tmp_path), state, TrainerControl())
@@ -100,8 +102,45 @@ def test_the_bar_shows_the_terms(tmp_path: Path) -> None:
 
 
 def test_the_bar_of_a_text_baseline_shows_no_coord_terms(tmp_path: Path) -> None:
-    bar = ProgressBar()
+    bar = ProgressBar(Console(stderr=True, force_terminal=True))
     terms = {"loss": 3.5, "coord_diag/w1": 0.0, "coord_diag/enabled": 0.0}
     bar.on_log(arguments(tmp_path), TrainerState(log_history=[terms]), TrainerControl())
     (task,) = bar._progress.tasks
     assert task.fields["figures"] == "loss 3.5"
+
+
+def test_a_file_gets_a_line_for_each_row_of_the_log(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bar, control = ProgressBar(), TrainerControl()
+    state = TrainerState(max_steps=1200, is_world_process_zero=True)
+    bar.on_train_begin(arguments(tmp_path), state, control)
+    rows = [
+        {"loss": 3.5, "base_ce/loss": 0.25},
+        {"eval_loss": 2.0, "eval_runtime": 3.0},
+        {"eval_detection/AP": 0.25, "eval_detection/records": 9.0},
+        {"train_runtime": 9.0},
+    ]
+    for row in rows:
+        state.global_step = 1000
+        state.log_history.append(row)
+        bar.on_step_end(arguments(tmp_path), state, control)
+        bar.on_log(arguments(tmp_path), state, control)
+    bar.stop()
+    lines = capsys.readouterr().err.splitlines()
+    assert [line.rpartition(";")[0] for line in lines] == [
+        "step 1,000 of 1,200: loss 3.5, text 0.25",
+        "step 1,000 of 1,200: evaluation: loss 2",
+        "step 1,000 of 1,200: boxes: AP 0.25",
+    ]
+    assert all(line.endswith(" left") for line in lines)
+
+
+def test_only_the_first_rank_writes_lines(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    state = TrainerState(max_steps=3, log_history=[{"loss": 1.0}], is_world_process_zero=False)
+    bar = ProgressBar()
+    bar.on_train_begin(arguments(tmp_path), state, TrainerControl())
+    bar.on_log(arguments(tmp_path), state, TrainerControl())
+    assert capsys.readouterr().err == ""

@@ -10,6 +10,8 @@ import logging
 import os
 import sys
 import warnings
+from importlib import metadata
+from typing import Annotated
 
 import typer
 from typer.core import TyperGroup
@@ -59,12 +61,34 @@ class Commands(TyperGroup):
 app = typer.Typer(
     name="coordexp",
     cls=Commands,
-    help="Teach a vision-language model to point: detection and grounding as coordinate tokens.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+
+
+def _show_version(*, asked: bool) -> None:
+    if asked:
+        typer.echo(f"coordexp {metadata.version('coordexp')}")
+        raise typer.Exit
+
+
+@app.callback()
+def coordexp(
+    version: Annotated[  # noqa: FBT002 - its callback speaks
+        bool,
+        typer.Option(
+            "--version",
+            help="Print the version and leave.",
+            is_eager=True,
+            callback=lambda asked: _show_version(asked=asked),
+        ),
+    ] = False,
+) -> None:
+    """Teach a vision-language model to point: detection and grounding as coordinate tokens."""
+
+
 vocab_app = typer.Typer(help="The vocabulary of a base checkpoint.", no_args_is_help=True)
 swift_app = typer.Typer(help="CoordExp inside ms-swift.", no_args_is_help=True)
 data_app = typer.Typer(help="Records: the data contract.", no_args_is_help=True)

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from coordexp.cli.options import Overwrite
+
 if TYPE_CHECKING:
     from rich.table import Table
 
@@ -15,7 +17,7 @@ if TYPE_CHECKING:
 _Number = int | None
 
 
-def data_prepare(
+def data_prepare(  # noqa: PLR0913, PLR0917 - one for each option
     src: Annotated[Path, typer.Argument(help="JSONL of records in pixels.")],
     dst: Annotated[Path, typer.Argument(help="JSONL to write, in coord tokens.")],
     max_pixels: Annotated[
@@ -35,6 +37,7 @@ def data_prepare(
     drop_bad: Annotated[  # noqa: FBT002 - a switch
         bool, typer.Option("--drop-bad", help="Leave out and count broken records and pictures.")
     ] = False,
+    overwrite: Overwrite = False,  # noqa: FBT002
     workers: Annotated[_Number, typer.Option(help="Processes; all cores by default.")] = None,
 ) -> None:
     """Turn pixels into coord tokens, and resize pictures.
@@ -61,6 +64,7 @@ def data_prepare(
             limits=_limits(min_pixels, max_pixels),
             selection=selection,
             drop_bad=drop_bad,
+            overwrite=overwrite,
             workers=workers or len(os.sched_getaffinity(0)),
             progress=advance,
         )

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from coordexp.cli.options import Overwrite
+
 if TYPE_CHECKING:
     from coordexp.inference.rows import ScoreMap
 
@@ -109,6 +111,7 @@ def predict(  # noqa: PLR0913, PLR0917 - one for each option
         typer.Option(help="Apply a calibration.json of coordexp evaluate to the scores."),
     ] = None,
     coco: Annotated[Path | None, typer.Option(help="Write COCO results to this file too.")] = None,
+    overwrite: Overwrite = False,  # noqa: FBT002
     backend: Annotated[
         Backend, typer.Option(help="transformers, or vLLM for a merged model.")
     ] = Backend.HF,
@@ -133,6 +136,7 @@ def predict(  # noqa: PLR0913, PLR0917 - one for each option
         score_map=None if calibration is None else load_score_map(calibration),
         coco=coco,
         backend=backend.value,
+        overwrite=overwrite,
     )
     summary = run_predict(model, data, out, options)
     if summary is None:

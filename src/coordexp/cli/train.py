@@ -25,4 +25,8 @@ def train(
 
     done = run(checked, say=lambda words: typer.echo(words, err=True))
     if os.environ.get("RANK", "0") == "0":
+        from coordexp.training.ending import closing_words  # noqa: PLC0415
+
         typer.echo(f"checkpoint: {done}")
+        for line in closing_words(checked):
+            typer.echo(line, err=True)

@@ -1,5 +1,6 @@
 """The block `custom`: everything that is CoordExp's own, under the names of its specification."""
 
+from collections.abc import Sequence
 from typing import Annotated, Literal, Self
 
 from pydantic import Discriminator, Field, Tag, model_validator
@@ -12,6 +13,7 @@ from coordexp.config.block import (
     kind_of_value,
 )
 from coordexp.coord_tokens.codec import SPEC_ALPHABET, CoordAlphabet
+from coordexp.data.geometry import GeometryKind
 from coordexp.data.ordering import ObjectOrdering
 
 JsonFormat = Literal["standard", "compact"]
@@ -21,10 +23,30 @@ W1Target = Literal["soft", "one_hot"]
 TokenId = Annotated[int, Field(ge=0)]
 
 CLASSES_FIELD = "{classes}"
-DEFAULT_USER_PROMPT = (
+_DEFAULT_BEGINNING = (
     "Detect every object in the image. Answer with one JSON object that maps object_1, object_2, "
-    '... to {"desc": what it is, "bbox_2d": [x1, y1, x2, y2]}.'
+    "... to "
 )
+# How the default question shows an object of each geometry.
+_SHOWN_GEOMETRY: dict[GeometryKind, str] = {
+    "bbox_2d": '{"desc": what it is, "bbox_2d": [x1, y1, x2, y2]}',
+    "poly": '{"desc": what it is, "poly": [x1, y1, x2, y2, x3, y3, ...]}',
+    "line": '{"desc": what it is, "line": [x1, y1, x2, y2, ...]}',
+}
+
+
+def default_user_prompt(kinds: Sequence[GeometryKind]) -> str:
+    """Return the question of a configuration that gives none.
+
+    Args:
+        kinds: The geometries that the records hold; none of them is asked for as boxes.
+
+    Example:
+        >>> default_user_prompt(["bbox_2d", "line"])[-66:]
+        '2, y2]} or to {"desc": what it is, "line": [x1, y1, x2, y2, ...]}.'
+    """
+    shown = [_SHOWN_GEOMETRY[kind] for kind in kinds] or [_SHOWN_GEOMETRY["bbox_2d"]]
+    return f"{_DEFAULT_BEGINNING}{' or to '.join(shown)}."
 
 
 class Alphabet(Block):
@@ -173,20 +195,28 @@ class Custom(Block):
     """Separators `", "` and `": "`, or none of their spaces."""
     system_prompt: str | None = None
     """The system turn; null has none."""
-    user_prompt: Annotated[str, Field(min_length=1)] = DEFAULT_USER_PROMPT
-    """The question, after the image; `{classes}` in it becomes the list below. A record's own
-    `prompt` wins."""
+    user_prompt: Annotated[str, Field(min_length=1)] | None = None
+    """The question, after the image; `{classes}` in it becomes the list below. null asks for every
+    object, as the geometries that the training records hold: `bbox_2d`, `poly`, `line`. A record's
+    own `prompt` wins."""
     classes: Annotated[tuple[str, ...], Field(min_length=1)] | None = None
     """What to look for, written into the question joined by commas."""
 
     @model_validator(mode="after")
     def _classes_and_their_place_in_the_prompt(self) -> Self:
-        if self.classes is None and CLASSES_FIELD in self.user_prompt:
+        given = self.user_prompt or ""
+        if self.classes is None and CLASSES_FIELD in given:
             raise ValueError("user_prompt asks for {classes}, and classes is not given")
-        if self.classes is not None and CLASSES_FIELD not in self.user_prompt:
+        if self.classes is not None and CLASSES_FIELD not in given:
             raise ValueError("classes is given, and user_prompt has no {classes} to put them in")
         return self
 
-    def question(self) -> str:
-        """Return the user prompt with its classes filled in."""
+    def question(self, kinds: Sequence[GeometryKind]) -> str:
+        """Return the user prompt with its classes filled in.
+
+        Args:
+            kinds: The geometries of the records, for the default.
+        """
+        if self.user_prompt is None:
+            return default_user_prompt(kinds)
         return self.user_prompt.replace(CLASSES_FIELD, ", ".join(self.classes or ()))

@@ -31,7 +31,7 @@ class Model(Block):
     tokens are used."""
     attn_implementation: Literal["auto", "sdpa", "eager", "flash_attention_2"] = "auto"
     """Which attention kernels run; `auto` is `flash_attention_2` for packs in half precision, where
-    flash-attn is installed and a GPU is there, else `sdpa`."""
+    flash-attn is installed and runs on the GPU, else `sdpa`."""
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     """Of the base's weights; `auto` takes them as stored."""
 

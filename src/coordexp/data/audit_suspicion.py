@@ -98,7 +98,8 @@ class Suspicion:
             if max(item.values) <= 1 and min(width, height) > 2:  # noqa: PLR2004 - a picture that small
                 message = f"no coordinate is above 1 on {width} x {height} pixels"
                 self._warn(NORMALISED_1, line, index, f"{item.kind}: {message}")
-        if in_pixels and max(width, height) > PER_MILLE:
+        if in_pixels and max(width, height) > PER_MILLE and max(map(max, in_pixels)) > 1:
+            # Fractions stay below 1000 as well, and are something else.
             self._weigh_large(line, width, height, in_pixels)
 
     def end_file(self) -> None:

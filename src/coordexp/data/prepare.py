@@ -6,22 +6,25 @@ pixels stay the original's, and `resized` gives the size of the written file: bi
 resizing, predictions and figures are in pixels of the original picture.
 """
 
+import json
 import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 from coordexp.coord_tokens.codec import SPEC_ALPHABET, CoordAlphabet
 from coordexp.data.category_ids import load_category_ids, save_category_ids
 from coordexp.data.geometry import Geometry
+from coordexp.data.jsonl import read_lines
 from coordexp.data.prepare_shard import Preparation, PreparedCounts, ShardJob, prepare_shard
 from coordexp.data.record import Record, RecordObject
 from coordexp.data.selection import Selection, tiny_lines
 from coordexp.data.shards import cut_into_shards, run_in_order
 from coordexp.data.smart_resize import PixelLimits
 from coordexp.errors import CoordExpError, InputError
-from coordexp.files import unfinished_path
+from coordexp.files import check_new_file, unfinished_path
 
 __all__ = ["PreparedCounts", "prepare_file", "tokenise_record"]
 
@@ -53,6 +56,7 @@ def prepare_file(
     limits: PixelLimits | None = None,
     selection: Selection = Selection(),  # noqa: B008 - frozen
     drop_bad: bool = False,
+    overwrite: bool = False,
     workers: int = 1,
     progress: Progress = lambda _: None,
 ) -> PreparedCounts:
@@ -67,18 +71,21 @@ def prepare_file(
 
     Args:
         src: Records, in pixels or coord tokens.
-        dst: Replaced, if it is there.
+        dst: Appears when it is complete.
         alphabet: Of the coord tokens.
         limits: Area of the resized pictures; None leaves pictures alone.
         selection: Which records are kept.
         drop_bad: Leave out records that break the contract or whose picture cannot be read, and
             count them, where otherwise the first stops everything.
+        overwrite: Whether `dst` and the folder for resized pictures may be there already, and are
+            replaced when the new ones are complete.
         workers: Processes; more than one needs `if __name__ == "__main__"` in the program.
         progress: Called with the bytes of `src` that were done, shard by shard.
 
     Raises:
         InputError: If a file cannot be read, if `dst` is `src`, if an image lies outside the folder
-            of `dst`, or the folder for resized pictures is there already.
+            of `dst`, if something is there already and may not be overwritten, or would be and is
+            read from.
         RecordError: If a record breaks the contract; it names file, line and object.
         CoordExpError: If something cannot be written.
     """
@@ -96,11 +103,16 @@ def prepare_file(
         drop_bad=drop_bad,
     )
     category_ids = load_category_ids(src)
-    lines = tiny_lines(src, selection, alphabet, drop_bad=drop_bad)
+    if not (todo.work / MARK).exists():  # else this goes on with what may be replaced
+        check_new_file(dst, overwrite=overwrite)
     if limits and pictures.exists() and not (todo.work / DELIVERING).exists():
-        raise InputError(
-            f"{pictures}: exists already; remove it, or choose another name than {dst.name}"
-        )
+        if not overwrite:
+            raise InputError(
+                f"{pictures}: exists already; remove it, choose another name than {dst.name}, or "
+                "pass --overwrite"
+            )
+        _check_not_read_from(src, pictures)
+    lines = tiny_lines(src, selection, alphabet, drop_bad=drop_bad)
     try:
         _open_work(todo.work)
         totals, shards = PreparedCounts(), []
@@ -135,6 +147,19 @@ def _open_work(work: Path) -> None:
     (work / MARK).touch()
 
 
+def _check_not_read_from(src: Path, pictures: Path) -> None:
+    """Refuse to replace a folder that holds pictures of the records themselves."""
+    folder = os.path.realpath(pictures)
+    for number, line in read_lines(src):
+        with suppress(ValueError, TypeError, KeyError):  # broken records are told of later
+            for image in json.loads(line)["images"]:
+                if Path(os.path.realpath(src.parent / image)).is_relative_to(folder):
+                    raise InputError(
+                        f"{src}:{number}: its picture lies in {pictures}, which would be replaced; "
+                        "choose another name"
+                    )
+
+
 def _leave_if_empty(work: Path) -> None:
     """Remove the folder when nothing in it would help another attempt."""
     if (work / MARK).exists() and not any(work.glob("*.json")):
@@ -163,6 +188,8 @@ def _deliver(
         os.fsync(out.fileno())
     if written is not None and written.exists():
         (work / DELIVERING).touch()
+        if pictures.exists():
+            pictures.replace(work / "replaced")
         written.replace(pictures)
     joined.replace(dst)
     shutil.rmtree(work)

@@ -1,11 +1,10 @@
-"""A draft of the merged model's `README.md`, for a person to complete.
+"""A draft of a `README.md` for a person to complete: of what a run trained, or of a merged model.
 
 What the base's own card says of its licence is carried over; the card itself is kept beside it as
 `README.base.md`.
 """
 
 import shutil
-from collections.abc import Mapping
 from pathlib import Path
 
 import yaml
@@ -27,36 +26,88 @@ model = AutoModelForImageTextToText.from_pretrained("PATH", dtype="auto")
 processor = AutoProcessor.from_pretrained("PATH")
 ```
 """
+_PREDICT = "    coordexp predict --model PATH --data RECORDS.jsonl --out predictions.jsonl"
 
 
 def write_model_card(
     directory: Path, base: Path, *, style: RenderingStyle, certificate: Certificate | None
 ) -> None:
     """Write the draft, and the base's card beside it where it has one."""
-    carried: Mapping[str, object] = {}
     if (base / CARD).is_file():
         shutil.copyfile(base / CARD, directory / BASE_CARD)
-        carried = carried_over((base / CARD).read_text(encoding="utf-8", errors="replace"))
-    head = {
-        **carried,
-        "library_name": "transformers",
-        "pipeline_tag": "image-text-to-text",
-        "tags": ["coordexp", "object-detection", "visual-grounding"],
-    }
     parts = [
-        f"{_FENCE}\n{yaml.safe_dump(head, sort_keys=False, allow_unicode=True)}"
-        f"# base_model: OWNER/NAME of {base.name}\n{_FENCE}",
-        f"# {directory.name.removesuffix('.partial')}",
-        "<!-- A draft by `coordexp merge`. What only you know is marked TODO. -->",
+        *_head(base, "transformers", name=directory.name.removesuffix(".partial"), by="merge"),
         f"{base.name}, fine-tuned with CoordExp to answer with boxes.",
-        *([] if carried.get("license") else ["TODO: the licence; the base's card names none."]),
-        "TODO: what it was trained on, what it is good for, and where it fails.",
+        *_for_people(base),
         f"## Use\n\n{_EXAMPLE}\nOr with CoordExp, which asks and reads the answers as in training:",
-        "    coordexp predict --model PATH --data RECORDS.jsonl --out predictions.jsonl",
+        _PREDICT,
         _asked(style),
         f"## Certificate\n\n{_certified(certificate)}",
     ]
     write_text(directory / CARD, "\n\n".join(parts) + "\n")
+
+
+def write_trained_card(
+    directory: Path, base: Path, *, name: str, style: RenderingStyle, adapter: bool
+) -> None:
+    """Write the draft beside what a run has trained, in place of PEFT's empty form.
+
+    Args:
+        directory: Of the weights.
+        base: That was trained.
+        name: Of the run.
+        style: Of the run.
+        adapter: Whether the weights are an adapter; else they are a whole model.
+    """
+    if adapter:
+        library = "peft"
+        told = (
+            f"An adapter of {base.name}, trained with CoordExp to answer with boxes. It needs that "
+            "base, with the coord tokens where it was trained with them, until it is merged."
+        )
+        use = "    coordexp merge PATH MODEL\n\nIt can be asked without being merged:"
+    else:
+        library = "transformers"
+        told = f"{base.name}, trained as a whole with CoordExp to answer with boxes."
+        use = f"{_EXAMPLE}\nOr with CoordExp, which asks and reads the answers as in training:"
+    parts = [
+        *_head(base, library, name=name, by="train"),
+        told,
+        *_for_people(base),
+        f"## Use\n\n{use}",
+        _PREDICT,
+        _asked(style),
+    ]
+    write_text(directory / CARD, "\n\n".join(parts) + "\n")
+
+
+def _carried(base: Path) -> dict[str, object]:
+    if not (base / CARD).is_file():
+        return {}
+    return carried_over((base / CARD).read_text(encoding="utf-8", errors="replace"))
+
+
+def _head(base: Path, library: str, *, name: str, by: str) -> list[str]:
+    head = {
+        **_carried(base),
+        "library_name": library,
+        "pipeline_tag": "image-text-to-text",
+        "tags": ["coordexp", "object-detection", "visual-grounding"],
+    }
+    return [
+        f"{_FENCE}\n{yaml.safe_dump(head, sort_keys=False, allow_unicode=True)}"
+        f"# base_model: OWNER/NAME of {base.name}\n{_FENCE}",
+        f"# {name}",
+        f"<!-- A draft by `coordexp {by}`. What only you know is marked TODO. -->",
+    ]
+
+
+def _for_people(base: Path) -> list[str]:
+    licence = "TODO: the licence; the base's card names none."
+    return [
+        *([] if _carried(base).get("license") else [licence]),
+        "TODO: what it was trained on, what it is good for, and where it fails.",
+    ]
 
 
 def carried_over(card: str) -> dict[str, object]:

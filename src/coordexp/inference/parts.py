@@ -99,10 +99,7 @@ class Parts:
         return self._out.with_name(f"{self._out.name}.part{rank}")
 
     def _paths(self) -> Sequence[Path]:
-        name = re.compile(re.escape(self._out.name) + r"\.part\d+")
-        if not self._out.parent.is_dir():
-            return []
-        return sorted(path for path in self._out.parent.iterdir() if name.fullmatch(path.name))
+        return _parts_of(self._out)
 
     def _check_header(self, path: Path, line: bytes) -> None:
         if line != self._header:
@@ -144,6 +141,18 @@ class PartWriter:
         self._file.write(b"".join(encode_row(entry) for entry in entries))
         self._file.flush()
         os.fsync(self._file.fileno())
+
+
+def is_begun(out: Path) -> bool:
+    """Return whether a run that was stopped has left parts beside an output file."""
+    return bool(_parts_of(out))
+
+
+def _parts_of(out: Path) -> Sequence[Path]:
+    name = re.compile(re.escape(out.name) + r"\.part\d+")
+    if not out.parent.is_dir():
+        return []
+    return sorted(path for path in out.parent.iterdir() if name.fullmatch(path.name))
 
 
 def _whole_lines(path: Path) -> Iterator[tuple[int, bytes]]:

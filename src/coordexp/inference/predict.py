@@ -14,7 +14,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from rich.console import Console
-from rich.progress import track
 
 from coordexp.data.image import load_image
 from coordexp.data.record import Record
@@ -22,6 +21,7 @@ from coordexp.errors import RecordError
 from coordexp.inference.ask import Ask, AskOptions, HalvingAsk, Question, build_ask
 from coordexp.inference.parts import Parts
 from coordexp.inference.predictor import Predictor, load_predictor
+from coordexp.inference.progress import shown_progress
 from coordexp.inference.ranks import Ranks
 from coordexp.inference.rows import RowOptions, prediction_row
 from coordexp.inference.source import Excerpt, Source, load_source
@@ -167,7 +167,7 @@ def answer_file(
     )
     console = Console(stderr=True, quiet=quiet or ranks.rank > 0)
     with parts.writer(ranks.rank) as writer, closing(work.batches(shares)) as batches:
-        for batch in track(batches, "predict", total=len(shares), console=console):
+        for batch in shown_progress(batches, total=len(shares), console=console):
             writer.append(work.entries(batch))
     ranks.wait()
     return Summary() if ranks.rank > 0 else _join(Parts(out, whole), source)

@@ -6,8 +6,10 @@ from pathlib import Path
 from typing import Literal
 
 from coordexp.errors import InputError
+from coordexp.files import check_new_file
 from coordexp.inference.class_filter import asked_classes
 from coordexp.inference.coco_results import write_coco_results
+from coordexp.inference.parts import is_begun
 from coordexp.inference.predict import Summary, answer_file, predict_file
 from coordexp.inference.predictor import load_encoder, load_predictor
 from coordexp.inference.ranks import Ranks, launched_ranks
@@ -33,6 +35,7 @@ class RunOptions:
         score_map: Makes raw scores calibrated ones; None leaves them raw.
         coco: Where COCO results go, None for nowhere.
         backend: What runs the model.
+        overwrite: Whether `out` and `coco` may be there already.
     """
 
     batch_size: int
@@ -46,13 +49,15 @@ class RunOptions:
     score_map: ScoreMap | None
     coco: Path | None
     backend: Literal["hf", "vllm"]
+    overwrite: bool = False
 
 
 def run_predict(model: Path, data: Path, out: Path, options: RunOptions) -> Summary | None:
     """Write predictions; None on every rank but the first.
 
     Raises:
-        InputError: If the options do not go together, or the data cannot be used.
+        InputError: If the options do not go together, the data cannot be used, or what is to be
+            written is there already and may not be overwritten.
         CheckpointError: If the model cannot be.
     """
     if options.backend == "vllm" and options.restrict_to is not None:
@@ -60,6 +65,9 @@ def run_predict(model: Path, data: Path, out: Path, options: RunOptions) -> Summ
             "vLLM cannot be restricted: leave out --restrict-to, or use --backend hf; --classes "
             "filters what vLLM says"
         )
+    if not is_begun(out):  # else this goes on with what may be replaced
+        for file in filter(None, (out, options.coco)):
+            check_new_file(file, overwrite=options.overwrite)
     restrict_to = None if options.restrict_to is None else read_classes(options.restrict_to)
     trained = load_trained_classes(model)
     row_options = RowOptions(

@@ -18,6 +18,7 @@ from coordexp.config.schema import Config
 from coordexp.data.mix import Mix
 from coordexp.errors import CoordExpError
 from coordexp.inspection.doctor_boxes import boxes_there_and_back, pictures
+from coordexp.inspection.doctor_course import course
 from coordexp.inspection.doctor_finding import Check, Diagnosis, Finding, Pieces, UnbuiltError
 from coordexp.inspection.doctor_learning import (
     FirstPass,
@@ -34,6 +35,7 @@ from coordexp.inspection.doctor_place import (
     save_and_resume,
     versions,
 )
+from coordexp.inspection.doctor_prompt import prompt
 from coordexp.inspection.doctor_records import (
     Feeds,
     Held,
@@ -68,8 +70,10 @@ CHECKS = (
     Check("template", template, (Encoder,)),
     Check("records", records, (Mix, Held)),
     Check("normalised twice", normalised_twice),
+    Check("prompt", prompt),
     Check("lengths", lengths, (Feeds,)),
     Check("batches", batches),
+    Check("steps", course),
     Check("labels", labels, (Looks,)),
     Check("box, token, box", boxes_there_and_back),
     Check("pictures", pictures),

@@ -7,6 +7,7 @@ temporary folder.
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 import torch
 from torch import Tensor, nn
@@ -30,11 +31,11 @@ from coordexp.objective import Stage1Output
 from coordexp.rendering.encode import IGNORE_INDEX, Encoder
 from coordexp.training.build import build_objective
 from coordexp.training.diagnostics import LossWindow, total_loss
-from coordexp.training.optimizer import OptimizerRow, ignored_rates
+from coordexp.training.optimizer import TABLE_HEAD, OptimizerRow, ignored_rates, table_cells
 from coordexp.training.run import assemble_trainer
 from coordexp.training.trainer import CoordTrainer
 
-# Batches among which one with an object is looked for.
+# Batches among which one that teaches something is looked for, where no record has an object.
 _BATCHES_TRIED = 8
 # LoRA's first matrix gets no gradient while the second one is still zero.
 _STARTS_WITHOUT_GRADIENT = "lora_A"
@@ -100,12 +101,7 @@ def judged_groups(rows: Sequence[OptimizerRow], total: int, ignored: Sequence[st
     groups = {row.group: row.lr for row in rows}
     told = ", ".join(f"{name} at {rate:g}" for name, rate in groups.items())
     found = f"{learn:,} of {total:,} parameters learn ({learn / total:.2%}): {told}"
-    head = ["group", "rate", "decay", "tensors", "parameters"]
-    table = [
-        (row.group, f"{row.lr:g}", f"{row.weight_decay:g}", str(row.tensors), f"{row.parameters:,}")
-        for row in rows
-    ]
-    sheets = [Sheet("Who learns, and how fast", head, table)]
+    sheets = [Sheet("Who learns, and how fast", TABLE_HEAD, table_cells(rows))]
     if ignored:
         return Finding("yellow", f"{found}; {'; '.join(ignored)}", "remove the rate", sheets)
     return Finding("green", found, sheets=sheets)
@@ -164,7 +160,7 @@ def judged_loss(figures: dict[str, float], config: Config) -> Finding:
         Doubt(
             block.enabled and not figures["coord_diag/coord_tokens"],
             "yellow",
-            "no coordinate in it",
+            "no coordinate in it: no record has an object",
             "look at data.train",
         ),
         Doubt(
@@ -190,11 +186,15 @@ def gradient(pieces: Pieces) -> Finding:
         advice = "something between config and model is broken; this is worth an issue"
         return Finding("red", "; ".join(faults), advice)
     optimizer = trainer.create_optimizer()
+    members: dict[str, list[nn.Parameter]] = {}
+    for group in optimizer.param_groups:  # a tower is two of them, with and without decay
+        members.setdefault(group["name"], []).extend(group["params"])
     rows, dead = [], []
-    for group in optimizer.param_groups:
-        norm = math.sqrt(sum(float(one.grad.float().square().sum()) for one in group["params"]))
-        rows.append([group["name"], f"{len(group['params']):,}", f"{norm:.3g}"])
-        dead += [] if norm else [group["name"]]
+    for name, parameters in members.items():
+        gradients = [one.grad.float() for one in parameters if one.grad is not None]
+        norm = math.sqrt(sum(float(one.square().sum()) for one in gradients))
+        rows.append([name, f"{len(parameters):,}", f"{norm:.3g}"])
+        dead += [] if norm else [name]
     trainer.optimizer = None
     sheets = [Sheet("Gradient of the first batch", ["group", "tensors", "norm"], rows)]
     if dead:
@@ -241,10 +241,17 @@ def prepare(trainer: CoordTrainer) -> None:
 
 
 def first_batch(feeds: Feeds, trainer: CoordTrainer) -> dict[str, Tensor]:
-    """Return the first batch of the run that teaches something, on the device."""
+    """Return the first batch of the run that teaches something, on the device.
+
+    That is one with an object, where there is any: pictures without objects are good records, and
+    say nothing of coordinates.
+    """
     feed = feeds.train
+    batches = feed.plan.batches(0)
+    with_objects = (members for members in batches if any(map(feeds.has_objects, members)))
+    tried = [*islice(with_objects, 1)] or batches[:_BATCHES_TRIED]
     batch: dict[str, Tensor] = {}
-    for members in feed.plan.batches(0)[:_BATCHES_TRIED]:
+    for members in tried:
         batch = feed.collate_numbered([feed[index] for index in members])
         if (batch["labels"] != IGNORE_INDEX).any():
             break

@@ -6,7 +6,7 @@ A few examples of the user's own are encoded exactly as training encodes them, a
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import groupby
+from itertools import groupby, islice
 from typing import Literal
 
 from coordexp.config.schema import Config
@@ -126,7 +126,7 @@ def labels(pieces: Pieces) -> Finding:
     vocab = pieces.take(KnownVocab).vocab
     dataset = feeds.dataset
     looks = []
-    for index in evenly_spaced(_records_of(dataset, feeds.indices()), _LOOKED_AT):
+    for index in _looked_at(feeds):
         look = look_at(dataset, index)
         if fault := label_fault(look, encoder, dataset):
             return Finding(
@@ -136,15 +136,25 @@ def labels(pieces: Pieces) -> Finding:
     if not looks:
         return Finding("yellow", "chats alone, nothing to point at", "add records to data.train")
     coord_ids = range(0) if vocab is None else vocab.ids
-    transcript = transcribe(looks[0], encoder, coord_ids)
-    pieces.put(Looks(looks, feeds.short_place(looks[0].index), transcript))
+    shown = next((look for look in looks if look.record.objects), looks[0])
+    transcript = transcribe(shown, encoder, coord_ids)
+    pieces.put(Looks(looks, feeds.short_place(shown.index), transcript))
     counts = Counter[str]()
     for token in transcript:
         counts[token.kind] += token.times
     words = ", ".join(f"{count} {kind}" for kind, count in counts.items())
     if not any(look.record.taught for look in looks):
-        return Finding("yellow", "no object in any example looked at", "look at data.train")
-    return Finding("green", f"{feeds.short_place(looks[0].index)}: {words}")
+        return Finding("yellow", "no object in any record", "look at data.train")
+    return Finding("green", f"{feeds.short_place(shown.index)}: {words}")
+
+
+def _looked_at(feeds: Feeds) -> list[int]:
+    """Return records spread over the file, one with an object among them where there is any."""
+    indices = feeds.indices()
+    chosen = evenly_spaced(_records_of(feeds.dataset, indices), _LOOKED_AT)
+    if not any(map(feeds.has_objects, chosen)):
+        chosen += islice(filter(feeds.has_objects, indices), 1)
+    return chosen
 
 
 def _records_of(dataset: RecordDataset, indices: Sequence[int]) -> list[int]:

@@ -95,7 +95,7 @@ def default_style(*, coord_tokens: bool) -> RenderingStyle:
     custom = Custom()
     return RenderingStyle(
         system_prompt=custom.system_prompt,
-        user_prompt=custom.question(),
+        user_prompt=custom.question(()),
         json_format=custom.json_format,
         object_ordering=custom.object_ordering,
         coord_tokens=coord_tokens,

@@ -12,6 +12,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase, TrainingArgum
 
 from coordexp.config.schema import Config
 from coordexp.coord_tokens.vocab import CoordVocab, check_ids
+from coordexp.data.kinds import geometry_kinds
 from coordexp.errors import CheckpointError, InputError
 from coordexp.model.adapters import adapter_targets, install_lora
 from coordexp.model.card import WeightsCard, load_weights_card
@@ -56,11 +57,17 @@ class Learner:
 
 
 def build_style(config: Config) -> RenderingStyle:
-    """Return how records are asked for and answered."""
+    """Return how records are asked for and answered.
+
+    The default question depends on what the training records hold. It is found here, once, and
+    goes into `coordexp.json`; inference reads it there.
+    """
     custom = config.custom
+    asks_by_default = custom.user_prompt is None
+    kinds = geometry_kinds(part.path for part in config.data.parts) if asks_by_default else ()
     return RenderingStyle(
         system_prompt=custom.system_prompt,
-        user_prompt=custom.question(),
+        user_prompt=custom.question(kinds),
         json_format=custom.json_format,
         object_ordering=custom.object_ordering,
         coord_tokens=custom.coord_tokens.enabled,

@@ -19,6 +19,7 @@ from coordexp.model.coord_offset import ADAPTER_NAME
 from coordexp.model.towers import TOWERS
 
 TABLE_NAME = "optimizer_groups.json"
+TABLE_HEAD = ("group", "rate", "decay", "tensors", "parameters")
 
 COORD_EMBED = re.compile(rf"(^|\.)embed_tokens\.(.*\.)?{ADAPTER_NAME}\.")
 COORD_HEAD = re.compile(rf"(^|\.)lm_head\.(.*\.)?{ADAPTER_NAME}\.")
@@ -173,13 +174,32 @@ def optimizer_table(model: nn.Module, groups: Sequence[ParameterGroup]) -> list[
     ]
 
 
+def table_cells(rows: Sequence[OptimizerRow]) -> list[tuple[str, ...]]:
+    """Return a line for each group: its matrices and its vectors, which are not decayed, together.
+
+    Example:
+        >>> matrices = OptimizerRow("vision", 1e-4, 0.1, 2, 64)
+        >>> table_cells([matrices, OptimizerRow("vision", 1e-4, 0.0, 1, 8)])
+        [('vision', '0.0001', '0.1, vectors 0', '3', '72')]
+    """
+    groups: dict[str, list[OptimizerRow]] = {}
+    for row in rows:
+        groups.setdefault(row.group, []).append(row)
+    return [
+        (
+            name,
+            f"{members[0].lr:g}",
+            ", vectors ".join(dict.fromkeys(f"{row.weight_decay:g}" for row in members)),
+            f"{sum(row.tensors for row in members):,}",
+            f"{sum(row.parameters for row in members):,}",
+        )
+        for name, members in groups.items()
+    ]
+
+
 def table_text(rows: Sequence[OptimizerRow]) -> str:
     """Return the table for people."""
-    lines = [("group", "rate", "decay", "tensors", "parameters")]
-    lines += [
-        (row.group, f"{row.lr:g}", f"{row.weight_decay:g}", str(row.tensors), f"{row.parameters:,}")
-        for row in rows
-    ]
+    lines = [TABLE_HEAD, *table_cells(rows)]
     widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
     return "\n".join(
         "  ".join(

@@ -1,8 +1,12 @@
-"""A progress bar with the loss beside it, the log as JSONL, and TensorBoard's of a resumed run."""
+"""A progress bar with the loss beside it, the log as JSONL, and TensorBoard's of a resumed run.
+
+A bar is for terminals. Where the output goes into a file, each row of the log is a line of it.
+"""
 
 import json
 import time
 from collections.abc import Mapping, Sequence
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -32,19 +36,26 @@ SHOWN = {
     "coord_diag/w1": "W1",
     "coord_diag/gate": "gate",
 }
+_SHOWN_OF_BOXES = ("AP", "AP50", "F1")
 
 
 class ProgressBar(TrainerCallback):
-    """Draws one bar for the run, on rank zero, on standard error."""
+    """Draws one bar for the run, on rank zero, or writes a line for each row of the log.
 
-    def __init__(self) -> None:
+    Args:
+        console: Where; standard error if none is given.
+    """
+
+    def __init__(self, console: Console | None = None) -> None:
+        self._console = console or Console(stderr=True)
+        self._began, self._first_step = time.monotonic(), 0
         self._progress = Progress(
             TextColumn("[bold]train"),
             BarColumn(bar_width=12),
             MofNCompleteColumn(),
             TextColumn("{task.fields[figures]}"),
             TimeRemainingColumn(),
-            console=Console(stderr=True),
+            console=self._console,
             # rich's own thread draws ten times a second, whether a step has ended or not.
             auto_refresh=False,
         )
@@ -55,7 +66,10 @@ class ProgressBar(TrainerCallback):
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: object
     ) -> None:
-        if state.is_world_process_zero:
+        if not state.is_world_process_zero:
+            return
+        self._began, self._first_step = time.monotonic(), state.global_step
+        if self._console.is_terminal:
             self._progress.update(self._task, total=state.max_steps, completed=state.global_step)
             self._progress.start()
 
@@ -63,6 +77,8 @@ class ProgressBar(TrainerCallback):
     def on_step_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: object
     ) -> None:
+        if not self._console.is_terminal:
+            return
         self._progress.update(self._task, completed=state.global_step)
         if time.monotonic() >= self._next_drawing:
             self._progress.refresh()
@@ -72,20 +88,67 @@ class ProgressBar(TrainerCallback):
     def on_log(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: object
     ) -> None:
-        row = state.log_history[-1]
-        # The text baseline's coord figures are all 0.
-        unseen = () if row.get("coord_diag/enabled", 1) else ("coord_diag/",)
-        figures = " ".join(
-            f"{name} {row[key]:.3g}"
-            for key, name in SHOWN.items()
-            if key in row and not key.startswith(unseen)
-        )
-        if figures:
-            self._progress.update(self._task, figures=figures)
+        row = without_idle_terms(state.log_history[-1])
+        if self._console.is_terminal:
+            figures = " ".join(
+                f"{name} {row[key]:.3g}" for key, name in SHOWN.items() if key in row
+            )
+            if figures:
+                self._progress.update(self._task, figures=figures)
+        elif state.is_world_process_zero and (words := row_words(row)):
+            line = (
+                f"step {state.global_step:,} of {state.max_steps:,}: {words}; {self._left(state)}"
+            )
+            self._console.print(line, highlight=False, markup=False, soft_wrap=True)
+
+    def _left(self, state: TrainerState) -> str:
+        done = state.global_step - self._first_step
+        if done <= 0:
+            return "begins"
+        seconds = (time.monotonic() - self._began) / done * (state.max_steps - state.global_step)
+        return f"{timedelta(seconds=round(seconds))} left"
 
     def stop(self) -> None:
         """Leave the bar as it is; call this however the run has ended."""
-        self._progress.stop()
+        if self._console.is_terminal:  # else it was never started, and would leave an empty line
+            self._progress.stop()
+
+
+def without_idle_terms(row: Mapping[str, float]) -> dict[str, float]:
+    """Return a row of the log without the coord figures of a text baseline, which are all 0.
+
+    Example:
+        >>> without_idle_terms({"loss": 2.5, "coord_diag/enabled": 0.0, "coord_diag/w1": 0.0})
+        {'loss': 2.5}
+    """
+    idle = tuple(
+        f"{kind}coord_diag/" for kind in ("", "eval_") if row.get(f"{kind}coord_diag/enabled") == 0
+    )
+    return {key: value for key, value in row.items() if not key.startswith(idle)}
+
+
+def row_words(row: Mapping[str, float]) -> str:
+    """Return what a row of the log says, for people; nothing for a row of other things.
+
+    Example:
+        >>> row_words({"loss": 2.5, "coord_diag/w1": 0.1234, "step": 10})
+        'loss 2.5, W1 0.123'
+        >>> row_words({"eval_loss": 3.0, "eval_base_ce/loss": 1.0})
+        'evaluation: loss 3, text 1'
+        >>> row_words({"eval_detection/AP": 0.5123, "eval_detection/F1": 0.6})
+        'boxes: AP 0.512, F1 0.6'
+    """
+    boxes = {f"eval_detection/{name}": name for name in _SHOWN_OF_BOXES}
+    kinds = {
+        "": SHOWN,
+        "evaluation: ": {f"eval_{key}": name for key, name in SHOWN.items()},
+        "boxes: ": boxes,
+    }
+    for kind, names in kinds.items():
+        figures = [f"{name} {row[key]:.3g}" for key, name in names.items() if key in row]
+        if figures:
+            return kind + ", ".join(figures)
+    return ""
 
 
 class JsonlLog(TrainerCallback):

@@ -22,6 +22,7 @@ from coordexp.config.load import dump_config
 from coordexp.config.schema import Config, MixPart
 from coordexp.coord_tokens.vocab import CoordVocab
 from coordexp.errors import CoordExpError, InputError
+from coordexp.export.model_card import write_trained_card
 from coordexp.files import copy_missing_files, write_text
 from coordexp.model.card import WeightsCard, write_card
 from coordexp.model.load import check_base
@@ -38,6 +39,7 @@ from coordexp.training.build import (
 from coordexp.training.build_feed import build_feed, training_collator
 from coordexp.training.checkpoint import disk_errors
 from coordexp.training.class_list import trained_classes
+from coordexp.training.course import Course, plan_course
 from coordexp.training.engines import check_launch
 from coordexp.training.feed import Feed
 from coordexp.training.machine import check_machine
@@ -104,6 +106,7 @@ def train(config: Config, *, say: Callable[[str], None] = logger.info) -> Path:
                 raise CoordExpError(f"{output_dir}: another process has just been there")
             mark_output(config)
             _tell(start, output_dir, say)
+            say(_course_of(trainer, config).words())
             _show_optimizer(trainer, config, say)
         trainer.accelerator.wait_for_everyone()
         _train_and_save(trainer, start, output_dir)
@@ -127,6 +130,13 @@ def _tell(start: Start, output_dir: Path, say: Callable[[str], None]) -> None:
     words = start.words(output_dir)
     if words and is_first_rank():
         say(words)
+
+
+def _course_of(trainer: CoordTrainer, config: Config) -> Course:
+    feed = trainer.train_dataset
+    if not isinstance(feed, Feed):
+        raise TypeError("a run of ours is fed by a plan")
+    return plan_course(config, feed, world_size=trainer.args.world_size)
 
 
 def _show_optimizer(trainer: CoordTrainer, config: Config, say: Callable[[str], None]) -> None:
@@ -250,6 +260,13 @@ def write_beside_weights(
 ) -> None:
     """Write what belongs beside the weights of a run: its card, its configuration."""
     write_card(directory, style=style_to_json(style), weights=card, classes=classes)
+    write_trained_card(
+        directory,
+        config.model.path,
+        name=config.training.output_dir.name,
+        style=style,
+        adapter=config.tuner.train_type == "lora",
+    )
     write_text(directory / CONFIG_NAME, dump_config(config))
     if card.base is None:
         copy_missing_files(

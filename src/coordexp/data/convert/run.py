@@ -25,6 +25,7 @@ from coordexp.data.geometry import shown
 from coordexp.data.jsonl import write_jsonl
 from coordexp.data.record import Record, RecordObject, parse_record, record_to_json
 from coordexp.errors import CoordExpError, InputError, RecordError
+from coordexp.files import check_new_file
 
 _NAMED = 8
 
@@ -80,8 +81,7 @@ def convert_dataset(conversion: Conversion) -> tuple[Format, Report]:
     out = conversion.out
     if out.suffix != ".jsonl":
         raise InputError(f"{out}: records are JSONL; end the name in .jsonl")
-    if out.exists() and not conversion.overwrite:
-        raise InputError(f"{out}: exists already; choose another name or pass --overwrite")
+    check_new_file(out, overwrite=conversion.overwrite)
     if os.path.realpath(out) == os.path.realpath(conversion.src):
         raise InputError(f"{out}: would overwrite the file that it is made from")
     tally = Tally()
