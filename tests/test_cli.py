@@ -4,9 +4,9 @@ import json
 import shutil
 import subprocess
 import sys
-from importlib import metadata
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from importlib import metadata
 from pathlib import Path
 
 import pytest

@@ -41,3 +41,10 @@ def test_classes_are_compared_with_the_descs(classes: list[str], expected: str) 
     found = judged_prompt("Find {classes}.", classes, {"bbox_2d"}, {"cat", "dog"})
     assert (found.verdict == "yellow") == bool(expected)
     assert expected in found.found
+
+
+def test_everything_that_does_not_fit_is_told_at_once() -> None:
+    found = judged_prompt(BOXES, ["cow"], {"poly"}, {"cat"})
+    for words in ("the answers hold poly", "no object is called 'cow'", "the answers hold 'cat'"):
+        assert words in found.found
+    assert found.advice.count("; ") == 2

@@ -7,7 +7,7 @@ from coordexp.config.schema import Config
 from coordexp.data.geometry import GEOMETRY_KINDS
 from coordexp.data.mix import Mix
 from coordexp.data.record import Record
-from coordexp.inspection.doctor_finding import Doubt, Finding, Pieces, judged
+from coordexp.inspection.doctor_finding import Finding, Pieces
 from coordexp.rendering.encode import Encoder
 
 _NAMED = 5
@@ -42,27 +42,24 @@ def judged_prompt(
     named = [kind for kind in GEOMETRY_KINDS if _is_named(kind, question)]
     unused = [name for name in classes or () if name not in descs]
     unlisted = sorted(descs - set(classes)) if classes is not None else []
-    doubts = [
-        Doubt(
-            bool(named and held) and named != held,
-            "yellow",
-            f"the question asks for {_and(named)}, the answers hold {_and(held)}",
-            "leave custom.user_prompt out: the default asks for what the records hold",
+    doubts = {
+        "leave custom.user_prompt out, the default asks for what the records hold": (
+            f"the question asks for {_and(named)}, the answers hold {_and(held)}"
+            if named and held and named != held
+            else ""
         ),
-        Doubt(
-            bool(unused),
-            "yellow",
-            f"no object is called {_listed(unused)}" + _near(unused, descs),
-            "take it out of custom.classes, or spell it as the descs do",
+        "take out of custom.classes what is not there, or spell it as the descs do": (
+            f"no object is called {_listed(unused)}{_near(unused, descs)}" if unused else ""
         ),
-        Doubt(
-            bool(unlisted),
-            "yellow",
-            f"the answers hold {_listed(unlisted)}, which custom.classes does not list",
-            "add it to custom.classes, or leave these objects out of the records",
+        "add to custom.classes what is, or leave these objects out of the records": (
+            f"the answers hold {_listed(unlisted)}, which custom.classes does not list"
+            if unlisted
+            else ""
         ),
-    ]
-    return judged(f"{question!r:.100}", doubts)
+    }
+    found = "; ".join([f"{question!r:.100}", *filter(None, doubts.values())])
+    advice = "; ".join(way_out for way_out, words in doubts.items() if words)
+    return Finding("yellow" if advice else "green", found, advice)
 
 
 def _is_named(kind: str, question: str) -> bool:
