@@ -24,6 +24,7 @@ from coordexp.cli.data_stats import data_stats
 from coordexp.cli.data_view import data_view
 from coordexp.cli.doctor import doctor
 from coordexp.cli.evaluate import evaluate
+from coordexp.cli.lab import lab_report, lab_run
 from coordexp.cli.merge import merge
 from coordexp.cli.predict import predict
 from coordexp.cli.quickstart import quickstart
@@ -90,6 +91,7 @@ def coordexp(
 
 
 vocab_app = typer.Typer(help="The vocabulary of a base checkpoint.", no_args_is_help=True)
+lab_app = typer.Typer(help="Studies: recipes, seeds and tasks compared.", no_args_is_help=True)
 swift_app = typer.Typer(help="CoordExp inside ms-swift.", no_args_is_help=True)
 data_app = typer.Typer(help="Records: the data contract.", no_args_is_help=True)
 
@@ -108,6 +110,9 @@ app.command()(doctor)
 app.command()(merge)
 app.command()(predict)
 app.command()(evaluate)
+app.add_typer(lab_app, name="lab")
+lab_app.command("run")(lab_run)
+lab_app.command("report")(lab_report)
 app.add_typer(swift_app, name="swift")
 swift_app.command("plugin")(swift_plugin)
 

@@ -58,7 +58,7 @@ def run_quickstart(out: Path) -> None:
     train, heldout = _write_data(out, runner, console)
     base, expanded = out / "base", out / "base-coord"
     before, after = out / "before", out / "after"
-    _write_base(base)
+    write_shipped_base(base)
     _answer(runner, "ask the base", base, heldout, before)
     runner.run("add coord tokens", ["vocab", "expand", base, expanded])
     _write_config(out, expanded, train, after / "checkpoint")
@@ -97,7 +97,7 @@ def _write_data(out: Path, runner: StageRunner, console: Console) -> tuple[Path,
     return train, heldout
 
 
-def _write_base(base: Path) -> None:
+def write_shipped_base(base: Path) -> None:
     """Copy the tiny base, and write the `coordexp.json` that says it answers in plain integers."""
     with resources.as_file(TINY_BASE) as shipped:
         shutil.copytree(shipped, base)

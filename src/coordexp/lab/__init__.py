@@ -1,0 +1,10 @@
+"""The lab: recipes, seeds and tasks as ordinary runs, and what they are worth together.
+
+- `canvas`, `icons`, `numbers`: pictures whose boxes are exact and lie between the pixels
+- `tasks`: the tasks of a study and their pictures on disk
+- `study`: the file that says what is run
+- `stages`, `execute`, `figures`: one run, its cost and its figures
+- `results`: the line of a run, and the file of all lines
+- `run`: all runs, some at a time
+- `compare`, `report`: verdicts with intervals, and the page
+"""

@@ -1,0 +1,86 @@
+"""Running a study: its cells, some at a time, each once."""
+
+import fcntl
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import contextmanager
+from pathlib import Path
+
+from coordexp.errors import InputError
+from coordexp.lab.execute import execute, load_line, prepare_bases, prepare_data
+from coordexp.lab.results import Line, append_line, load_lines, recipe_digest
+from coordexp.lab.study import Cell, Plan
+
+
+def run_study(plan: Plan, *, processes: int, threads: int, say: Callable[[str], None]) -> bool:
+    """Run what of a plan has not ended well; return whether all has now.
+
+    Args:
+        plan: The study.
+        processes: Runs at a time.
+        threads: Of each.
+        say: Takes a line for every run that ends.
+
+    Raises:
+        InputError: If another process is running the same study.
+    """
+    with _claimed(plan.study.out):
+        todo = [cell for cell in plan.cells if not _is_done(plan, cell)]
+        say(f"{plan.name}: {len(plan.cells)} runs, {len(plan.cells) - len(todo)} of them done")
+        prepare_bases(plan)
+        for cell in todo:  # before the first run, so that two never paint the same pictures
+            prepare_data(plan, cell)
+        well = True
+        with ThreadPoolExecutor(max_workers=processes) as pool:
+            runs = [pool.submit(execute, plan, cell, threads=threads) for cell in todo]
+            for number, run in enumerate(as_completed(runs), start=1):
+                line = run.result()
+                well &= line.problem is None
+                _record(plan, line)
+                say(f"{number}/{len(todo)} {told(line)}")
+    return well
+
+
+def told(line: Line) -> str:
+    """Return a run's line for people."""
+    name = f"{line.task} {line.size} {line.recipe} seed {line.seed}"
+    if line.problem is not None:
+        return f"{name}: failed: {line.problem}"
+    seconds = sum(cost["cpu_seconds"] for cost in line.cost.values())
+    shown = ", ".join(
+        f"{answer} AP {figures['AP']:.3f} F1@0.5 {figures['F1@0.5']:.3f}"
+        for answer, figures in line.figures.items()
+    )
+    return f"{name}: {shown}; {seconds:.0f} CPU s"
+
+
+def _is_done(plan: Plan, cell: Cell) -> bool:
+    line = load_line(plan.study.out / "runs" / cell.folder)
+    if line is None or line.problem is not None:
+        return False
+    digest = recipe_digest(plan.configs[cell.recipe])
+    if line.digest != digest:
+        raise InputError(
+            f"{plan.study.out / 'runs' / cell.folder}: was run with another recipe under the name "
+            f"{cell.recipe}; rename the recipe, or remove the folder"
+        )
+    _record(plan, line)
+    return True
+
+
+def _record(plan: Plan, line: Line) -> None:
+    """Add a line to the results, unless the same is there."""
+    path = plan.study.results
+    if path is not None and load_lines(path).get(line.key) != line:
+        append_line(path, line)
+
+
+@contextmanager
+def _claimed(out: Path) -> Iterator[None]:
+    out.mkdir(parents=True, exist_ok=True)
+    with (out / "study.lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise InputError(f"{out}: another process is running this study") from None
+        yield

@@ -1,0 +1,98 @@
+"""Stages of a run as the commands that a user would type, with what they cost.
+
+`stages.json` in a run's folder keeps, for each stage, the CPU seconds of all attempts and the most
+memory. A stage is noted when it starts and again when it ends: where the lab itself was killed in
+between, the seconds of that attempt are unknown, and `unknown` says so.
+"""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from coordexp.errors import CoordExpError
+from coordexp.files import write_text
+
+NAME = "stages.json"
+LOG = "log.txt"
+
+_MB = 1024.0
+_LAST_LINES = 12
+
+
+@dataclass(frozen=True, slots=True)
+class StageCost:
+    """What a stage has cost so far.
+
+    Args:
+        cpu_seconds: User and system time of the processes, all attempts together.
+        peak_mb: The most memory of one process.
+        attempts: How often it was started.
+        unknown: How many of these attempts were cut off before their cost was noted.
+        finished: Whether it has ended well.
+    """
+
+    cpu_seconds: float = 0.0
+    peak_mb: float = 0.0
+    attempts: int = 0
+    unknown: int = 0
+    finished: bool = False
+
+
+class StageBook:
+    """Runs the stages of one run and keeps what they cost.
+
+    Args:
+        folder: Of the run.
+        environment: Of the processes.
+    """
+
+    def __init__(self, folder: Path, environment: Mapping[str, str]) -> None:
+        self._folder = folder
+        self._environment = dict(environment)
+        self._path = folder / NAME
+        self.costs: dict[str, StageCost] = {}
+        if self._path.exists():
+            known = json.loads(self._path.read_text(encoding="utf-8"))
+            self.costs = {name: StageCost(**cost) for name, cost in known.items()}
+
+    def run(self, name: str, arguments: Sequence[str | Path]) -> None:
+        """Run `coordexp ARGUMENTS`, unless the stage has ended well before.
+
+        Raises:
+            CoordExpError: If it fails, with the last lines that it wrote.
+        """
+        before = self.costs.get(name, StageCost())
+        if before.finished:
+            return
+        # Counted as unknown until it ends.
+        self._note(name, before, attempts=before.attempts + 1, unknown=before.unknown + 1)
+        words = [sys.executable, "-m", "coordexp", *map(str, arguments)]
+        with (self._folder / LOG).open("ab") as log:
+            process = subprocess.Popen(
+                words, stdout=log, stderr=subprocess.STDOUT, env=self._environment
+            )
+            _, status, usage = os.wait4(process.pid, 0)
+        code = process.returncode = os.waitstatus_to_exitcode(status)
+        self._note(
+            name,
+            before,
+            attempts=before.attempts + 1,
+            cpu_seconds=round(before.cpu_seconds + usage.ru_utime + usage.ru_stime, 1),
+            peak_mb=round(max(before.peak_mb, usage.ru_maxrss / _MB), 1),
+            finished=code == 0,
+        )
+        if code != 0:
+            raise CoordExpError(f"{name} failed with exit code {code}: {self._last_words()}")
+
+    def _note(self, name: str, before: StageCost, **changes: float | bool) -> None:
+        self.costs[name] = StageCost(**(asdict(before) | changes))
+        costs = {stage: asdict(cost) for stage, cost in self.costs.items()}
+        write_text(self._path, json.dumps(costs, indent=2) + "\n")
+
+    def _last_words(self) -> str:
+        lines = (self._folder / LOG).read_text(encoding="utf-8", errors="replace").splitlines()
+        return "\n".join(lines[-_LAST_LINES:])
