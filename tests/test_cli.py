@@ -25,6 +25,7 @@ COMMANDS = (
     ("evaluate",),
     ("vocab",),
     ("vocab", "expand"),
+    ("vocab", "graft"),
     ("lab",),
     ("lab", "run"),
     ("lab", "report"),

@@ -1,8 +1,6 @@
 """The lab around a stand-in for `coordexp`: what is run, kept, repeated and reported."""
 
 import json
-import stat
-import sys
 from pathlib import Path
 
 import pytest
@@ -36,40 +34,6 @@ model: {path: "?"}
 training: {output_dir: "?", max_steps: 5, learning_rate: 1.0e-3}
 data: {train: "?"}
 """
-FAKE = """#!{python}
-import json, pathlib, sys
-calls = pathlib.Path({calls!r})
-with calls.open("a") as file:
-    file.write(" ".join(sys.argv[3:]) + "\\n")
-words = sys.argv[3:]
-if (calls.parent / "fail").exists() and words[0] == "train":
-    print("it went wrong")
-    sys.exit(1)
-if words[0] == "predict":
-    data, out = (pathlib.Path(words[words.index(name) + 1]) for name in ("--data", "--out"))
-    out.parent.mkdir(parents=True, exist_ok=True)
-    with out.open("w") as file:
-        for line in data.read_text().splitlines():
-            record = json.loads(line)
-            gt = record["objects"]
-            row = dict(root="..", image=record["images"][0], width=record["width"])
-            row |= dict(height=record["height"], gt=gt, raw_text="", finish_reason="eos")
-            row["pred"] = [item | dict(score=0.9, score_parts=dict()) for item in gt]
-            row["parse"] = dict(status="ok", dropped=[])
-            file.write(json.dumps(row) + "\\n")
-"""
-
-
-@pytest.fixture
-def calls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Put a stand-in in the interpreter's place; return the file of what it was told."""
-    log = tmp_path / "calls.txt"
-    fake = tmp_path / "python"
-    fake.write_text(FAKE.format(python=sys.executable, calls=str(log)), "utf-8")
-    fake.chmod(fake.stat().st_mode | stat.S_IEXEC)
-    monkeypatch.setattr("coordexp.lab.stages.sys.executable", str(fake))
-    monkeypatch.setattr("coordexp.lab.compare.RESAMPLES", 20)
-    return log
 
 
 @pytest.fixture
@@ -187,12 +151,12 @@ def test_the_page_lists_every_run_and_says_only_what_holds(plan: Plan) -> None:
 @pytest.mark.usefixtures("calls")
 def test_an_attempt_that_was_cut_off_is_counted_as_unknown(tmp_path: Path) -> None:
     book = StageBook(tmp_path, {})
-    book.run("train", ["train"])
+    book.run("train", ["merge"])
     costs = json.loads((tmp_path / "stages.json").read_text("utf-8"))
     costs["train"] |= {"finished": False, "unknown": 1}
     (tmp_path / "stages.json").write_text(json.dumps(costs), "utf-8")
     again = StageBook(tmp_path, {})
-    again.run("train", ["train"])
+    again.run("train", ["merge"])
     assert again.costs["train"].attempts == 2
     assert again.costs["train"].unknown == 1
     assert again.costs["train"].finished

@@ -1,4 +1,4 @@
-"""`coordexp vocab expand`."""
+"""`coordexp vocab expand` and `coordexp vocab graft`."""
 
 from pathlib import Path
 from typing import Annotated, Literal
@@ -41,3 +41,27 @@ def vocab_expand(
     parts.append(f"{done.num_bytes / 1e9:.2f} GB")
     would = "dry run, nothing written: " if dry_run else ""
     typer.echo(f"{would}{dst}: {'; '.join(parts)}")
+
+
+def vocab_graft(
+    base: Annotated[Path, typer.Argument(help="A base that answers in integers.")],
+    pictures: Annotated[Path, typer.Argument(help="JSONL of records, or a folder of pictures.")],
+    dst: Annotated[Path, typer.Argument(help="The grafted base.")],
+    config: Annotated[Path, typer.Option(help="YAML: what learns, how long, how fast.")],
+    batch_size: Annotated[int, typer.Option(min=1, help="Pictures asked about at once.")] = 8,
+    max_new_tokens: Annotated[int, typer.Option(min=1, help="Longest answer.")] = 2048,
+) -> None:
+    """Teach coord tokens what a base already says in digits, without labels.
+
+    The base is asked about the pictures, and coord tokens are trained on its answers. Once for a
+    base, before any task. A graft that was stopped goes on when the same command is given again.
+    """
+    from coordexp.lab.graft import GraftOptions, graft  # noqa: PLC0415
+
+    options = GraftOptions(config=config, batch_size=batch_size, max_new_tokens=max_new_tokens)
+    figures = graft(base, pictures, dst, options)
+    for name in ("agreement", "base", "grafted"):
+        if name in figures:
+            found = figures[name]
+            typer.echo(f"{name}: AP {found['AP']:.3f}, F1@0.5 {found['F1@0.5']:.3f}")
+    typer.echo(f"{dst}: grafted")

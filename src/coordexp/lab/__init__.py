@@ -6,5 +6,6 @@
 - `stages`, `execute`, `figures`: one run, its cost and its figures
 - `results`: the line of a run, and the file of all lines
 - `run`: all runs, some at a time
+- `graft`: coord tokens taught what a base says in digits, once for a base
 - `compare`, `report`: verdicts with intervals, and the page
 """
