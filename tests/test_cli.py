@@ -25,6 +25,7 @@ COMMANDS = (
     ("evaluate",),
     ("vocab",),
     ("vocab", "expand"),
+    ("vocab", "fit"),
     ("vocab", "graft"),
     ("lab",),
     ("lab", "run"),

@@ -18,6 +18,10 @@ if words[0] == "train":
     pathlib.Path(out).mkdir(parents=True, exist_ok=True)
     for name in ("model.safetensors", "train_log.jsonl", "coordexp.json"):
         (pathlib.Path(out) / name).write_text("{{}}")
+if words[:2] == ["vocab", "fit"]:
+    folder = pathlib.Path(words[4])
+    folder.mkdir()
+    (folder / "model.safetensors").write_text("{{}}")
 if (calls.parent / "fail").exists() and words[0] == "train":
     print("it went wrong")
     sys.exit(1)

@@ -1,6 +1,7 @@
 """The graft around a stand-in for `coordexp`: what is asked, taught, checked and kept."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -93,6 +94,14 @@ def test_the_base_is_asked_taught_and_asked_again(
     kept = {path.name for path in (tmp_path / "dst").iterdir()}
     assert kept == {"model.safetensors", "coordexp.json", "graft.json"}
     assert json.loads((tmp_path / "dst" / "graft.json").read_text("utf-8")) == figures
+
+
+def test_without_a_configuration_nothing_is_trained(
+    base: Path, pictures: Path, options: GraftOptions, calls: Path, tmp_path: Path
+) -> None:
+    graft(base, pictures, tmp_path / "dst", replace(options, config=None))
+    assert stages(calls) == ["predict", "vocab", "predict"]
+    assert (tmp_path / "dst" / "model.safetensors").exists()
 
 
 def test_it_is_taught_in_the_words_in_which_the_base_was_asked(

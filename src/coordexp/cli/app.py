@@ -30,7 +30,7 @@ from coordexp.cli.predict import predict
 from coordexp.cli.quickstart import quickstart
 from coordexp.cli.swift import swift_plugin
 from coordexp.cli.train import train
-from coordexp.cli.vocab import vocab_expand, vocab_graft
+from coordexp.cli.vocab import vocab_expand, vocab_fit, vocab_graft
 from coordexp.errors import CoordExpError
 
 INTERRUPTED = 130
@@ -105,6 +105,7 @@ data_app.command("stats")(data_stats)
 data_app.command("view")(data_view)
 app.add_typer(vocab_app, name="vocab")
 vocab_app.command("expand")(vocab_expand)
+vocab_app.command("fit")(vocab_fit)
 vocab_app.command("graft")(vocab_graft)
 app.command()(train)
 app.command()(doctor)

@@ -1,4 +1,4 @@
-"""`coordexp vocab expand` and `coordexp vocab graft`."""
+"""`coordexp vocab expand`, `coordexp vocab fit` and `coordexp vocab graft`."""
 
 from pathlib import Path
 from typing import Annotated, Literal
@@ -43,18 +43,42 @@ def vocab_expand(
     typer.echo(f"{would}{dst}: {'; '.join(parts)}")
 
 
+def vocab_fit(
+    base: Annotated[Path, typer.Argument(help="A base that answers in integers.")],
+    records: Annotated[Path, typer.Argument(help="JSONL of records, a few hundred.")],
+    dst: Annotated[Path, typer.Argument(help="The base with coord tokens.")],
+    batch_size: Annotated[int, typer.Option(min=1, help="Records at once.")] = 8,
+    overwrite: Overwrite = False,  # noqa: FBT002
+) -> None:
+    """Add coord tokens whose rows are fitted to what a base knows.
+
+    Where the base is about to write a number, its hidden state knows which: the rows are fitted to
+    read it. In place of vocab expand; nothing is trained, and nothing else of the base changes.
+    """
+    from coordexp.lab.fit import fit_base  # noqa: PLC0415
+
+    done = fit_base(base, records, dst, batch_size=batch_size, overwrite=overwrite)
+    typer.echo(
+        f"{dst}: rows fitted to {done.numbers} numbers; of {done.heldout} others the likeliest bin "
+        f"is {done.median_error:g} bins off in the middle, at most 5 for {done.near_share:.0%}"
+    )
+
+
 def vocab_graft(
     base: Annotated[Path, typer.Argument(help="A base that answers in integers.")],
     pictures: Annotated[Path, typer.Argument(help="JSONL of records, or a folder of pictures.")],
     dst: Annotated[Path, typer.Argument(help="The grafted base.")],
-    config: Annotated[Path, typer.Option(help="YAML: what learns, how long, how fast.")],
+    config: Annotated[
+        Path | None, typer.Option(help="YAML: what is trained, how long, how fast; none: nothing.")
+    ] = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Pictures asked about at once.")] = 8,
     max_new_tokens: Annotated[int, typer.Option(min=1, help="Longest answer.")] = 2048,
 ) -> None:
     """Teach coord tokens what a base already says in digits, without labels.
 
-    The base is asked about the pictures, and coord tokens are trained on its answers. Once for a
-    base, before any task. A graft that was stopped goes on when the same command is given again.
+    The base is asked about the pictures, the rows of the coord tokens are fitted to what it knows
+    when it answers, and with --config trained on its answers. Once for a base, before any task. A
+    graft that was stopped goes on when the same command is given again.
     """
     from coordexp.lab.graft import GraftOptions, graft  # noqa: PLC0415
 

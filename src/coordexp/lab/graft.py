@@ -8,8 +8,8 @@ tokens are trained on those. No labels are needed, and nothing is learned but an
     DST.work/answers.jsonl      what the base says, in integers
     DST.work/pictures           a link to the pictures' folder
     DST.work/train.jsonl, heldout.jsonl     the answers as records
-    DST.work/expanded/          the base with coord tokens
-    DST.work/train.yaml, checkpoint/        an ordinary training
+    DST.work/fitted/            the base with coord tokens, fitted to what it knows
+    DST.work/train.yaml, checkpoint/        an ordinary training, where one is asked for
     DST.work/grafted.jsonl      what the grafted base says of the held-out pictures
     DST/                        the grafted base, with its figures in `graft.json`
 
@@ -54,11 +54,12 @@ class GraftOptions:
 
     Args:
         config: A YAML file with what learns and how fast; base, records and style are the graft's.
+            None fits the rows and trains nothing.
         batch_size: Pictures that are asked about at once.
         max_new_tokens: The longest answer.
     """
 
-    config: Path
+    config: Path | None
     batch_size: int
     max_new_tokens: int
 
@@ -81,7 +82,7 @@ def graft(base: Path, pictures: Path, dst: Path, options: GraftOptions) -> dict[
     style = style_from_json(load_card_section(base, "style"))
     if style.coord_tokens:
         raise InputError(f"{base}: answers in coord tokens already; a graft starts from integers")
-    config = _config(options.config, style)
+    config = None if options.config is None else _config(options.config, style)
     work = dst.with_name(dst.name + ".work")
     work.mkdir(parents=True, exist_ok=True)
     book = StageBook(work, os.environ)
@@ -90,18 +91,10 @@ def graft(base: Path, pictures: Path, dst: Path, options: GraftOptions) -> dict[
     answers = work / "answers.jsonl"
     book.run("ask", ["predict", "--model", base, "--data", pictures, "--out", answers, *asking])
     counts = _write_records(read_predictions(answers), pictures, work)
-    book.run("expand", ["vocab", "expand", base, work / "expanded", "--overwrite"])
-    run: YamlMapping = {
-        "model": {"path": str(work / "expanded")},
-        "data": {"train": str(work / "train.jsonl")},
-        "training": {"output_dir": str(work / "checkpoint")},
-    }
-    write_text(work / "train.yaml", yaml.safe_dump(merged(config, run), sort_keys=False))
-    book.run("train", ["train", "--config", work / "train.yaml"])
-    weights = work / "checkpoint"
-    if (weights / "adapter_config.json").exists():
-        book.run("merge", ["merge", weights, work / "merged"])
-        weights = work / "merged"
+    fitted = work / "fitted"
+    fitting = ["--batch-size", str(options.batch_size), "--overwrite"]
+    book.run("fit", ["vocab", "fit", base, work / "train.jsonl", fitted, *fitting])
+    weights = fitted if config is None else _trained(book, config, work)
     grafted = work / "grafted.jsonl"
     heldout = work / "heldout.jsonl"
     book.run("check", ["predict", "--model", weights, "--data", heldout, "--out", grafted, *asking])
@@ -113,6 +106,21 @@ def graft(base: Path, pictures: Path, dst: Path, options: GraftOptions) -> dict[
     }
     _write_base(weights, dst, figures)
     return figures
+
+
+def _trained(book: StageBook, config: YamlMapping, work: Path) -> Path:
+    """Train the fitted base on its own answers; return the folder of the whole model."""
+    run: YamlMapping = {
+        "model": {"path": str(work / "fitted")},
+        "data": {"train": str(work / "train.jsonl")},
+        "training": {"output_dir": str(work / "checkpoint")},
+    }
+    write_text(work / "train.yaml", yaml.safe_dump(merged(config, run), sort_keys=False))
+    book.run("train", ["train", "--config", work / "train.yaml"])
+    if not (work / "checkpoint" / "adapter_config.json").exists():
+        return work / "checkpoint"
+    book.run("merge", ["merge", work / "checkpoint", work / "merged"])
+    return work / "merged"
 
 
 def _config(path: Path, style: RenderingStyle) -> YamlMapping:

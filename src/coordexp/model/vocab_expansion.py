@@ -77,12 +77,15 @@ class _NewRows:
         rows: Rows afterwards.
         names: The new tokens, in the order of their ids; the coord tokens come last.
         pieces: For `digits`: the ids of each number's text; empty for `mean`.
+        head: The head's rows of the coord tokens, which a tied table shares; None where `pieces`
+            or the mean decide.
     """
 
     used: int
     rows: int
     names: tuple[str, ...]
     pieces: tuple[tuple[int, ...], ...]
+    head: Float[Tensor, "K D"] | None = None
 
 
 def expand_vocabulary(
@@ -91,6 +94,7 @@ def expand_vocabulary(
     *,
     alphabet: CoordAlphabet,
     init: Init,
+    head_rows: Float[Tensor, "K D"] | None = None,
     overwrite: bool = False,
     dry_run: bool = False,
 ) -> Expansion:
@@ -103,6 +107,8 @@ def expand_vocabulary(
         init: `mean` fills every new row with the mean of all rows in use; `digits` with the mean of
             the rows of the number's text, smoothed along the axis so that neighbours start near
             each other.
+        head_rows: The coord tokens' rows of the head, as `fit_coord_rows` returns them; with a tied
+            table, of the embedding too. None leaves them to `init`.
         overwrite: Whether `dst` may exist.
         dry_run: Check everything and write nothing.
 
@@ -128,6 +134,7 @@ def expand_vocabulary(
         rows=_padded(used + len(names)),
         names=names,
         pieces=tuple(pieces) if init == "digits" else (),
+        head=head_rows,
     )
     last = used + len(names) - 1
     done = _rewrite(src, dst, config, new, overwrite=overwrite, dry_run=dry_run)
@@ -226,8 +233,12 @@ def _vocabulary_matrices(
 def _grown(
     weights: Weights, matrices: set[str], new: _NewRows
 ) -> list[list[StoredTensor | NewTensor]]:
+    # A tied base stores no head of its own.
+    tied = not any(name.endswith(HEAD_WEIGHT) for name in matrices)
+
     def grow(tensor: StoredTensor) -> NewTensor:
-        make = partial(_expand_matrix, tensor, new)
+        is_head = tied or tensor.name.endswith(HEAD_WEIGHT)
+        make = partial(_expand_matrix, tensor, new if is_head else replace(new, head=None))
         return NewTensor(tensor.name, tensor.dtype, (new.rows, tensor.shape[1]), make)
 
     return [
@@ -251,7 +262,9 @@ def _expand_matrix(stored: StoredTensor, new: _NewRows) -> Float[Tensor, "W D"]:
     result[before:] = mean
     last = new.used + len(new.names)
     result[new.used : last] = mean
-    if new.pieces:
+    if new.head is not None:
+        result[last - len(new.head) : last] = new.head.to(result.dtype)
+    elif new.pieces:
         result[last - len(new.pieces) : last] = _digit_rows(result, new.pieces).to(result.dtype)
     return result
 
