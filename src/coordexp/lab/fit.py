@@ -28,7 +28,7 @@ WAVES = 160
 """The shortest is 12 bins long: as sharp as the target."""
 SIGMA = 3.0
 DECAY = 5e-3
-ITERATIONS = 60
+ITERATIONS = 30
 _HELDOUT_SHARE = 0.1
 _NEAR_BINS = 5
 
