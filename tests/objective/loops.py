@@ -77,10 +77,5 @@ def stage1(
         terms = coord_terms(z, ids, ids.index(label), target)
         for name, value in zip(("ce", "soft_ce", "w1", "gate"), terms, strict=True):
             sums[name] += value
-    coord = (
-        weights.ce * sums["ce"]
-        + weights.soft_ce * sums["soft_ce"]
-        + weights.w1 * sums["w1"]
-        + weights.gate * sums["gate"]
-    )
+    coord = sum(weights[name] * sums[name] for name in ("ce", "soft_ce", "w1", "gate"))
     return sums["text"] / max(n_text, 1) + coord / max(n_coord, 1), sums

@@ -92,7 +92,7 @@ def stored(case: Case, products: torch.dtype, *, trainable_head: bool = False) -
         return z
 
     assert case.target.temperature == 1
-    assert case.weights.gate
+    assert case.weights.teach_outside
     original: Callable[..., Tensor] = stage1._logits
     stage1._logits = logits
     try:
@@ -160,7 +160,7 @@ def _sums(case: Case, exact: Stored) -> dict[str, Tensor]:
     }
     allowed["text_correct"] = torch.tensor(0.0)  # a count
     weights = case.weights
-    coord = sum(getattr(weights, name) * allowed[name] for name in ("ce", "soft_ce", "w1", "gate"))
+    coord = sum(weights[name] * allowed[name] for name in ("ce", "soft_ce", "w1", "gate"))
     loss = allowed["text"] / max(num_text, 1) + coord / max(num_coord, 1)
     return allowed | {"loss": loss + 16 * E * output.loss.detach()}
 
@@ -178,7 +178,7 @@ def _slopes(case: Case, exact: Stored) -> tuple[tuple[Tensor, Tensor], tuple[Ten
     text, coord = exact.text.grad.abs(), exact.coord.grad.abs()
     text_parts = text.maximum(exact.text.detach().softmax(-1) / max(counts.text, 1))
     inside = exact.coord.detach()[:, case.coord_ids].softmax(-1) / max(counts.coord, 1)
-    most = weights.ce + weights.soft_ce + weights.gate + 2 * bins * weights.w1
+    most = weights["ce"] + weights["soft_ce"] + weights["gate"] + 2 * bins * weights["w1"]
     coord_parts = coord.clone()
     coord_parts[:, case.coord_ids] = coord[:, case.coord_ids].maximum(most * inside)
     return (text, text_parts), (coord, coord_parts)

@@ -98,7 +98,7 @@ def test_the_gate_keeps_its_digits() -> None:
             labels=torch.tensor([1]),
             coord_ids=torch.tensor([1]),
             head_offset=None,
-            weights=replace(GATELESS, gate=1.0),
+            weights=CoordWeights(**{**GATELESS, "gate": 1.0}),
             target=TARGET,
         )
         gate = case.run("fused", torch.float32).output.sums["gate"]

@@ -6,6 +6,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from coordexp.objective import CoordWeights
 from coordexp.objective.fused_blocks import CPU_SIZES
 from tests.objective.fused_cases import random_case
 
@@ -32,7 +33,7 @@ class LargestTensor(TorchDispatchMode):
 @pytest.mark.parametrize("gate", [1.0, 0.0])
 def test_no_tensor_holds_the_logits(gate: float, *, trainable_head: bool) -> None:
     case = random_case(tokens=TOKENS, vocab=VOCAB, width=2, ignored_share=0.0)
-    case = replace(case, weights=replace(case.weights, gate=gate))
+    case = replace(case, weights=CoordWeights(**{**case.weights, "gate": gate}))
     with LargestTensor() as largest:
         case.run("fused", torch.float32, trainable_head=trainable_head)
     assert largest.elements <= CPU_SIZES.height * CPU_SIZES.width

@@ -88,7 +88,7 @@ def test_ranks_are_summed_before_dividing() -> None:
 
 
 def test_a_term_without_a_weight_is_shown_and_does_not_count() -> None:
-    window = LossWindow(replace(OBJECTIVE, weights=CoordWeights(1.0, 0.0, 0.0, 0.0)))
+    window = LossWindow(replace(OBJECTIVE, weights=CoordWeights(ce=1.0)))
     window.add(output(0.0, 2.0, n_text=1, n_coord=2))
     figures = window.read(lambda values: values)
     assert (figures["coord_diag/loss"], figures["coord_diag/gate"]) == (1.0, 4.0)
@@ -96,7 +96,7 @@ def test_a_term_without_a_weight_is_shown_and_does_not_count() -> None:
 
 
 def test_a_term_without_a_weight_may_be_lost_without_losing_the_loss() -> None:
-    window = LossWindow(replace(OBJECTIVE, weights=CoordWeights(1.0, 0.0, 0.0, 0.0)))
+    window = LossWindow(replace(OBJECTIVE, weights=CoordWeights(ce=1.0)))
     lost = output(0.0, 2.0, n_text=1, n_coord=2)
     window.add(replace(lost, sums={**lost.sums, "gate": torch.tensor(math.nan)}))
     figures = window.read(lambda values: values)

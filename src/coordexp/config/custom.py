@@ -106,6 +106,12 @@ class CoordSoftCEW1(Block):
     w1_target: W1Target = "soft"
     """W1 to the Gaussian target or to the true bin alone."""
 
+    @property
+    def weights(self) -> dict[str, float]:
+        """The weight of each term, by its name: what the keys that end in `_weight` say."""
+        names = {key: key.removesuffix("_weight") for key in type(self).model_fields}
+        return {name: getattr(self, key) for key, name in names.items() if name != key}
+
 
 class IdRange(Block):
     """A run of vocabulary ids."""

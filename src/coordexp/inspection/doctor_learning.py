@@ -27,7 +27,8 @@ from coordexp.inspection.doctor_records import Feeds
 from coordexp.inspection.doctor_vocabulary import KnownVocab
 from coordexp.inspection.stats_tables import Sheet
 from coordexp.model.coord_offset import reattach_coord_offset_hooks
-from coordexp.objective import Stage1Output
+from coordexp.objective import CoordWeights, Stage1Output
+from coordexp.objective.terms import TERMS
 from coordexp.rendering.encode import IGNORE_INDEX, Encoder
 from coordexp.training.build import build_objective
 from coordexp.training.diagnostics import LossWindow, total_loss
@@ -125,17 +126,12 @@ def loss(pieces: Pieces) -> Finding:
 def judged_loss(figures: dict[str, float], config: Config) -> Finding:
     """Judge the terms of a batch's loss."""
     block = config.custom.coord_soft_ce_w1
-    weights = {
-        "ce": block.ce_weight,
-        "soft_ce": block.soft_ce_weight,
-        "w1": block.w1_weight,
-        "gate": block.gate_weight,
-    }
+    weights = CoordWeights(**block.weights)
     total = total_loss(figures)
     terms = [("text", figures["base_ce/loss"], 1.0, figures["base_ce/tokens"])]
     terms += [
-        (term, figures[f"coord_diag/{term}"], weight, figures["coord_diag/coord_tokens"])
-        for term, weight in weights.items()
+        (term.name, figures[term.metric], weights[term.name], figures["coord_diag/coord_tokens"])
+        for term in TERMS
         if figures["coord_diag/enabled"]
     ]
     rows = [
@@ -150,6 +146,7 @@ def judged_loss(figures: dict[str, float], config: Config) -> Finding:
         for name, mean, weight, targets in terms
     ]
     head = ["term", "mean", "weight", "in the loss", "share", "targets"]
+    outside = [term.weight_key for term in TERMS if term.needs_outside]
     doubts = [
         Doubt(
             block.enabled and not any(weights.values()),
@@ -164,10 +161,10 @@ def judged_loss(figures: dict[str, float], config: Config) -> Finding:
             "look at data.train",
         ),
         Doubt(
-            block.enabled and not block.gate_weight,
+            block.enabled and not weights.teach_outside,
             "yellow",
-            "gate_weight 0: nothing teaches to write a coord token at all",
-            "set custom.coord_soft_ce_w1.gate_weight: 1.0",
+            f"{' and '.join(outside)} 0: nothing teaches to write a coord token at all",
+            f"set custom.coord_soft_ce_w1.{outside[0]}: 1.0",
         ),
     ]
     parts = ", ".join(f"{name} {mean * weight:.3f}" for name, mean, weight, _ in terms if weight)

@@ -1,11 +1,12 @@
 """The stage-1 objective: text as cross-entropy, coordinates as distributions.
 
-`distribution` is the math of one coordinate, `masks` finds the coordinates in the labels, `terms`
-holds the types that go in and out, `stage1` is the readable reference and `loss` the one door to it
-and to every faster backend.
+`distribution` is the math of one coordinate, `terms` the list of what is made of it, `masks` finds
+the coordinates in the labels, `contract` holds the types that go in and out, `stage1` is the
+readable reference and `loss` the one door to it and to every faster backend.
 """
 
+from coordexp.objective.contract import CoordWeights, Stage1Output, StepCounts
 from coordexp.objective.loss import Backend, stage1_loss
-from coordexp.objective.terms import CoordTarget, CoordWeights, Stage1Output, StepCounts
+from coordexp.objective.terms.coord_logits import CoordTarget
 
 __all__ = ["Backend", "CoordTarget", "CoordWeights", "Stage1Output", "StepCounts", "stage1_loss"]

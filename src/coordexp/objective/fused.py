@@ -13,44 +13,33 @@ from torch import Tensor
 from torch.autograd.function import BackwardCFunction, FunctionCtx, once_differentiable
 from typing_extensions import override
 
+from coordexp.objective.contract import LossInputs, Stage1Output
 from coordexp.objective.fused_problem import (
     DIAGNOSTICS,
-    TERMS,
     Problem,
     Solution,
     Solver,
     Wanted,
     supervised_rows,
 )
-from coordexp.objective.terms import CoordTarget, CoordWeights, Stage1Output, StepCounts
 
 # Rows of hidden states whose gradient is scaled and put in place at once.
 _ROWS_AT_ONCE = 256
 
 
-def solved_stage1_loss(
-    hidden: Float[Tensor, "T D"],
-    head_weight: Float[Tensor, "V D"],
-    labels: Int[Tensor, " T"],
-    *,
-    coord_ids: Int[Tensor, " K"],
-    head_offset: Float[Tensor, "K D"] | None,
-    weights: CoordWeights,
-    target: CoordTarget,
-    denominators: StepCounts | None,
-    solver: Solver,
-) -> Stage1Output:
-    """Return the loss as `solver` computes it; `coordexp.objective.stage1_loss` has the rest."""
-    rows = supervised_rows(labels, coord_ids, len(head_weight))
+def solved_stage1_loss(inputs: LossInputs, solver: Solver) -> Stage1Output:
+    """Return the loss as `solver` computes it."""
+    hidden, head_weight, head_offset = inputs.hidden, inputs.head_weight, inputs.head_offset
+    rows = supervised_rows(inputs.labels, inputs.coord_ids, len(head_weight))
     problem = Problem(
         hidden=hidden.detach(),
         head_weight=head_weight.detach(),
         head_offset=None if head_offset is None else head_offset.detach(),
-        coord_ids=coord_ids,
+        coord_ids=inputs.coord_ids,
         rows=rows,
-        weights=weights,
-        target=target,
-        over=denominators or rows.counts,
+        weights=inputs.weights,
+        target=inputs.target,
+        over=inputs.denominators or rows.counts,
         wanted=Wanted(
             hidden=_is_wanted(hidden), head=_is_wanted(head_weight), offset=_is_wanted(head_offset)
         ),
@@ -63,11 +52,11 @@ def solved_stage1_loss(
         loss = _HandOut.apply(  # type: ignore[no-untyped-call]
             hidden, head_weight, head_offset, loss, problem, solution
         )
-    text_hits = torch.zeros_like(labels, dtype=torch.bool)
+    text_hits = torch.zeros_like(inputs.labels, dtype=torch.bool)
     text_hits[rows.index[: rows.counts.text]] = solution.text_hits
     return Stage1Output(
         loss=loss,
-        sums={name: solution.sums[name] for name in TERMS},
+        sums={name: solution.sums[name] for name in problem.terms},
         counts=rows.counts,
         diagnostics={name: solution.sums[name] for name in DIAGNOSTICS},
         text_hits=text_hits,
@@ -97,10 +86,8 @@ def _cpu_multiplies(dtype: torch.dtype) -> bool:
 
 
 def _weighted(problem: Problem, solution: Solution) -> Float[Tensor, ""]:
-    sums, weights = solution.sums, problem.weights
-    coord = weights.ce * sums["ce"] + weights.soft_ce * sums["soft_ce"] + weights.w1 * sums["w1"]
-    if weights.gate:  # not 0 times it, which is NaN where it is not finite
-        coord = coord + weights.gate * sums["gate"]
+    sums = solution.sums
+    coord = problem.weights.weigh(sums)
     return sums["text"] * problem.scale(coord=False) + coord * problem.scale(coord=True)
 
 

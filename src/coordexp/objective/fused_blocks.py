@@ -7,8 +7,9 @@ logsumexp of the outer and of the coord logits, the outer part's share is :math:
 - text: :math:`-\log p_y = \log(e^a + e^c) - z_y`,
 - gate: :math:`\log(1 + e^{a - c})`, every digit of it, since the parts come separately.
 
-With weight 0 on the gate, coord rows take the walk without gathering the mean: the gate and the
-mass inside the coord vocabulary are figures then, and cost one product in place of two.
+Without a weight on a term that needs the outside, coord rows take the walk without gathering the
+mean: the gate and the mass inside the coord vocabulary are figures then, and cost one product in
+place of two.
 """
 
 from collections import defaultdict
@@ -18,9 +19,8 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from coordexp.objective.distribution import coord_gate
-from coordexp.objective.fused_coord import coord_terms
-from coordexp.objective.fused_problem import DIAGNOSTICS, TERMS, Problem, Solution
+from coordexp.objective.fused_coord import solve_coord_terms
+from coordexp.objective.fused_problem import DIAGNOSTICS, Problem, Solution
 from coordexp.objective.fused_walk import (
     Head,
     tiles,
@@ -28,6 +28,7 @@ from coordexp.objective.fused_walk import (
     walk_head_gradient,
     walk_vocabulary,
 )
+from coordexp.objective.terms.coord_logits import read_coord_logits
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +60,7 @@ def solve_in_blocks(problem: Problem) -> Solution:
     sizes = CPU_SIZES if problem.hidden.device.type == "cpu" else OTHER_SIZES
     work = _Work(problem, sizes)
     num_text, count = problem.rows.counts.text, len(problem.rows.index)
-    taught = count if problem.weights.gate else num_text
+    taught = count if problem.weights.teach_outside else num_text
     for rows in tiles(0, taught, sizes.chunk):
         work.walk(rows, taught=True)
     for rows in tiles(taught, count, sizes.chunk):
@@ -98,7 +99,7 @@ class _Work:
         """Return the sums over all rows."""
         return {
             name: torch.cat([self._like, *self._parts[name]]).sum()
-            for name in (*TERMS, *DIAGNOSTICS)
+            for name in (*self._problem.terms, *DIAGNOSTICS)
         }
 
     def text_hits(self) -> Bool[Tensor, " M"]:
@@ -141,19 +142,15 @@ class _Work:
 
     def _coord(self, rows: slice, x: Tensor, outer: Tensor) -> None:
         s = self._coord_logits(x)
-        weights, inner = self._problem.weights, s.logsumexp(-1)
-        gate = coord_gate(outer, inner)
-        self._parts["gate"].append(gate)
-        self._parts["coord_mass"].append((-gate).exp())
-        leak = (outer - inner).sigmoid() if weights.gate else None
         first = self._problem.rows.counts.text
         bins = self._problem.rows.bins[_shift(rows, -first)]
-        terms = coord_terms(s, bins, leak, weights=weights, target=self._problem.target)
-        for name in ("ce", "soft_ce", "w1"):
-            self._parts[name].append(terms.values[name])
-        self._parts["p_gt"].append((-terms.values["ce"]).exp())
-        share = None if leak is None else leak * weights.gate
-        self._gradients(rows, x, terms.gradient, outer, share, coord=True)
+        coords = read_coord_logits(
+            s, bins, inner=s.logsumexp(-1), outer=outer, target=self._problem.target
+        )
+        solved = solve_coord_terms(coords, self._problem.weights)
+        for name, values in solved.values.items():
+            self._parts[name].append(values)
+        self._gradients(rows, x, solved.gradient, outer, solved.by_outer, coord=True)
 
     def _coord_logits(self, x: Float[Tensor, "n D"]) -> Float[Tensor, "n K"]:
         return (x @ self._coord_rows.T).to(self._problem.sum_dtype)

@@ -1,89 +1,90 @@
-r"""The coord terms of a row with their gradients worked out by hand.
+"""The walk over the list of terms that every backend in plain torch shares.
 
-Shapes: `C` coord rows, `K` bins. With :math:`p = \mathrm{softmax}(s)`, target q, cumulative
-difference :math:`D_k = CDF_p(k) - CDF_q(k)` and leak :math:`\ell = 1 - e^{-gate}`:
-
-.. math::
-    \partial\, CE / \partial s_j &= p_j - [j = k^*] \\
-    \partial\, softCE / \partial s_j &= p_j - q_j \\
-    \partial\, W_1 / \partial s_j &= p_j (g_j - \textstyle\sum_i p_i g_i), \quad
-        g_j = \textstyle\sum_{k \ge j} \mathrm{sign}(D_k) \\
-    \partial\, gate / \partial s_j &= -\ell\, p_j
-
-W1 moves probability towards the target: bins on the far side of it are pushed down by their whole
-distance, not only by their own probability.
+Shapes: `C` supervised coordinates, `K` bins. `coord_values` leaves the gradient to autograd;
+`solve_coord_terms` adds up the slopes that the terms bring.
 """
 
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor
-from torch.nn import functional
 
-from coordexp.objective.distribution import gaussian_soft_target, soft_cross_entropy
-from coordexp.objective.terms import CoordTarget, CoordWeights
+from coordexp.objective.contract import CoordWeights
+from coordexp.objective.terms import TERMS
+from coordexp.objective.terms.coord_logits import CoordLogits
+from coordexp.objective.terms.term import Slope
+
+COORD_DIAGNOSTICS = ("p_gt", "coord_mass")
+
+
+def coord_values(coords: CoordLogits) -> dict[str, Float[Tensor, " C"]]:
+    """Return each term of each coordinate, differentiable."""
+    return {term.name: term.value(coords) for term in TERMS}
+
+
+def coord_diagnostics(coords: CoordLogits) -> dict[str, Float[Tensor, " C"]]:
+    """Return the figures of `COORD_DIAGNOSTICS` for each coordinate, without a gradient."""
+    p_gt, coord_mass = coords.log_p_true.detach().exp(), (-coords.leak.detach()).exp()
+    return {"p_gt": p_gt, "coord_mass": coord_mass}
 
 
 @dataclass(frozen=True, slots=True)
 class CoordTerms:
-    """What `coord_terms` returns.
+    """What `solve_coord_terms` returns.
 
     Args:
-        values: `ce`, `soft_ce` and `w1` of each row.
-        gradient: Of their weighted sum and the gate's, with respect to the coord logits.
+        values: Terms and diagnostics of each coordinate.
+        gradient: Of the weighted sum of terms, with respect to the coord logits.
+        by_outer: Of the same, by the logsumexp outside the coord vocabulary; None when no term with
+            a weight looks there.
     """
 
     values: dict[str, Float[Tensor, " C"]]
     gradient: Float[Tensor, "C K"]
+    by_outer: Float[Tensor, " C"] | None
 
 
-def coord_terms(
-    s: Float[Tensor, "C K"],
-    bins: Int[Tensor, " C"],
-    leak: Float[Tensor, " C"] | None,
-    *,
-    weights: CoordWeights,
-    target: CoordTarget,
-) -> CoordTerms:
-    """Return the terms and the gradient.
+def solve_coord_terms(coords: CoordLogits, weights: CoordWeights) -> CoordTerms:
+    """Return the terms and the gradient of their weighted sum."""
+    values, total = coord_diagnostics(coords), _SlopeSum(coords, weights)
+    for term in TERMS:
+        values[term.name], slope = term.value_and_slope(coords)
+        if weights[term.name]:
+            total.add(slope, weights[term.name])
+    return CoordTerms(values, total.gradient(), total.by_outer)
+
+
+class _SlopeSum:
+    """The weighted sum of slopes, in tables as few as there can be.
 
     Args:
-        s: Coord logits, divided by the temperature.
-        bins: The true bins.
-        leak: Probability outside the coord vocabulary; None without a weight on the gate.
+        coords: That the slopes are of.
         weights: Of the terms.
-        target: Shape of the taught distribution.
     """
-    num_bins = s.shape[-1]
-    log_p = s.log_softmax(-1)
-    p = log_p.exp()
-    q = gaussian_soft_target(
-        bins, num_bins=num_bins, sigma=target.sigma, truncate=target.truncate, dtype=s.dtype
-    )
-    goal = q if target.w1_target == "soft" else functional.one_hot(bins, num_bins).to(s.dtype)
-    bin_size = 1 / num_bins if target.w1_unit == "fraction" else 1.0
-    gap = (p - goal).cumsum(-1)
 
-    gradient = weights.soft_ce * (p - q)
-    gradient += (weights.w1 * bin_size) * _w1_gradient(p, gap)
-    from_softmax = torch.full_like(s[:, :1], weights.ce)
-    if leak is not None:
-        from_softmax -= weights.gate * leak[:, None]
-    gradient.addcmul_(p, from_softmax)
-    gradient.scatter_add_(1, bins[:, None], torch.full_like(s[:, :1], -weights.ce))
-    return CoordTerms(
-        values={
-            "ce": -log_p.gather(1, bins[:, None])[:, 0],
-            "soft_ce": soft_cross_entropy(log_p, q),
-            "w1": gap.abs().sum(-1) * bin_size,
-        },
-        gradient=gradient,
-    )
+    def __init__(self, coords: CoordLogits, weights: CoordWeights) -> None:
+        self._coords = coords
+        self._by_bin: Tensor | None = None
+        self._times_p = torch.zeros_like(coords.inner)
+        self._at_true_bin = 0.0
+        self.by_outer = torch.zeros_like(coords.outer) if weights.teach_outside else None
 
+    def add(self, slope: Slope, weight: float) -> None:
+        """Take in one term's."""
+        factor = weight * slope.unit
+        if slope.by_bin is not None:
+            part = factor * slope.by_bin
+            self._by_bin = part if self._by_bin is None else self._by_bin.add_(part)
+        self._times_p += factor * slope.times_p
+        self._at_true_bin += factor * slope.at_true_bin
+        if self.by_outer is not None and slope.by_outer is not None:
+            self.by_outer += factor * slope.by_outer
 
-def _w1_gradient(p: Float[Tensor, "C K"], gap: Float[Tensor, "C K"]) -> Float[Tensor, "C K"]:
-    sign = gap.sign()
-    # The reverse cumulative sum; sums of signs are exact.
-    pull = sign.sum(-1, keepdim=True) - sign.cumsum(-1) + sign
-    return p * (pull - (p * pull).sum(-1, keepdim=True))
+    def gradient(self) -> Float[Tensor, "C K"]:
+        """Return the sum, by the coord logits."""
+        p, bins = self._coords.p, self._coords.bins[:, None]
+        gradient = torch.zeros_like(p) if self._by_bin is None else self._by_bin
+        gradient.addcmul_(p, self._times_p[:, None])
+        at_true_bin = torch.full_like(p[:, :1], self._at_true_bin)
+        return gradient.scatter_add_(1, bins, at_true_bin)

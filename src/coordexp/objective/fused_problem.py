@@ -11,12 +11,13 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from coordexp.objective.contract import CoordWeights, StepCounts
+from coordexp.objective.fused_coord import COORD_DIAGNOSTICS
 from coordexp.objective.masks import label_bins, text_mask
-from coordexp.objective.terms import CoordTarget, CoordWeights, StepCounts
+from coordexp.objective.terms.coord_logits import CoordTarget
 
-TERMS = ("text", "ce", "soft_ce", "w1", "gate")
-DIAGNOSTICS = ("text_correct", "p_gt", "coord_mass")
-"""What is summed over rows."""
+DIAGNOSTICS = ("text_correct", *COORD_DIAGNOSTICS)
+"""What is summed over rows beside the terms."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +103,11 @@ class Problem:
     gemm_dtype: torch.dtype
 
     @property
+    def terms(self) -> tuple[str, ...]:
+        """The names of all terms, that of the text first."""
+        return ("text", *self.weights)
+
+    @property
     def sum_dtype(self) -> torch.dtype:
         """In which everything small is computed: float32, or float64 for float64 inputs."""
         return torch.float64 if self.gemm_dtype == torch.float64 else torch.float32
@@ -139,7 +145,7 @@ class Solution:
     """Sums over the targets, and the gradients of the loss.
 
     Args:
-        sums: By the names of `TERMS` and `DIAGNOSTICS`.
+        sums: By the names of the problem's terms and of `DIAGNOSTICS`.
         text_hits: Which text rows have the highest logit at their target.
         hidden: Gradient of the supervised rows, not yet multiplied by what a row counts: in float16
             the product would underflow before the gradient scaler sees it.

@@ -5,11 +5,17 @@ from typing import Literal, get_args
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from coordexp.objective.contract import (
+    CoordWeights,
+    LossInputs,
+    Stage1Output,
+    StepCounts,
+)
 from coordexp.objective.fused import solved_stage1_loss
 from coordexp.objective.fused_blocks import solve_in_blocks
 from coordexp.objective.fused_problem import Solver
 from coordexp.objective.stage1 import reference_stage1_loss
-from coordexp.objective.terms import CoordTarget, CoordWeights, Stage1Output, StepCounts
+from coordexp.objective.terms.coord_logits import CoordTarget
 
 Backend = Literal["auto", "reference", "fused", "triton"]
 
@@ -32,11 +38,11 @@ def stage1_loss(
     r"""Return the stage-1 loss of a row of tokens.
 
     .. math::
-        \frac{\sum_{text} CE}{n_{text}} + \frac{\sum_{coord} (\lambda_{ce} CE + \lambda_{soft}
-        softCE + \lambda_{w1} W_1 + \lambda_{gate} gate)}{n_{coord}}
+        \frac{\sum_{text} CE}{n_{text}} + \frac{\sum_{coord} \sum_{term} \lambda_{term}\,
+        term}{n_{coord}}
 
     Text targets are scored by full-vocabulary cross-entropy, offsets included; coord targets by the
-    distribution over the K coord logits at the temperature, and by the gate. With no target the
+    terms of `coordexp.objective.terms`, at the temperature. With no target the
     loss is 0 and its gradient too.
 
     Args:
@@ -47,7 +53,7 @@ def stage1_loss(
             is ignored.
         coord_ids: The coord ids in bin order.
         head_offset: Learned rows added to the head's coord rows.
-        weights: Of the coord terms.
+        weights: Of the coord terms, by name.
         target: Shape of the taught distribution.
         denominators: Targets of the whole optimizer step; None means this call's own, for the loss
             alone.
@@ -64,27 +70,20 @@ def stage1_loss(
         raise ValueError(f"unknown objective backend {backend!r}; known: {known}")
     if backend == "auto":
         backend = _best_backend(head_weight)
-    if backend == "reference":
-        return reference_stage1_loss(
-            hidden,
-            head_weight,
-            labels,
-            coord_ids=coord_ids,
-            head_offset=head_offset,
-            weights=weights,
-            target=target,
-            denominators=denominators,
-        )
-    return solved_stage1_loss(
-        hidden,
-        head_weight,
-        labels,
+    inputs = LossInputs(
+        hidden=hidden,
+        head_weight=head_weight,
+        labels=labels,
         coord_ids=coord_ids,
         head_offset=head_offset,
         weights=weights,
         target=target,
         denominators=denominators,
-        solver=_triton_solver() if backend == "triton" else solve_in_blocks,
+    )
+    if backend == "reference":
+        return reference_stage1_loss(inputs)
+    return solved_stage1_loss(
+        inputs, solver=_triton_solver() if backend == "triton" else solve_in_blocks
     )
 
 

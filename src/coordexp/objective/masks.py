@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
 
-from coordexp.objective.terms import StepCounts
+from coordexp.objective.contract import StepCounts
 
 IGNORE_INDEX = -100
 

@@ -16,6 +16,7 @@ from coordexp.data.jsonl import read_rows
 from coordexp.errors import InputError
 from coordexp.evaluation.page import class_bars, shot, shown, shown_share
 from coordexp.evaluation.predictions import Prediction, read_predictions
+from coordexp.objective.terms import TERMS
 from coordexp.viewing.charts import Series, line_chart
 from coordexp.viewing.distributions import EdgeBelief, bin_distribution
 from coordexp.viewing.report import (
@@ -44,12 +45,11 @@ HEADLINE = (
     ("Mean best IoU", ("f1", "mean_best_iou"), "of each true object"),
     ("Parsed whole", ("parse", "ok_share"), "of all answers"),
 )
-CURVES = (
+_CURVES_BEFORE_TERMS = (
     ("Text cross-entropy", "base_ce/loss", "names and structure, nats per token"),
     ("Coord loss, weighted sum", "coord_diag/loss", "what coord positions add to the loss"),
-    ("Soft cross-entropy", "coord_diag/soft_ce", "against a Gaussian around the true bin, nats"),
-    ("Wasserstein-1", "coord_diag/w1", "how far the distribution is from its target"),
-    ("Gate", "coord_diag/gate", "cost of probability outside the coord tokens, nats"),
+)
+_CURVES_AFTER_TERMS = (
     ("Coord mass", "coord_diag/coord_vocab_mass", "probability inside the coord tokens; 1 is all"),
     ("Total loss", "loss", "what the optimizer sees"),
     ("Learning rate", "learning_rate", "of the first parameter group"),
@@ -229,12 +229,18 @@ def _curves(train_log: Path) -> list[Html]:
             x_name="step",
             remark=remark,
         )
-        for title, key, remark in CURVES
+        for title, key, remark in _curve_titles()
         if key in series
     ]
     if not charts:
         return [note("The training log holds no figures.")]
     return [paragraph("Each logged step faint, the running mean strong."), cards(charts)]
+
+
+def _curve_titles() -> list[tuple[str, str, str]]:
+    """Return title, key and remark of each curve."""
+    terms = [(term.title, term.metric, term.remark) for term in TERMS if term.is_shown]
+    return [*_CURVES_BEFORE_TERMS, *terms, *_CURVES_AFTER_TERMS]
 
 
 def _beliefs(path: Path) -> list[Html]:

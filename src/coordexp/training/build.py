@@ -109,12 +109,7 @@ def build_objective(config: Config, vocab: CoordVocab | None) -> Objective:
         raise InputError("training.objective_backend: triton needs a CUDA device; use auto")
     return Objective(
         coord_ids=range(0) if vocab is None else vocab.ids,
-        weights=CoordWeights(
-            ce=block.ce_weight,
-            soft_ce=block.soft_ce_weight,
-            w1=block.w1_weight,
-            gate=block.gate_weight,
-        ),
+        weights=CoordWeights(**block.weights),
         target=CoordTarget(
             sigma=block.target_sigma,
             truncate=block.target_truncate,

@@ -5,7 +5,7 @@
 | `base_ce/loss`, `base_ce/tokens` | mean cross-entropy of text targets, and their number |
 | `token_acc` | share of text targets with the highest logit |
 | `token_type/{desc, struct}_acc` | the same for text targets that name things, and for structure |
-| `coord_diag/{ce, soft_ce, w1, gate}` | unweighted means over coord targets |
+| `coord_diag/NAME` | unweighted mean over coord targets, of each term of `objective.terms` |
 | `coord_diag/loss` | their weighted sum |
 | `coord_diag/coord_vocab_mass` | mean probability inside the coord vocabulary |
 | `coord_diag/p_gt` | mean probability of the true bin among the bins |
@@ -20,23 +20,16 @@ Nothing is read from the device until a figure is: a micro-batch costs a few sma
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict
 
 import torch
 from torch import Tensor
 
 from coordexp.objective import Stage1Output
+from coordexp.objective.terms import TERMS
 from coordexp.rendering.token_types import DESC, STRUCT
 from coordexp.training.loss_function import Objective
 
-COORD_MEANS = {
-    "ce": "ce",
-    "soft_ce": "soft_ce",
-    "w1": "w1",
-    "gate": "gate",
-    "coord_mass": "coord_vocab_mass",
-    "p_gt": "p_gt",
-}
+_COORD_DIAGNOSTICS = {"coord_mass": "coord_diag/coord_vocab_mass", "p_gt": "coord_diag/p_gt"}
 TOKEN_TYPES = {DESC: "desc", STRUCT: "struct"}
 _COUNTS = tuple(f"{kind}_{what}" for kind in TOKEN_TYPES.values() for what in ("tokens", "correct"))
 
@@ -94,21 +87,17 @@ class LossWindow:
 
     def _figures(self, sums: dict[str, float]) -> dict[str, float]:
         n_text, n_coord = sums["n_text"], sums["n_coord"]
-        means = {name: sums[name] / max(n_coord, 1) for name in COORD_MEANS}
+        coord_means = {term.name: term.metric for term in TERMS} | _COORD_DIAGNOSTICS
+        means = {name: sums[name] / max(n_coord, 1) for name in coord_means}
         figures = {
             "base_ce/loss": sums["text"] / max(n_text, 1),
             "base_ce/tokens": n_text,
             "token_acc": sums["text_correct"] / max(n_text, 1),
             "coord_diag/enabled": float(self._objective.teaches_coords),
             "coord_diag/coord_tokens": n_coord,
-            # What has no weight plays no part in the loss, not even where it is not finite.
-            "coord_diag/loss": sum(
-                weight * means[term]
-                for term, weight in asdict(self._objective.weights).items()
-                if weight
-            ),
+            "coord_diag/loss": self._objective.weights.weigh(means),
         }
-        figures |= {f"coord_diag/{COORD_MEANS[name]}": mean for name, mean in means.items()}
+        figures |= {key: means[name] for name, key in coord_means.items()}
         figures |= {
             f"token_type/{kind}_acc": sums[f"{kind}_correct"] / sums[f"{kind}_tokens"]
             for kind in TOKEN_TYPES.values()

@@ -21,6 +21,7 @@ from typing_extensions import override
 
 from coordexp.errors import InputError
 from coordexp.files import write_text
+from coordexp.objective.terms import TERMS
 from coordexp.training.checkpoint import disk_errors
 
 TENSORBOARD_NAME = "tensorboard"
@@ -28,14 +29,6 @@ LOG_NAME = "train_log.jsonl"
 
 _SECONDS_BETWEEN_DRAWINGS = 0.5
 
-# What the bar shows, and under which name.
-SHOWN = {
-    "loss": "loss",
-    "base_ce/loss": "text",
-    "coord_diag/soft_ce": "softCE",
-    "coord_diag/w1": "W1",
-    "coord_diag/gate": "gate",
-}
 _SHOWN_OF_BOXES = ("AP", "AP50", "F1")
 
 
@@ -91,7 +84,7 @@ class ProgressBar(TrainerCallback):
         row = without_idle_terms(state.log_history[-1])
         if self._console.is_terminal:
             figures = " ".join(
-                f"{name} {row[key]:.3g}" for key, name in SHOWN.items() if key in row
+                f"{name} {row[key]:.3g}" for key, name in _shown().items() if key in row
             )
             if figures:
                 self._progress.update(self._task, figures=figures)
@@ -140,8 +133,8 @@ def row_words(row: Mapping[str, float]) -> str:
     """
     boxes = {f"eval_detection/{name}": name for name in _SHOWN_OF_BOXES}
     kinds = {
-        "": SHOWN,
-        "evaluation: ": {f"eval_{key}": name for key, name in SHOWN.items()},
+        "": _shown(),
+        "evaluation: ": {f"eval_{key}": name for key, name in _shown().items()},
         "boxes: ": boxes,
     }
     for kind, names in kinds.items():
@@ -149,6 +142,12 @@ def row_words(row: Mapping[str, float]) -> str:
         if figures:
             return kind + ", ".join(figures)
     return ""
+
+
+def _shown() -> dict[str, str]:
+    """Return what the bar and the lines show, and under which name."""
+    terms = {term.metric: term.label for term in TERMS if term.is_shown}
+    return {"loss": "loss", "base_ce/loss": "text", **terms}
 
 
 class JsonlLog(TrainerCallback):

@@ -1,7 +1,7 @@
 """Terms and gradient of a coordinate, one row of bins per program.
 
-Shapes: `C` coord rows, `K` bins. The same formulas as in `fused_coord`; the row of bins, 1024 wide,
-stays in registers from the softmax to the gradient.
+Shapes: `C` coord rows, `K` bins. The same formulas as in `coordexp.objective.terms`; the row of
+bins, 1024 wide, stays in registers from the softmax to the gradient.
 """
 
 from typing import no_type_check
@@ -12,8 +12,11 @@ import triton.language as tl
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from coordexp.objective.fused_coord import CoordTerms
-from coordexp.objective.terms import CoordTarget, CoordWeights
+from coordexp.objective.contract import CoordWeights
+from coordexp.objective.terms.coord_logits import CoordTarget
+
+KERNEL_TERMS = frozenset({"ce", "soft_ce", "w1", "gate"})
+"""The terms that this kernel knows, the gate's value excepted, which its caller has."""
 
 _WARPS = 4
 
@@ -25,8 +28,8 @@ def coord_rows(
     *,
     weights: CoordWeights,
     target: CoordTarget,
-) -> CoordTerms:
-    """Return the terms and the gradient, as `fused_coord.coord_terms` does.
+) -> tuple[dict[str, Float[Tensor, " C"]], Float[Tensor, "C K"]]:
+    """Return `ce`, `soft_ce` and `w1`, and the gradient of the weighted sum of all terms.
 
     Args:
         s: Coord logits, divided by the temperature; overwritten by the gradient.
@@ -46,10 +49,10 @@ def coord_rows(
             soft_ce,
             w1,
             num_bins,
-            ce_weight=float(weights.ce),
-            soft_ce_weight=float(weights.soft_ce),
-            w1_weight=float(weights.w1),
-            gate_weight=0.0 if leak is None else float(weights.gate),
+            ce_weight=float(weights["ce"]),
+            soft_ce_weight=float(weights["soft_ce"]),
+            w1_weight=float(weights["w1"]),
+            gate_weight=0.0 if leak is None else float(weights["gate"]),
             sigma=float(target.sigma),
             radius=num_bins if target.truncate is None else target.truncate,
             bin_size=1 / num_bins if target.w1_unit == "fraction" else 1.0,
@@ -59,7 +62,7 @@ def coord_rows(
             num_warps=_WARPS,
             enable_fp_fusion=True,
         )
-    return CoordTerms({"ce": ce, "soft_ce": soft_ce, "w1": w1}, gradient=s)
+    return {"ce": ce, "soft_ce": soft_ce, "w1": w1}, s
 
 
 @triton.jit

@@ -7,6 +7,7 @@ one large buffer, half a gigabyte whatever the number of tokens::
        cuBLAS        one kernel, two sweeps            cuBLAS
 
 A head in another type than the products (float32 under autocast) is converted once per call.
+A term that the kernel lacks takes the whole call to plain torch, which knows every term.
 Not covered: a CPU, unless Triton's interpreter is on.
 """
 
@@ -18,9 +19,10 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from coordexp.objective.distribution import coord_gate
-from coordexp.objective.fused_problem import DIAGNOSTICS, TERMS, Problem, Solution
+from coordexp.objective.fused_blocks import solve_in_blocks
+from coordexp.objective.fused_problem import DIAGNOSTICS, Problem, Solution
 from coordexp.objective.fused_walk import tiles
-from coordexp.objective.kernels.coord import coord_rows
+from coordexp.objective.kernels.coord import KERNEL_TERMS, coord_rows
 from coordexp.objective.kernels.rows import softmax_rows
 
 _LOGITS_BYTES = 1 << 29
@@ -38,6 +40,8 @@ def solve_with_kernels(problem: Problem) -> Solution:
     device = problem.hidden.device
     if device.type != "cuda" and not triton.knobs.runtime.interpret:
         raise ValueError(f"objective backend 'triton' needs a CUDA device, got {device}")
+    if not KERNEL_TERMS.issuperset(problem.weights):
+        return solve_in_blocks(problem)
     with torch.cuda.device_of(problem.hidden):
         work = _Work(problem)
         num_text, count = problem.rows.counts.text, len(problem.rows.index)
@@ -78,7 +82,7 @@ class _Work:
 
     def sums(self) -> dict[str, Float[Tensor, ""]]:
         """Return the sums over all rows."""
-        return {name: self._all(name).sum() for name in (*TERMS, *DIAGNOSTICS)}
+        return {name: self._all(name).sum() for name in (*self._problem.terms, *DIAGNOSTICS)}
 
     def text_hits(self) -> Bool[Tensor, " M"]:
         """Return which text rows have the highest logit at their target."""
@@ -114,7 +118,7 @@ class _Work:
         x = problem.gather(rows)
         s = self._coord_logits(x)
         z, inner = self._logits(x), s.logsumexp(-1)
-        weight = float(problem.weights.gate)
+        weight = problem.weights["gate"]
         wanted = weight > 0 and self._wants_logit_gradient()
         outer = softmax_rows(z, inner, None, factor=weight, gradient=wanted)
         gate = coord_gate(outer.lse, inner)
@@ -123,11 +127,11 @@ class _Work:
         leak = (outer.lse - inner).sigmoid() if weight else None
         first = problem.rows.counts.text
         bins = problem.rows.bins[rows.start - first : rows.stop - first]
-        terms = coord_rows(s, bins, leak, weights=problem.weights, target=problem.target)
-        for name, values in terms.values.items():
+        terms, slope = coord_rows(s, bins, leak, weights=problem.weights, target=problem.target)
+        for name, values in terms.items():
             self._parts[name].append(values)
-        self._parts["p_gt"].append((-terms.values["ce"]).exp())
-        self._gradients(rows, x, terms.gradient, z if weight else None, coord=True)
+        self._parts["p_gt"].append((-terms["ce"]).exp())
+        self._gradients(rows, x, slope, z if weight else None, coord=True)
 
     def _wants_logit_gradient(self) -> bool:
         return self._problem.wanted.hidden or self._problem.wanted.head
