@@ -11,6 +11,7 @@ OPTIONS = RunOptions(
     max_new_tokens=9,
     constrain=True,
     classes=None,
+    restrict_to=None,
     ordered=True,
     coord_decode="token",
     dedup_iou=None,
