@@ -29,9 +29,10 @@ from results import processor, results_path, write_results
 from coordexp.data.jsonl import RecordFile
 from coordexp.data.prepare import prepare_file
 from coordexp.data.resizing import JPEG_QUALITY
-from coordexp.data.smart_resize import PixelLimits, smart_resize
+from coordexp.families.picture_grid import smart_resize
+from coordexp.families.qwen3_vl.family import QWEN3_VL
 
-LIMITS = PixelLimits(most=768 * 28 * 28)
+GRID = QWEN3_VL.grid.limited(most=768 * 28 * 28)
 ROUNDS = 3
 
 
@@ -78,7 +79,7 @@ def run_bare(folder: Path, out: Path, workers: int) -> None:
     """Resize all pictures of a folder with Pillow and nothing else."""
     jobs = []
     for record in RecordFile(folder / "raw.jsonl"):
-        size = smart_resize(record.width, record.height, LIMITS)
+        size = smart_resize(record.width, record.height, GRID)
         target = out / Path(record.image).name
         jobs.append((str(folder / record.image), str(target), *size))
     if workers == 1:
@@ -96,7 +97,7 @@ def run_one(kind: str, folder: Path, workers: int) -> None:
         if kind == "bare":
             run_bare(folder, out, workers)
         elif kind == "resize":
-            prepare_file(folder / "raw.jsonl", out / "t.jsonl", limits=LIMITS, workers=workers)
+            prepare_file(folder / "raw.jsonl", out / "t.jsonl", grid=GRID, workers=workers)
         else:
             prepare_file(folder / kind, folder / f"{kind}.out", workers=workers)
         seconds = cpu_seconds() - before

@@ -37,6 +37,7 @@ from coordexp.export.expected import load_expected
 from coordexp.export.in_memory import merge_in_memory
 from coordexp.export.read_back import read_back
 from coordexp.export.saved_adapter import load_saved_adapter
+from coordexp.families.qwen3_vl.family import QWEN3_VL
 from coordexp.model.adapters import install_lora
 from coordexp.model.card import WeightsCard, load_weights_card, write_card
 from coordexp.model.coord_offset import install_coord_offset_adapter
@@ -228,6 +229,7 @@ def write_adapter(base: Path, adapter: Path, *, use_dora: bool) -> None:
         )
         adapted = install_lora(
             model,
+            family=QWEN3_VL,
             towers=["vision", "aligner", "language"],
             leaves=None,
             rank=RANK,
@@ -250,7 +252,7 @@ def write_adapter(base: Path, adapter: Path, *, use_dora: bool) -> None:
         base=str(base),
         tokenizer=tokenizer_fingerprint(load_tokenizer(base)),
         coord_ids=COORD_IDS,
-        coord_rows=rows_fingerprint(stored_rows(base, COORD_IDS)),
+        coord_rows=rows_fingerprint(stored_rows(base, COORD_IDS, QWEN3_VL.vocabulary)),
         tie_head=False,
     )
     write_card(adapter, style={}, weights=card)

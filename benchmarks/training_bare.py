@@ -19,9 +19,10 @@ from transformers import PreTrainedTokenizerBase, Trainer, TrainerCallback, Trai
 from coordexp.coord_tokens.codec import SPEC_ALPHABET
 from coordexp.data.image import load_image
 from coordexp.data.jsonl import RecordFile
+from coordexp.families.qwen3_vl.family import QWEN3_VL
 from coordexp.model.adapters import install_lora
 from coordexp.model.coord_offset import install_coord_offset_adapter
-from coordexp.model.load import load_base, load_image_processor, load_tokenizer
+from coordexp.model.load import load_base, load_inputs, load_tokenizer
 from coordexp.rendering.collate import Collator, blank_example
 from coordexp.rendering.encode import Encoder, Example
 from coordexp.rendering.packing import PackCollator
@@ -105,7 +106,9 @@ def adapted_model(base: Path, tokenizer: PreTrainedTokenizerBase, dtype: str) ->
     install_coord_offset_adapter(model, coord_ids=ids, tie_head=True, dtype=torch.float32)
     model.config.text_config.use_cache = False
     towers = ("vision", "aligner", "language")
-    return install_lora(model, towers=towers, leaves=None, dropout=0.0, use_dora=True, **LORA)
+    return install_lora(
+        model, family=QWEN3_VL, towers=towers, leaves=None, dropout=0.0, use_dora=True, **LORA
+    )
 
 
 def run_bare(case: Any, scratch: Path, report: Callable[[dict[str, float]], None]) -> None:  # noqa: ANN401
@@ -139,11 +142,13 @@ def encoded_batches(
     base: Path, tokenizer: PreTrainedTokenizerBase, data: Path, pack: int | None
 ) -> Iterator[Batch]:
     """Yield batches of the records in their order: eight padded, or one pack nearly full."""
-    processor = load_image_processor(base, min_pixels=None, max_pixels=None)
+    processor = load_inputs(base, min_pixels=None, max_pixels=None)
     encoder = Encoder(tokenizer, processor, STYLE)
     image_id = encoder.image_token_id
     padded = Collator(pad_id=tokenizer.pad_token_id, image_token_id=image_id, side="right")
-    packed = PackCollator(image_token_id=image_id, blank=blank_example(encoder))
+    packed = PackCollator(
+        inputs=encoder.inputs, image_token_id=image_id, blank=blank_example(encoder)
+    )
     found: list[Example] = []
     for index, record in enumerate(RecordFile(data / "train.jsonl")):
         example = encoder.encode(record, load_image(data, record), seed=0, epoch=0, index=index)

@@ -15,7 +15,7 @@ from coordexp.config.custom import default_user_prompt
 from coordexp.coord_tokens.codec import SPEC_ALPHABET
 from coordexp.data.jsonl import RecordFile
 from coordexp.model.coord_offset import install_coord_offset_adapter
-from coordexp.model.load import load_base, load_coord_vocab, load_image_processor, load_tokenizer
+from coordexp.model.load import load_base, load_coord_vocab, load_inputs, load_tokenizer
 from coordexp.objective import CoordTarget, CoordWeights
 from coordexp.rendering.encode import Encoder
 from coordexp.rendering.style import RenderingStyle
@@ -41,7 +41,7 @@ def main(base: Path, records: Path, out: Path) -> PointingTrainer:
         min_pixels=None,
         max_pixels=None,
     )
-    processor = load_image_processor(base, min_pixels=None, max_pixels=None)
+    processor = load_inputs(base, min_pixels=None, max_pixels=None)
     encoder = Encoder(load_tokenizer(base), processor, style)
     coord_ids = load_coord_vocab(base, SPEC_ALPHABET).ids
     model = load_base(base, dtype="float32", attn_implementation="sdpa")

@@ -15,6 +15,7 @@ from transformers import Qwen3VLForConditionalGeneration
 from coordexp.coord_tokens.codec import SPEC_ALPHABET
 from coordexp.export import plain_reload
 from coordexp.export.in_memory import merge_in_memory
+from coordexp.families.qwen3_vl.family import QWEN3_VL
 from coordexp.model.adapters import install_lora
 from coordexp.model.card import WeightsCard, load_card_section, load_weights_card, write_card
 from coordexp.model.coord_offset import install_coord_offset_adapter
@@ -101,13 +102,14 @@ def write_adapter() -> MakePath:
             base=str(base),
             tokenizer=tokenizer_fingerprint(load_tokenizer(base)),
             coord_ids=ids,
-            coord_rows=rows_fingerprint(stored_rows(base, ids)),
+            coord_rows=rows_fingerprint(stored_rows(base, ids, QWEN3_VL.vocabulary)),
             tie_head=tie_head,
         )
         if tie_head is not None:
             install_coord_offset_adapter(model, coord_ids=vocab.ids, tie_head=tie_head)
         adapted = install_lora(
             model,
+            family=QWEN3_VL,
             towers=["vision", "aligner", "language"],
             leaves=None,
             rank=2,

@@ -11,7 +11,7 @@ from coordexp.coord_tokens.codec import SPEC_ALPHABET
 from coordexp.inference.predictor import Predictor, load_predictor
 from coordexp.model.card import WeightsCard, write_card
 from coordexp.model.fingerprint import tokenizer_fingerprint
-from coordexp.model.load import load_image_processor, load_tokenizer
+from coordexp.model.load import load_inputs, load_tokenizer
 from coordexp.rendering.dense_json import JsonFormat
 from coordexp.rendering.encode import Encoder
 from coordexp.rendering.style import RenderingStyle, style_to_json
@@ -81,7 +81,7 @@ def speaker(
     tiny_expanded: Path,
 ) -> Encoder:
     """An encoder for each tokenizer and JSON format."""
-    processor = load_image_processor(tiny_expanded, min_pixels=None, max_pixels=None)
+    processor = load_inputs(tiny_expanded, min_pixels=None, max_pixels=None)
     return Encoder(tokenizer, processor, make_style(json_format=request.param))
 
 

@@ -15,6 +15,8 @@ from coordexp.data.record import Record, parse_record
 from coordexp.errors import CheckpointError, RecordError
 from coordexp.evaluation.predictions import read_predictions
 from coordexp.export.merge import merge_checkpoint
+from coordexp.families.qwen3_vl.family import QWEN3_VL
+from coordexp.families.qwen3_vl.inputs import Qwen3VLInputs
 from coordexp.inference.answer import Answer
 from coordexp.inference.ask import Ask, AskOptions, Question, build_ask
 from coordexp.inference.predict import Summary, answer_file, predict_file
@@ -302,7 +304,9 @@ def test_a_folder_with_broken_pictures_answers_the_others(
 def test_whatever_the_image_processor_raises_is_a_picture_without_a_line(
     predictor: Predictor, scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    processor = predictor.encoder.image_processor
+    inputs = predictor.encoder.inputs
+    assert isinstance(inputs, Qwen3VLInputs)
+    processor = inputs.processor
     whole = type(processor).__call__
 
     def choosy(self: object, images: list[Image.Image], **options: object) -> object:
@@ -410,7 +414,14 @@ def test_an_adapter_answers_as_its_merged_model(
     )
     install_coord_offset_adapter(model, coord_ids=vocab.ids, tie_head=True)
     adapted = install_lora(
-        model, towers=["language"], leaves=None, rank=2, alpha=4, dropout=0.0, use_dora=True
+        model,
+        family=QWEN3_VL,
+        towers=["language"],
+        leaves=None,
+        rank=2,
+        alpha=4,
+        dropout=0.0,
+        use_dora=True,
     )
     with torch.no_grad():
         for parameter in adapted.parameters():

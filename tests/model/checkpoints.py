@@ -7,6 +7,7 @@ from peft import PeftModel
 from transformers import PreTrainedModel
 
 from coordexp.coord_tokens.vocab import CoordVocab
+from coordexp.families.qwen3_vl.family import QWEN3_VL
 from coordexp.model.adapters import install_lora
 from coordexp.model.card import WeightsCard, write_card
 from coordexp.model.coord_offset import install_coord_offset_adapter
@@ -55,6 +56,7 @@ def make_adapted(
         install_coord_offset_adapter(model, coord_ids=vocab.ids, tie_head=tie_head, dtype=dtype)
     adapted = install_lora(
         model,
+        family=QWEN3_VL,
         towers=("language",),
         leaves=None,
         rank=2,

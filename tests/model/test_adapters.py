@@ -4,9 +4,10 @@ import pytest
 from peft.tuners.lora import LoraLayer
 
 from coordexp.errors import InputError
+from coordexp.families.qwen3_vl.family import QWEN3_VL
+from coordexp.families.towers import Tower, tower_of
 from coordexp.model.adapters import install_lora, lora_target_pattern
 from coordexp.model.coord_offset import install_coord_offset_adapter
-from coordexp.model.towers import Tower, tower_of
 from tests.model.small import small_model
 
 EVERYTHING: tuple[Tower, ...] = ("vision", "aligner", "language")
@@ -16,7 +17,14 @@ def adapted_modules(towers: tuple[Tower, ...], leaves: tuple[str, ...] | None = 
     model = small_model()
     install_coord_offset_adapter(model, coord_ids=range(60, 80), tie_head=True)
     adapted = install_lora(
-        model, towers=towers, leaves=leaves, rank=2, alpha=4, dropout=0.0, use_dora=False
+        model,
+        family=QWEN3_VL,
+        towers=towers,
+        leaves=leaves,
+        rank=2,
+        alpha=4,
+        dropout=0.0,
+        use_dora=False,
     )
     return [name for name, module in adapted.named_modules() if isinstance(module, LoraLayer)]
 
@@ -36,7 +44,7 @@ def test_every_linear_layer_of_the_unfrozen_towers_is_adapted(
 ) -> None:
     names = adapted_modules(towers)
     assert len(names) == count
-    assert {tower_of(f"{name}.weight") for name in names} == set(towers)
+    assert {tower_of(f"{name}.weight", QWEN3_VL.towers) for name in names} == set(towers)
     assert not any("lm_head" in name or "embed" in name for name in names)
 
 
@@ -47,7 +55,7 @@ def test_leaves_choose_among_them() -> None:
 
 
 def test_no_pattern_reaches_the_vocabulary() -> None:
-    pattern = re.compile(lora_target_pattern(EVERYTHING, None))
+    pattern = re.compile(lora_target_pattern(QWEN3_VL.towers, EVERYTHING, None))
     for name in (
         "lm_head",
         "lm_head.base",
@@ -71,12 +79,13 @@ def test_what_would_adapt_nothing_is_refused(
     towers: tuple[Tower, ...], leaves: tuple[str, ...] | None, message: str
 ) -> None:
     with pytest.raises(InputError, match=message):
-        lora_target_pattern(towers, leaves)
+        lora_target_pattern(QWEN3_VL.towers, towers, leaves)
 
 
 def test_without_offsets_nothing_else_is_saved() -> None:
     adapted = install_lora(
         small_model(),
+        family=QWEN3_VL,
         towers=("language",),
         leaves=None,
         rank=2,

@@ -8,6 +8,7 @@ from peft import PeftModel
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
+from coordexp.families.qwen3_vl.family import QWEN3_VL
 from coordexp.model.adapters import install_lora
 from coordexp.model.coord_offset import (
     ADAPTER_NAME,
@@ -45,6 +46,7 @@ class Setup:
             return model
         return install_lora(
             model,
+            family=QWEN3_VL,
             towers=("vision", "aligner", "language"),
             leaves=leaves,
             rank=2,

@@ -5,6 +5,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from coordexp.errors import CheckpointError
+from coordexp.families.qwen3_vl.family import QWEN3_VL
 from coordexp.model.fingerprint import rows_fingerprint, stored_rows, tokenizer_fingerprint
 from coordexp.model.load import coord_rows, load_base, load_tokenizer
 from coordexp.model.shards import load_weights
@@ -39,7 +40,7 @@ def test_an_added_token_changes_a_tokenizer_s_fingerprint(
 def test_stored_rows_are_the_model_s(bases: dict[bool, Path], tied: bool) -> None:
     """Of an untied base those of the head follow."""
     model = load_base(bases[tied], dtype="float32", attn_implementation="sdpa")
-    rows = stored_rows(bases[tied], (400, 419))
+    rows = stored_rows(bases[tied], (400, 419), QWEN3_VL.vocabulary)
     assert torch.equal(rows, coord_rows(model, 400, 419))
     assert len(rows) == (20 if tied else 40)
 
@@ -53,7 +54,7 @@ def test_rows_are_read_in_the_dtype_that_they_are_stored_in(
     tensors[name][400, 0] = 1e-9
     halves = {name: tensor.bfloat16() for name, tensor in tensors.items()}
     save_file(halves, tmp_path / "model.safetensors", metadata={"format": "pt"})
-    rows = stored_rows(tmp_path, (400, 419))
+    rows = stored_rows(tmp_path, (400, 419), QWEN3_VL.vocabulary)
     assert rows.dtype == torch.bfloat16
     assert rows[0, 0] > 0
     assert rows_fingerprint(rows) == rows_fingerprint(rows.float())
@@ -62,8 +63,8 @@ def test_rows_are_read_in_the_dtype_that_they_are_stored_in(
 
 def test_rows_that_are_not_there_are_named(bases: dict[bool, Path], tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="has 1408 rows, coord ids reach 1408"):
-        stored_rows(bases[True], (400, 1408))
+        stored_rows(bases[True], (400, 1408), QWEN3_VL.vocabulary)
     only = load_weights(bases[True]).by_name["model.language_model.norm.weight"]
     save_file({only.name: only.load()}, tmp_path / "model.safetensors")
     with pytest.raises(CheckpointError, match="no tensor ends in embed_tokens"):
-        stored_rows(tmp_path, (400, 419))
+        stored_rows(tmp_path, (400, 419), QWEN3_VL.vocabulary)

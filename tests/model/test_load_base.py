@@ -13,7 +13,7 @@ from coordexp.model.load import (
     load_base,
     load_checkpoint,
     load_coord_vocab,
-    load_image_processor,
+    load_inputs,
     load_tokenizer,
 )
 
@@ -27,7 +27,7 @@ def test_a_missing_directory_is_named(tmp_path: Path, what: str) -> None:
     nowhere = tmp_path / "nowhere"
     openers: dict[str, Callable[[], object]] = {
         "tokenizer": lambda: load_tokenizer(nowhere),
-        "processor": lambda: load_image_processor(nowhere, min_pixels=None, max_pixels=None),
+        "processor": lambda: load_inputs(nowhere, min_pixels=None, max_pixels=None),
         "base": lambda: open_fp32(nowhere),
         "checkpoint": lambda: load_checkpoint(nowhere, nowhere),
         "vocab": lambda: load_coord_vocab(nowhere, SPEC_ALPHABET),
@@ -46,7 +46,7 @@ def test_a_base_without_coord_tokens_says_how_to_get_them(tiny_base: Path) -> No
     ("name", "content", "message"),
     [
         ("config.json", None, "config.json is missing"),
-        ("config.json", '{"model_type": "no such model"}', "the model cannot be loaded"),
+        ("config.json", '{"model_type": "no such model"}', "expected the model_type of a family"),
         ("model.safetensors", None, "the model cannot be loaded"),
         ("model.safetensors", "cut off", "the model cannot be loaded"),
     ],
@@ -97,10 +97,10 @@ def test_a_base_with_fewer_rows_than_its_config_says_is_refused(
 
 
 def test_pixel_limits_replace_the_base_s_own(tiny_base: Path) -> None:
-    own = load_image_processor(tiny_base, min_pixels=None, max_pixels=None)
-    other = load_image_processor(tiny_base, min_pixels=1024, max_pixels=4096)
-    assert (other.size["shortest_edge"], other.size["longest_edge"]) == (1024, 4096)
-    assert own.size["longest_edge"] != 4096
+    own = load_inputs(tiny_base, min_pixels=None, max_pixels=None)
+    other = load_inputs(tiny_base, min_pixels=1024, max_pixels=4096)
+    assert (other.grid.least, other.grid.most) == (1024, 4096)
+    assert own.grid.most != 4096
 
 
 def test_another_model_s_image_processor_is_refused(tiny_base: Path, tmp_path: Path) -> None:
@@ -108,4 +108,4 @@ def test_another_model_s_image_processor_is_refused(tiny_base: Path, tmp_path: P
     settings = {"image_processor_type": "CLIPImageProcessor"}
     (tmp_path / "other" / "preprocessor_config.json").write_text(json.dumps(settings))
     with pytest.raises(CheckpointError, match="expected a Qwen-VL image processor, got CLIP"):
-        load_image_processor(tmp_path / "other", min_pixels=None, max_pixels=None)
+        load_inputs(tmp_path / "other", min_pixels=None, max_pixels=None)

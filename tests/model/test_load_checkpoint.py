@@ -10,6 +10,7 @@ from safetensors.torch import load_file, save_file
 
 from coordexp.coord_tokens.vocab import CoordVocab
 from coordexp.errors import CheckpointError
+from coordexp.families.qwen3_vl.family import QWEN3_VL
 from coordexp.model.card import CARD_NAME, load_weights_card, write_card
 from coordexp.model.coord_offset import ADAPTER_NAME, find_offset_head
 from coordexp.model.fingerprint import rows_fingerprint, stored_rows
@@ -118,7 +119,7 @@ def test_a_base_may_run_in_any_dtype(
         name: tensor.to(stored) for name, tensor in load_file(base / "model.safetensors").items()
     }
     save_file(weights, base / "model.safetensors", metadata={"format": "pt"})
-    rows = rows_fingerprint(stored_rows(base, (vocab.ids[0], vocab.ids[-1])))
+    rows = rows_fingerprint(stored_rows(base, (vocab.ids[0], vocab.ids[-1]), QWEN3_VL.vocabulary))
     write_card(saved, style={}, weights=replace(load_weights_card(saved), coord_rows=rows))
     restored = load_checkpoint(base, saved, dtype=dtype)
     head = find_offset_head(restored)

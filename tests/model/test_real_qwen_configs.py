@@ -17,10 +17,11 @@ from coordexp.config.schema import Config
 from coordexp.coord_tokens.codec import SPEC_ALPHABET
 from coordexp.coord_tokens.vocab import CoordVocab, coord_id_map
 from coordexp.errors import CheckpointError
+from coordexp.families.qwen3_vl.family import QWEN3_VL
+from coordexp.families.towers import tower_of
 from coordexp.model.adapters import install_lora
 from coordexp.model.coord_offset import install_coord_offset_adapter
 from coordexp.model.hidden_head import install_loss_head
-from coordexp.model.towers import tower_of
 from coordexp.model.vocab_expansion import ROW_MULTIPLE
 from coordexp.training.optimizer import group_parameters, parameter_groups
 from tests.model.qwen import FIRST_COORD_ID, LAST_COORD_ID, NUM_TOKENS, load_real_tokenizer
@@ -153,6 +154,7 @@ def adapted(request: pytest.FixtureRequest, vocab: CoordVocab) -> Adapted:
     install_coord_offset_adapter(model, coord_ids=vocab.ids, tie_head=tie_head)
     lora = install_lora(
         model,
+        family=QWEN3_VL,
         towers=("vision", "aligner", "language"),
         leaves=None,
         rank=16,
@@ -197,7 +199,7 @@ def test_checkpoint_keys_are_the_published_ones(size: str) -> None:
     assert expected <= keys
     assert ("lm_head.weight" in keys) != published.tied
     assert f"model.language_model.layers.{published.layers}.self_attn.q_proj.weight" not in keys
-    assert all(tower_of(key) is not None for key in keys)
+    assert all(tower_of(key, QWEN3_VL.towers) is not None for key in keys)
 
 
 # --- the vocabulary ---
@@ -234,7 +236,7 @@ def test_lora_and_offsets_go_where_they_belong(adapted: Adapted) -> None:
     modules = [name for name, module in model.named_modules() if isinstance(module, LoraLayer)]
     counts = dict.fromkeys(("vision", "aligner", "language"), 0)
     for name in modules:
-        counts[str(tower_of(f"{name}.weight"))] += 1
+        counts[str(tower_of(f"{name}.weight", QWEN3_VL.towers))] += 1
     assert counts == {
         "vision": 4 * published.vision_depth,
         "aligner": 2 * (1 + len(published.deepstack)),
@@ -253,7 +255,7 @@ def test_lora_and_offsets_go_where_they_belong(adapted: Adapted) -> None:
 
 def test_every_trainable_parameter_is_in_exactly_one_group(adapted: Adapted) -> None:
     model = adapted.model
-    rows = group_parameters(model, parameter_groups(config_of(tie_head=adapted.tie_head)))
+    rows = group_parameters(model, parameter_groups(config_of(tie_head=adapted.tie_head), QWEN3_VL))
     grouped = [id(parameter) for row in rows for parameter in row["params"]]  # type: ignore[attr-defined]
     learning = [id(p) for p in model.parameters() if p.requires_grad]
     assert len(grouped) == len(set(grouped))
@@ -266,7 +268,7 @@ def test_every_trainable_parameter_is_in_exactly_one_group(adapted: Adapted) -> 
 @every_size
 def test_a_full_fine_tuning_groups_every_parameter(size: str) -> None:
     model = PUBLISHED[size].model()
-    groups = parameter_groups(config_of(tie_head=None, train_type="full"))
+    groups = parameter_groups(config_of(tie_head=None, train_type="full"), QWEN3_VL)
     grouped = [p for row in group_parameters(model, groups) for p in row["params"]]  # type: ignore[attr-defined]
     assert len(grouped) == len(list(model.parameters()))
 

@@ -9,7 +9,7 @@ from safetensors.torch import load_file
 from coordexp.coord_tokens.codec import SPEC_ALPHABET, CoordAlphabet
 from coordexp.coord_tokens.vocab import CoordVocab
 from coordexp.errors import CheckpointError, InputError
-from coordexp.model.load import load_base, load_image_processor, load_tokenizer
+from coordexp.model.load import load_base, load_inputs, load_tokenizer
 from coordexp.model.shards import INDEX_FILE
 from coordexp.model.vocab_expansion import (
     SMOOTHING_BINS,
@@ -79,7 +79,7 @@ def test_the_new_checkpoint_is_complete_and_loads(small_base: Path, tmp_path: Pa
     assert "vocab_size" not in config["vision_config"]
     vocab = CoordVocab.from_tokenizer(load_tokenizer(dst))
     assert (vocab.ids[0], vocab.ids[-1]) == done.coord_ids
-    load_image_processor(dst, min_pixels=None, max_pixels=None)
+    load_inputs(dst, min_pixels=None, max_pixels=None)
     model = load_base(dst, dtype="auto", attn_implementation="sdpa")
     tied = HEAD not in load_weights(small_base)
     head, embedding = model.get_output_embeddings(), model.get_input_embeddings()

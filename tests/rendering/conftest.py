@@ -4,13 +4,14 @@ from typing import Any
 
 import pytest
 from PIL import Image
-from transformers import PreTrainedModel, PreTrainedTokenizerBase, Qwen2VLImageProcessorPil
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from coordexp.coord_tokens.codec import SPEC_ALPHABET
 from coordexp.data.image import load_image
 from coordexp.data.jsonl import RecordFile
 from coordexp.data.record import Record
-from coordexp.model.load import load_base, load_image_processor, load_tokenizer
+from coordexp.families.inputs import ModelInputs
+from coordexp.model.load import load_base, load_inputs, load_tokenizer
 from coordexp.rendering.encode import Encoder, Example
 from coordexp.rendering.style import RenderingStyle
 
@@ -34,8 +35,8 @@ def tokenizer(tiny_expanded: Path) -> PreTrainedTokenizerBase:
 
 
 @pytest.fixture(scope="session")
-def processor(tiny_expanded: Path) -> Qwen2VLImageProcessorPil:
-    return load_image_processor(tiny_expanded, min_pixels=None, max_pixels=None)
+def processor(tiny_expanded: Path) -> ModelInputs:
+    return load_inputs(tiny_expanded, min_pixels=None, max_pixels=None)
 
 
 @pytest.fixture(scope="session")
@@ -53,9 +54,7 @@ def tiny_model(tiny_expanded: Path) -> PreTrainedModel:
 class EncoderMaker:
     """Makes encoders of the tiny base that differ in a few fields of the style."""
 
-    def __init__(
-        self, tokenizer: PreTrainedTokenizerBase, processor: Qwen2VLImageProcessorPil
-    ) -> None:
+    def __init__(self, tokenizer: PreTrainedTokenizerBase, processor: ModelInputs) -> None:
         self.tokenizer = tokenizer
         self.processor = processor
 
@@ -64,9 +63,7 @@ class EncoderMaker:
 
 
 @pytest.fixture(scope="session")
-def make_encoder(
-    tokenizer: PreTrainedTokenizerBase, processor: Qwen2VLImageProcessorPil
-) -> EncoderMaker:
+def make_encoder(tokenizer: PreTrainedTokenizerBase, processor: ModelInputs) -> EncoderMaker:
     return EncoderMaker(tokenizer, processor)
 
 

@@ -109,7 +109,7 @@ def test_a_batch_of_text_alone_gets_a_blank_picture(
             side="right",
             blank=blank,
         ),
-        PackCollator(image_token_id=encoder.image_token_id, blank=blank),
+        PackCollator(inputs=encoder.inputs, image_token_id=encoder.image_token_id, blank=blank),
     )
     for collate in collators:
         batch = collate([text])

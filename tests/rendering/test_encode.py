@@ -2,7 +2,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from transformers import PreTrainedTokenizerBase, Qwen2VLImageProcessorPil
+from transformers import PreTrainedTokenizerBase
 
 from coordexp.coord_tokens.codec import SPEC_ALPHABET
 from coordexp.coord_tokens.vocab import CoordVocab
@@ -11,6 +11,8 @@ from coordexp.data.marks import Marks
 from coordexp.data.ordering import ObjectOrdering, ordered_objects
 from coordexp.data.record import RecordObject
 from coordexp.errors import CheckpointError, InputError, RecordError
+from coordexp.families.inputs import ModelInputs
+from coordexp.families.qwen3_vl.family import QWEN3_VL
 from coordexp.rendering.dense_json import parse_answer, render_answer
 from coordexp.rendering.encode import IGNORE_INDEX, Encoder
 from tests.model.qwen import FIRST_COORD_ID, LAST_COORD_ID, load_real_tokenizer
@@ -39,7 +41,7 @@ def answer_of(encoder: Encoder, sample: Sample) -> str:
 
 
 @pytest.fixture(scope="module")
-def real_encoder(processor: Qwen2VLImageProcessorPil) -> Encoder:
+def real_encoder(processor: ModelInputs) -> Encoder:
     """The real Qwen3 tokenizer with coord tokens."""
     tokenizer = load_real_tokenizer()
     tokenizer.add_tokens([SPEC_ALPHABET.wildcard, *SPEC_ALPHABET.tokens()], special_tokens=True)
@@ -64,7 +66,7 @@ def check_example(encoder: Encoder, sample: Sample) -> None:
     assert torch.equal(labels[learned], ids[learned])
     assert tokenizer.decode(labels[learned]) == answer + "<|im_end|>"
     # One placeholder for each merged patch.
-    merged = int(example.image_grid_thw.prod()) // encoder.image_processor.merge_size**2
+    merged = int(example.image_grid_thw.prod()) // 2**2
     assert int((ids == encoder.image_token_id).sum()) == merged
     # Every coordinate is one token.
     if encoder.style.coord_tokens:
@@ -110,7 +112,7 @@ def test_the_real_tokenizer_round_trips(
     record, picture = samples[0]
     encoder = Encoder(
         real_encoder.tokenizer,
-        real_encoder.image_processor,
+        real_encoder.inputs,
         replace(STYLE, json_format=json_format),  # type: ignore[arg-type]
     )
     sample = (record if objects is None else replace(record, objects=objects), picture)
@@ -216,20 +218,21 @@ def test_neither_can_the_configuration(make_encoder: EncoderMaker, key: str) -> 
         make_encoder(**{key: "Find.<|im_end|>"})
 
 
-# --- a base that is not Qwen's ---
+# --- a base of another family ---
 
 
 def test_a_tokenizer_without_image_placeholder_is_refused(
     make_encoder: EncoderMaker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("coordexp.rendering.encode.IMAGE_TOKEN", "<no such token>")
-    with pytest.raises(CheckpointError, match="is it a Qwen-VL one"):
+    other = replace(QWEN3_VL, image_token="<no such token>")
+    monkeypatch.setattr("coordexp.families.qwen3_vl.inputs.QWEN3_VL", other)
+    with pytest.raises(CheckpointError, match="no <no such token> token; is it one of qwen3_vl"):
         make_encoder()
 
 
 def test_a_template_without_picture_is_refused(
     tokenizer: PreTrainedTokenizerBase,
-    processor: Qwen2VLImageProcessorPil,
+    processor: ModelInputs,
     samples: list[Sample],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

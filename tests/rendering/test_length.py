@@ -6,12 +6,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
-from transformers import PreTrainedTokenizerBase, Qwen2VLImageProcessorPil
+from transformers import PreTrainedTokenizerBase
 
 from coordexp.coord_tokens.codec import SPEC_ALPHABET
 from coordexp.data.geometry import Geometry
 from coordexp.data.record import Record, RecordObject
 from coordexp.errors import RecordError
+from coordexp.families.inputs import ModelInputs
 from coordexp.rendering.encode import Encoder
 from tests.model.qwen import load_real_tokenizer
 from tests.rendering.conftest import STYLE, EncoderMaker, Sample
@@ -51,7 +52,7 @@ def encoded_length(encoder: Encoder, record: Record, *, epoch: int) -> int:
 
 
 @pytest.fixture(scope="module")
-def real_encoder(processor: Qwen2VLImageProcessorPil) -> Encoder:
+def real_encoder(processor: ModelInputs) -> Encoder:
     tokenizer: PreTrainedTokenizerBase = load_real_tokenizer()
     tokenizer.add_tokens([SPEC_ALPHABET.wildcard, *SPEC_ALPHABET.tokens()], special_tokens=True)
     return Encoder(tokenizer, processor, STYLE)
@@ -83,7 +84,7 @@ def test_lengths_are_exact_in_every_order_with_the_real_tokenizer(
     coord_tokens: bool,
 ) -> None:
     style = make_encoder(coord_tokens=coord_tokens, object_ordering="random").style
-    encoder = Encoder(real_encoder.tokenizer, real_encoder.image_processor, style)
+    encoder = Encoder(real_encoder.tokenizer, real_encoder.inputs, style)
     assert encoder.length(record) == encoded_length(encoder, record, epoch=epoch)
 
 

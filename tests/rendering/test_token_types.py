@@ -86,7 +86,7 @@ def test_no_token_is_no_type() -> None:
 
 
 def typed(encoder: Encoder, sample: Sample, *, on: bool = True) -> Example:
-    asked = Encoder(encoder.tokenizer, encoder.image_processor, encoder.style, with_token_types=on)
+    asked = Encoder(encoder.tokenizer, encoder.inputs, encoder.style, with_token_types=on)
     record, picture = sample
     return asked.encode(record, picture, seed=0, epoch=0, index=0)
 
@@ -126,7 +126,9 @@ def test_collators_hand_token_types_through(
     padded = Collator(pad_id=0, image_token_id=1, side="right")([longest, other])
     assert padded[TOKEN_TYPES].shape == padded["labels"].shape
     assert padded[TOKEN_TYPES][1, len(other) :].eq(NO_TYPE).all()
-    pack = PackCollator(image_token_id=1, blank=untyped)([longest, other, untyped])
+    pack = PackCollator(inputs=encoder.inputs, image_token_id=1, blank=untyped)(
+        [longest, other, untyped]
+    )
     assert longest.token_types is not None
     assert other.token_types is not None
     expected = [*longest.token_types.tolist(), *other.token_types.tolist(), *[0] * len(untyped)]

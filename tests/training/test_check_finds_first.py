@@ -18,7 +18,7 @@ from coordexp.errors import CoordExpError, RecordError
 from coordexp.inference.ask import Question
 from coordexp.inference.predict import _read
 from coordexp.inference.source import load_source
-from coordexp.model.load import load_image_processor, load_tokenizer
+from coordexp.model.load import load_inputs, load_tokenizer
 from coordexp.rendering.encode import Encoder
 from coordexp.rendering.style import RenderingStyle
 from coordexp.training.dataset import RecordDataset, check_records, check_texts
@@ -97,7 +97,7 @@ def encoder(tiny_expanded: Path) -> Encoder:
         min_pixels=None,
         max_pixels=None,
     )
-    processor = load_image_processor(tiny_expanded, min_pixels=None, max_pixels=None)
+    processor = load_inputs(tiny_expanded, min_pixels=None, max_pixels=None)
     return Encoder(load_tokenizer(tiny_expanded), processor, style, with_token_types=True)
 
 

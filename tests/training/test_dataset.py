@@ -13,7 +13,7 @@ from coordexp.data.image import check_image
 from coordexp.data.jsonl import RecordFile
 from coordexp.data.record import Record
 from coordexp.errors import RecordError
-from coordexp.model.load import load_image_processor, load_tokenizer
+from coordexp.model.load import load_inputs, load_tokenizer
 from coordexp.rendering.encode import Encoder
 from coordexp.rendering.style import RenderingStyle
 from coordexp.training.dataset import RecordDataset, check_records, check_texts
@@ -33,7 +33,7 @@ def encoder(tiny_expanded: Path) -> Encoder:
         min_pixels=None,
         max_pixels=None,
     )
-    processor = load_image_processor(tiny_expanded, min_pixels=None, max_pixels=None)
+    processor = load_inputs(tiny_expanded, min_pixels=None, max_pixels=None)
     return Encoder(load_tokenizer(tiny_expanded), processor, style)
 
 

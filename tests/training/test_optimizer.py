@@ -11,6 +11,7 @@ from transformers import get_scheduler
 from coordexp.config.schema import Config
 from coordexp.config.training import Scheduler
 from coordexp.errors import InputError
+from coordexp.families.qwen3_vl.family import QWEN3_VL
 from coordexp.training.optimizer import (
     TABLE_NAME,
     group_parameters,
@@ -50,7 +51,7 @@ def module_with(parameters: dict[str, int]) -> nn.Module:
 
 
 def table(config: Config, names: dict[str, int]) -> list[tuple[object, object, object, int]]:
-    rows = group_parameters(module_with(names), parameter_groups(config))
+    rows = group_parameters(module_with(names), parameter_groups(config, QWEN3_VL))
     return [(row["name"], row["lr"], row["weight_decay"], len(row["params"])) for row in rows]
 
 
@@ -91,7 +92,7 @@ def test_a_trainable_parameter_without_a_group_is_an_error(
         table(make_config(tmp_path), TIED | {"stray.weight": 2})
     frozen = module_with(TIED | {"stray.weight": 2})
     frozen.get_parameter("stray.weight").requires_grad_(False)
-    assert group_parameters(frozen, parameter_groups(make_config(tmp_path)))
+    assert group_parameters(frozen, parameter_groups(make_config(tmp_path), QWEN3_VL))
 
 
 def test_a_group_without_a_parameter_is_an_error(make_config: MakeConfig, tmp_path: Path) -> None:
@@ -111,13 +112,14 @@ def test_a_table_of_the_head_that_is_not_expected_does_not_pass_for_language(
 def test_without_offsets_the_groups_are_the_same_less_the_offsets(
     make_config: MakeConfig, tmp_path: Path
 ) -> None:
-    with_offsets = parameter_groups(make_config(tmp_path, training=RATES))
+    with_offsets = parameter_groups(make_config(tmp_path, training=RATES), QWEN3_VL)
     without = parameter_groups(
         make_config(
             tmp_path,
             training=RATES | {"optimizer": "multimodal"},
             custom={"coord_offset": {"enabled": False}},
-        )
+        ),
+        QWEN3_VL,
     )
     assert [group.name for group in with_offsets] == [
         "coord_embed",
@@ -144,7 +146,7 @@ def test_the_first_group_that_matches_takes_a_parameter(
     """The offsets lie below the language model, the merger below the vision tower."""
     model = module_with(TIED | {HEAD: 2})
     offset = {"enabled": True, "tie_head": False}
-    groups = parameter_groups(make_config(tmp_path, custom={"coord_offset": offset}))
+    groups = parameter_groups(make_config(tmp_path, custom={"coord_offset": offset}), QWEN3_VL)
     places: dict[str, list[str]] = {}
     names = {id(parameter): name for name, parameter in model.named_parameters()}
     for row in group_parameters(model, groups):
@@ -160,7 +162,7 @@ def test_the_first_group_that_matches_takes_a_parameter(
 
 def test_the_table_says_who_learns_and_how_fast(make_config: MakeConfig, tmp_path: Path) -> None:
     model = module_with(TIED)
-    rows = optimizer_table(model, parameter_groups(make_config(tmp_path, training=RATES)))
+    rows = optimizer_table(model, parameter_groups(make_config(tmp_path, training=RATES), QWEN3_VL))
     # Matrices here have four numbers, vectors two.
     assert table_text(rows).splitlines() == [
         "group          rate           decay  tensors  parameters",
@@ -196,7 +198,7 @@ def test_rates_that_drive_nothing_are_named(make_config: MakeConfig, tmp_path: P
         "training.vit_lr",
         "training.aligner_lr",
     ]
-    assert "coord_head" not in {group.name for group in parameter_groups(config)}
+    assert "coord_head" not in {group.name for group in parameter_groups(config, QWEN3_VL)}
     two = make_config(tmp_path, custom={"coord_offset": {"enabled": True, "tie_head": False}})
     assert ignored_rates(two) == ()
 
@@ -206,7 +208,7 @@ def test_schedules_keep_each_group_s_ratio(
     make_config: MakeConfig, tmp_path: Path, kind: str
 ) -> None:
     groups = group_parameters(
-        module_with(TIED), parameter_groups(make_config(tmp_path, training=RATES))
+        module_with(TIED), parameter_groups(make_config(tmp_path, training=RATES), QWEN3_VL)
     )
     peak = torch.tensor([row["lr"] for row in groups])
     optimizer = torch.optim.AdamW(groups, lr=1e-4)

@@ -14,6 +14,7 @@ from coordexp.config.custom import CoordOffset, CoordTokens
 from coordexp.config.load import check_config
 from coordexp.config.schema import Config
 from coordexp.errors import CheckpointError, ConfigError
+from coordexp.families.qwen3_vl.family import QWEN3_VL
 from coordexp.model.adapters import lora_target_pattern
 from coordexp.model.coord_offset import find_offset_head
 from coordexp.model.load import load_base, load_tokenizer
@@ -43,7 +44,11 @@ def test_with_the_feature_off_everything_is_as_without_it(
     torch.manual_seed(0)
     plain = get_peft_model(
         load_base(tiny_expanded, dtype="float32", attn_implementation="sdpa"),
-        LoraConfig(r=4, lora_alpha=8, target_modules=lora_target_pattern(*lora_places(config))),
+        LoraConfig(
+            r=4,
+            lora_alpha=8,
+            target_modules=lora_target_pattern(QWEN3_VL.towers, *lora_places(config)),
+        ),
     )
     ours, theirs = dict(learner.model.named_parameters()), dict(plain.named_parameters())
     assert ours.keys() == theirs.keys()

@@ -19,11 +19,12 @@ from transformers import PreTrainedTokenizerFast
 
 from coordexp.coord_tokens.codec import SPEC_ALPHABET
 from coordexp.data.record import Geometry, RecordObject
+from coordexp.families.qwen3_vl.family import QWEN3_VL
 from coordexp.quickstart.scenes import CLASS_NAMES, MAX_OBJECTS, SCENE_SIZE, Scene, SceneComposer
 from coordexp.quickstart.tiny_model import MERGE_SIZE, PATCH_SIZE
 from coordexp.rendering.conversation import Conversation
 from coordexp.rendering.dense_json import render_answer
-from coordexp.rendering.encode import IGNORE_INDEX, IMAGE_TOKEN
+from coordexp.rendering.encode import IGNORE_INDEX
 
 PROMPT = "Find every digit."
 QUOTED_PROMPT = "Find every digit. Quote the numbers."
@@ -84,7 +85,7 @@ class AnswerWriter:
     def _prompt_ids(self, *, quoted: bool) -> list[int]:
         conversation = Conversation(self._tokenizer, system_prompt=None)
         prompt = conversation.prompt(QUOTED_PROMPT if quoted else PROMPT)
-        return self._ids(prompt.replace(IMAGE_TOKEN, IMAGE_TOKEN * VISUAL_TOKENS))
+        return self._ids(prompt.replace(QWEN3_VL.image_token, QWEN3_VL.image_token * VISUAL_TOKENS))
 
     def _ids(self, text: str) -> list[int]:
         ids: list[int] = self._tokenizer.encode(text, add_special_tokens=False)

@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from coordexp.cli.options import Overwrite
+from coordexp.families.known import DEFAULT_FAMILY
 
 if TYPE_CHECKING:
     from rich.table import Table
 
     from coordexp.data.prepare import PreparedCounts
-    from coordexp.data.smart_resize import PixelLimits
+    from coordexp.families.picture_grid import PictureGrid
 
 _Number = int | None
 
@@ -21,9 +22,16 @@ def data_prepare(  # noqa: PLR0913, PLR0917 - one for each option
     src: Annotated[Path, typer.Argument(help="JSONL of records in pixels.")],
     dst: Annotated[Path, typer.Argument(help="JSONL to write, in coord tokens.")],
     max_pixels: Annotated[
-        _Number, typer.Option(help="Resize pictures to at most this area (Qwen's smart resize).")
+        _Number, typer.Option(help="Resize pictures to at most this area.")
     ] = None,
     min_pixels: Annotated[_Number, typer.Option(help="Resize them to at least this area.")] = None,
+    model: Annotated[
+        Path | None, typer.Option(help="Resize to the cells of this checkpoint's pictures.")
+    ] = None,
+    family: Annotated[
+        str | None,
+        typer.Option(help=f"Or to those of this family of models; {DEFAULT_FAMILY} by default."),
+    ] = None,
     max_objects: Annotated[
         _Number, typer.Option(help="Leave out records with more objects.")
     ] = None,
@@ -61,7 +69,7 @@ def data_prepare(  # noqa: PLR0913, PLR0917 - one for each option
         counts = prepare_file(
             src,
             dst,
-            limits=_limits(min_pixels, max_pixels),
+            grid=_grid(min_pixels, max_pixels, model, family),
             selection=selection,
             drop_bad=drop_bad,
             overwrite=overwrite,
@@ -77,13 +85,26 @@ def data_prepare(  # noqa: PLR0913, PLR0917 - one for each option
         typer.echo(f"... and {more:,} more; coordexp data check lists them", err=True)
 
 
-def _limits(least: _Number, most: _Number) -> "PixelLimits | None":
-    from coordexp.data.smart_resize import LEAST_PIXELS, MOST_PIXELS, PixelLimits  # noqa: PLC0415
+def _grid(
+    least: _Number, most: _Number, model: Path | None, family: str | None
+) -> "PictureGrid | None":
+    from coordexp.families.known import FAMILIES, load_grid  # noqa: PLC0415
 
+    if model is not None and family is not None:
+        raise typer.BadParameter("--model says it already; leave --family out")
+    if family is not None and family not in FAMILIES:
+        raise typer.BadParameter(
+            f"expected one of {', '.join(FAMILIES)}; got {family!r}", param_hint="--family"
+        )
     if least is None and most is None:
+        if model is not None or family is not None:
+            raise typer.BadParameter(
+                "--model and --family say how pictures are resized, and none is; "
+                "give --max-pixels or --min-pixels too"
+            )
         return None
-    most = max(MOST_PIXELS, least or 0) if most is None else most
-    return PixelLimits(least=min(LEAST_PIXELS, most) if least is None else least, most=most)
+    grid = FAMILIES[family or DEFAULT_FAMILY].grid if model is None else load_grid(model)
+    return grid.limited(least=least, most=most)
 
 
 def _table(dst: Path, counts: "PreparedCounts") -> "Table":

@@ -6,8 +6,8 @@ continuous in `[0, size]`, so that both borders of an image have a bin of their 
     pixel   0 ----------------------- size
     bin     0 ---------------------- bins-1        bin = round(x / size * (bins - 1)), half up
 
-The error of one round trip is at most `size / (2 * (bins - 1))` pixels. Qwen's own convention, text
-numbers 0..1000, is another one; the two never mix.
+The error of one round trip is at most `size / (2 * (bins - 1))` pixels. The conventions of stock
+models (`coordexp.families.boxes`), text numbers, are others; they never mix.
 """
 
 import math

@@ -1,6 +1,6 @@
 """Where the coord tokens live in a vocabulary.
 
-On the real Qwen3 tokenizer::
+On the real tokenizer of the first family::
 
     0 ....... 151668   151669         151670 ........ 152669         152670 .....
     text and specials  <|coord_*|>    <|coord_0|> .. <|coord_999|>   padding rows

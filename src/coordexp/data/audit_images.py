@@ -9,8 +9,9 @@ from coordexp.data.audit_report import Rule
 from coordexp.data.audit_rules import Fault
 from coordexp.data.image import check_image, load_image, picture_record
 from coordexp.data.record import Record
-from coordexp.data.smart_resize import check_shape
 from coordexp.errors import RecordError
+from coordexp.families.known import common_largest_ratio
+from coordexp.families.picture_grid import check_shape
 
 
 class Look(Enum):
@@ -26,7 +27,7 @@ class Look(Enum):
 def shape_fault(width: int, height: int) -> Fault | None:
     """Return what is wrong with the shape of a picture, None for a good one."""
     try:
-        check_shape(width, height)
+        check_shape(width, height, common_largest_ratio())
     except RecordError as error:
         return Fault(rules.TOO_THIN, error.message)
     return None

@@ -22,8 +22,8 @@ from coordexp.data.prepare_shard import Preparation, PreparedCounts, ShardJob, p
 from coordexp.data.record import Record, RecordObject
 from coordexp.data.selection import Selection, tiny_lines
 from coordexp.data.shards import cut_into_shards, run_in_order
-from coordexp.data.smart_resize import PixelLimits
 from coordexp.errors import CoordExpError, InputError
+from coordexp.families.picture_grid import PictureGrid
 from coordexp.files import check_new_file, unfinished_path
 
 __all__ = ["PreparedCounts", "prepare_file", "tokenise_record"]
@@ -53,7 +53,7 @@ def prepare_file(
     dst: Path | str,
     alphabet: CoordAlphabet = SPEC_ALPHABET,
     *,
-    limits: PixelLimits | None = None,
+    grid: PictureGrid | None = None,
     selection: Selection = Selection(),  # noqa: B008 - frozen
     drop_bad: bool = False,
     overwrite: bool = False,
@@ -62,9 +62,9 @@ def prepare_file(
 ) -> PreparedCounts:
     """Write the tokenised form of a JSONL file, whole or not at all, and return what it holds.
 
-    Without limits no picture is opened; image paths are rewritten to be relative to the folder of
+    Without a grid no picture is opened; image paths are rewritten to be relative to the folder of
     `dst`, and as they never climb, that folder must be the folder of `src` or one above it. With
-    limits the resized pictures are written to `<stem of dst>_images` beside `dst`.
+    a grid the resized pictures are written to `<stem of dst>_images` beside `dst`.
 
     Work in progress is kept in `<dst>.work`. When this is stopped, the same call goes on with the
     shards that are left. The bytes that are written do not depend on that, nor on the workers.
@@ -73,7 +73,7 @@ def prepare_file(
         src: Records, in pixels or coord tokens.
         dst: Appears when it is complete.
         alphabet: Of the coord tokens.
-        limits: Area of the resized pictures; None leaves pictures alone.
+        grid: Cell and area of the resized pictures; None leaves pictures alone.
         selection: Which records are kept.
         drop_bad: Leave out records that break the contract or whose picture cannot be read, and
             count them, where otherwise the first stops everything.
@@ -93,19 +93,19 @@ def prepare_file(
     if os.path.realpath(src) == os.path.realpath(dst):
         raise InputError(f"{dst}: would overwrite the file that it is made from")
     pictures = dst.with_name(dst.stem + "_images")
-    prefix = PurePosixPath(pictures.name) if limits else _image_prefix(src, dst)
+    prefix = PurePosixPath(pictures.name) if grid else _image_prefix(src, dst)
     todo = Preparation(
         work=unfinished_path(dst, behind=".work"),
         alphabet=alphabet,
         prefix=prefix.as_posix(),
-        limits=limits,
+        grid=grid,
         selection=replace(selection, tiny=None, seed=0),
         drop_bad=drop_bad,
     )
     category_ids = load_category_ids(src)
     if not (todo.work / MARK).exists():  # else this goes on with what may be replaced
         check_new_file(dst, overwrite=overwrite)
-    if limits and pictures.exists() and not (todo.work / DELIVERING).exists():
+    if grid and pictures.exists() and not (todo.work / DELIVERING).exists():
         if not overwrite:
             raise InputError(
                 f"{pictures}: exists already; remove it, choose another name than {dst.name}, or "
@@ -121,7 +121,7 @@ def prepare_file(
             shards.append(shard.path)
             progress(shard.size)
         _check_any(src, totals)
-        _deliver(shards, todo.work, dst, todo.pictures(src.parent) if limits else None, pictures)
+        _deliver(shards, todo.work, dst, todo.pictures(src.parent) if grid else None, pictures)
         if category_ids:
             save_category_ids(dst, category_ids)
     except OSError as error:
@@ -132,7 +132,7 @@ def prepare_file(
 
 
 def _jobs(src: Path, todo: Preparation, lines: frozenset[int] | None) -> Iterator[ShardJob]:
-    length = SHARD_PICTURES if todo.limits else SHARD_LINES
+    length = SHARD_PICTURES if todo.grid else SHARD_LINES
     for shard in cut_into_shards(src, length):
         here = range(shard.first_line, shard.first_line + length)
         chosen = None if lines is None else lines.intersection(here)

@@ -28,9 +28,9 @@ from coordexp.data.record import (
 from coordexp.data.resizing import write_resized
 from coordexp.data.selection import Selection
 from coordexp.data.shards import Shard
-from coordexp.data.smart_resize import PixelLimits
 from coordexp.data.unknown_keys import unknown_keys
 from coordexp.errors import RecordError
+from coordexp.families.picture_grid import PictureGrid
 from coordexp.files import unfinished_path
 
 FORMAT = 2  # of the work folder: finished shards of another format are not taken
@@ -86,7 +86,7 @@ class Preparation:
         work: Folder of finished shards.
         alphabet: Of the coord tokens.
         prefix: Goes before every image path.
-        limits: Area of the resized pictures; None leaves pictures alone.
+        grid: Cell and area of the resized pictures; None leaves pictures alone.
         selection: Which records are kept, one by one.
         drop_bad: Whether broken records are counted, instead of stopping.
     """
@@ -94,7 +94,7 @@ class Preparation:
     work: Path
     alphabet: CoordAlphabet
     prefix: str
-    limits: PixelLimits | None
+    grid: PictureGrid | None
     selection: Selection
     drop_bad: bool
 
@@ -106,7 +106,7 @@ class Preparation:
     def shard_path(self, job: "ShardJob", content: bytes) -> Path:
         """Return where a shard goes when it is finished: the name holds all that it depends on."""
         lines = None if job.lines is None else sorted(job.lines)
-        root = os.path.realpath(job.shard.path.parent) if self.limits else ""
+        root = os.path.realpath(job.shard.path.parent) if self.grid else ""
         made_from = json.dumps([root, self._settings(), job.shard.first_line, lines])
         return self.work / f"{job.shard.first_line:012}-{_digest(made_from.encode(), content)}"
 
@@ -218,12 +218,12 @@ class _Maker:
 
     def _with_picture(self, record: Record) -> Record:
         """Return the record without its objects, pointing to the picture that goes with it."""
-        limits = self._todo.limits
-        if limits is None:
+        grid = self._todo.grid
+        if grid is None:
             path, resized = record.image, record.resized
         else:
             folder = self._todo.pictures(self._root)
-            written = write_resized(self._root, record, folder, limits)
+            written = write_resized(self._root, record, folder, grid)
             self.counts.pictures.update((written.fate, *written.changes))
             path = written.path
             same = written.size == (record.width, record.height)

@@ -10,8 +10,8 @@ from PIL import Image
 
 from coordexp.data.image import PictureFile, check_image, find_image, load_image
 from coordexp.data.record import Record
-from coordexp.data.smart_resize import PixelLimits, smart_resize
 from coordexp.errors import RecordError
+from coordexp.families.picture_grid import PictureGrid, smart_resize
 from coordexp.files import LONGEST_NAME_BYTES, unfinished_path
 
 JPEG_QUALITY = 95
@@ -37,7 +37,7 @@ class ResizedPicture:
     changes: tuple[str, ...] = ()
 
 
-def write_resized(root: Path, record: Record, folder: Path, limits: PixelLimits) -> ResizedPicture:
+def write_resized(root: Path, record: Record, folder: Path, grid: PictureGrid) -> ResizedPicture:
     """Write a record's picture, upright, as 8-bit RGB, at its smart size.
 
     JPEG stays JPEG, everything else becomes PNG. A file that needs no change at all is copied byte
@@ -49,7 +49,7 @@ def write_resized(root: Path, record: Record, folder: Path, limits: PixelLimits)
     """
     if record.resized is not None:
         raise RecordError("resized: the picture was resized before; start from the original")
-    size = smart_resize(record.width, record.height, limits)
+    size = smart_resize(record.width, record.height, grid)
     source = find_image(root, record)
     kind = "JPEG" if source.format in _JPEG_FORMATS else "PNG"
     path = _written_path(root, record.image, kind)

@@ -1,7 +1,7 @@
 """Text that a tokenizer would read as one of its special tokens: `<|im_end|>`, `<|image_pad|>`.
 
-In an answer it would end the turn, in a prompt it would stand for a picture that is not there. All
-of Qwen's special tokens are spelled alike, and every text of that spelling is refused, whether a
+In an answer it would end the turn, in a prompt it would stand for a picture that is not there. Most
+families spell all their special tokens alike, and every text of that spelling is refused, whether a
 tokenizer knows it or not: the rule needs no tokenizer, so reading, checking and training share it,
 and records outlive the base they were written for. A tokenizer with tokens of another spelling is
 asked as well, by `coordexp.rendering.encode`.

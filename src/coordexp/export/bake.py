@@ -20,7 +20,7 @@ from peft import LoraConfig
 from torch import Tensor
 
 from coordexp.errors import CheckpointError
-from coordexp.export.base_layout import HEAD_WEIGHT, BaseLayout
+from coordexp.export.base_layout import BaseLayout
 from coordexp.export.lora_layer import merge_lora_layer
 from coordexp.export.saved_adapter import SavedAdapter
 from coordexp.model.card import WeightsCard
@@ -100,7 +100,7 @@ def _offsets(
     if head is not None:
         offsets.append((head.name, head, head_rows))
     elif not card.tie_head:
-        offsets.append((HEAD_WEIGHT, embedding, head_rows))
+        offsets.append((f"{layout.head}.weight", embedding, head_rows))
     return offsets
 
 

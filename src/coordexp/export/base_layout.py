@@ -1,6 +1,6 @@
 """What a base checkpoint holds, and what its tensors are called in the model.
 
-Files may use older names than the model's modules, Qwen2.5-VL's do; transformers knows the rules,
+Files may use older names than the model's modules, some families' do; transformers knows the rules,
 and a model on the meta device, which has shapes and no weights, knows its embedding and its head.
 """
 
@@ -19,7 +19,6 @@ from coordexp.errors import CheckpointError
 from coordexp.model.shards import StoredTensor, Weights, load_weights
 
 CONFIG = "config.json"
-HEAD_WEIGHT = "lm_head.weight"
 _TIE = "tie_word_embeddings"
 
 

@@ -24,7 +24,7 @@ from pathlib import Path
 from torch import Tensor
 
 from coordexp.errors import CheckpointError, CoordExpError
-from coordexp.export.base_layout import HEAD_WEIGHT, BaseLayout
+from coordexp.export.base_layout import BaseLayout
 from coordexp.export.exact_lora import LoraFactors, lora_factors
 from coordexp.export.tensor_reader import open_tensors
 from coordexp.model.load import ADAPTER_CONFIG, ADAPTER_WEIGHTS
@@ -112,5 +112,5 @@ def _tables(layout: BaseLayout, offsets: dict[str, Tensor]) -> dict[str, Shifted
     if head is not None:
         tables[head.name] = ShiftedTable(head.name, offsets.get(layout.head, shared))
     elif layout.head in offsets:
-        tables[HEAD_WEIGHT] = ShiftedTable(embedding.name, offsets[layout.head])
+        tables[f"{layout.head}.weight"] = ShiftedTable(embedding.name, offsets[layout.head])
     return tables

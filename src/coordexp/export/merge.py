@@ -12,6 +12,7 @@ from coordexp.export.certify import Merge, certify_merge
 from coordexp.export.model_card import CARD, write_model_card
 from coordexp.export.probe import build_probe
 from coordexp.export.saved_adapter import SavedAdapter, load_saved_adapter
+from coordexp.families.known import load_family
 from coordexp.files import copy_missing_files, whole_directory, write_text
 from coordexp.model.card import (
     CARD_NAME,
@@ -137,7 +138,8 @@ def _check_fingerprints(checkpoint: Path, base: Path, card: WeightsCard) -> None
         raise CheckpointError(f"{base}: another tokenizer than {checkpoint} was trained with")
     if card.coord_ids is None:
         return
-    if rows_fingerprint(stored_rows(base, card.coord_ids)) != card.coord_rows:
+    names = load_family(base).vocabulary
+    if rows_fingerprint(stored_rows(base, card.coord_ids, names)) != card.coord_rows:
         raise CheckpointError(
             f"{base}: its coord rows are not the ones that {checkpoint} was trained on; offsets "
             "added to other rows mean nothing"

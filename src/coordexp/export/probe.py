@@ -22,7 +22,7 @@ from coordexp.data.image import load_image
 from coordexp.data.jsonl import RecordFile
 from coordexp.errors import InputError, RecordError
 from coordexp.model.card import WeightsCard
-from coordexp.model.load import load_image_processor, load_tokenizer
+from coordexp.model.load import load_inputs, load_tokenizer
 from coordexp.rendering.collate import Batch, Collator
 from coordexp.rendering.encode import IGNORE_INDEX, Encoder, Example
 from coordexp.rendering.style import RenderingStyle
@@ -78,8 +78,8 @@ def build_probe(
 
 
 def _record_probe(records: RecordFile, base: Path, style: RenderingStyle) -> Probe:
-    processor = load_image_processor(base, min_pixels=style.min_pixels, max_pixels=style.max_pixels)
-    encoder = Encoder(load_tokenizer(base), processor, style)
+    inputs = load_inputs(base, min_pixels=style.min_pixels, max_pixels=style.max_pixels)
+    encoder = Encoder(load_tokenizer(base), inputs, style)
     collate = Collator(
         pad_id=encoder.tokenizer.pad_token_id, image_token_id=encoder.image_token_id, side="left"
     )

@@ -29,6 +29,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from coordexp.coord_tokens.vocab import CoordVocab
+from coordexp.errors import InputError
 from coordexp.inference.answer import Answer, text_pieces, with_masses
 from coordexp.inference.beliefs import CoordBelief, coord_beliefs
 from coordexp.inference.choose import Chooser
@@ -61,6 +62,12 @@ class ConstrainedDecoder:
         jump: bool = True,
         ordered: bool = True,
     ) -> None:
+        family = encoder.inputs.family
+        if not family.cache_keeps_past:
+            raise InputError(
+                f"constrained decoding needs a cache that keeps every token apart, and models of "
+                f"{family.name} have none; generate freely (--constrain off)"
+            )
         inner = model.get_base_model() if isinstance(model, PeftModel) else model
         self._model = cast(PreTrainedModel, inner)
         self._encoder = encoder

@@ -40,7 +40,7 @@ class AnswerGrammar:
         restrict_to: The only descs there may be; None for free text.
 
     Raises:
-        InputError: If such a desc is empty, given twice, or not in NFC as Qwen's tokenizer has it.
+        InputError: If such a desc is empty, given twice, or not in NFC as the tokenizer has it.
         CheckpointError: If the tokenizer is no byte-level BPE.
     """
 

@@ -100,7 +100,7 @@ class TokenBytes:
     """The bytes of every token, and where a token leads from a state.
 
     Args:
-        tokenizer: A byte-level BPE, as all of Qwen's.
+        tokenizer: A byte-level BPE.
 
     Raises:
         CheckpointError: If a token is no sequence of bytes.

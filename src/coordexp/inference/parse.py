@@ -21,6 +21,7 @@ from coordexp.coord_tokens.codec import (
 )
 from coordexp.data.geometry import LEAST_POINTS, Geometry, GeometryKind
 from coordexp.data.record import RecordObject
+from coordexp.families.known import known_end_marks
 from coordexp.inference.scan import (
     DIGITS,
     SPACE,
@@ -35,7 +36,7 @@ from coordexp.inference.scan import (
 from coordexp.rendering.dense_json import SEPARATORS, render_answer
 
 ParseStatus = Literal["ok", "salvaged", "failed"]
-_END_MARKS = ("<|im_end|>", "<|endoftext|>")
+_END_MARKS = known_end_marks()
 
 
 @dataclass(frozen=True, slots=True)

@@ -187,7 +187,7 @@ class _Work:
         """Yield the batches, read by another thread while this one works."""
         encoder = self.encoder
         # A tokenizer cannot be used by two threads at once.
-        own = Encoder(copy.deepcopy(encoder.tokenizer), encoder.image_processor, encoder.style)
+        own = Encoder(copy.deepcopy(encoder.tokenizer), encoder.inputs, encoder.style)
         pending: deque[Future[_Batch]] = deque()
         with ThreadPoolExecutor(1, thread_name_prefix="pictures") as pool:
             try:

@@ -21,7 +21,7 @@ from coordexp.model.load import (
     load_base,
     load_checkpoint,
     load_coord_vocab,
-    load_image_processor,
+    load_inputs,
     load_tokenizer,
 )
 from coordexp.rendering.encode import Encoder
@@ -62,10 +62,8 @@ def load_encoder(path: Path) -> tuple[Encoder, CoordVocab | None]:
     style = style_from_json(load_card_section(path, "style"))
     source = _weights_source(path)
     vocab = load_coord_vocab(source, style.alphabet) if style.coord_tokens else None
-    processor = load_image_processor(
-        source, min_pixels=style.min_pixels, max_pixels=style.max_pixels
-    )
-    return Encoder(load_tokenizer(source), processor, style), vocab
+    inputs = load_inputs(source, min_pixels=style.min_pixels, max_pixels=style.max_pixels)
+    return Encoder(load_tokenizer(source), inputs, style), vocab
 
 
 def load_predictor(path: Path | str) -> Predictor:

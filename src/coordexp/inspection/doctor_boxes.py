@@ -141,13 +141,13 @@ def pictures(pieces: Pieces) -> Finding:
     """Show the grid that each picture becomes, and whether much of it is lost on the way."""
     encoder, feeds = pieces.take(Encoder), pieces.take(Feeds)
     looks = pieces.take(Looks)
-    processor = encoder.image_processor
+    inputs = encoder.inputs
     rows, scales, shares = [], [], []
     for look in looks.examples:
         (_, high, wide), (width, height) = look.grids[0], look.record.file_size
-        seen = (wide * processor.patch_size, high * processor.patch_size)
+        seen = (wide * inputs.patch_px, high * inputs.patch_px)
         scales.append(seen[0] * seen[1] / (width * height))
-        tokens = high * wide // processor.merge_size**2
+        tokens = inputs.tokens_of(look.grids[0])
         shares.append(tokens / len(look.input_ids))
         rows.append(
             (

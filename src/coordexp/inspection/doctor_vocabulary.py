@@ -11,15 +11,17 @@ from transformers import PreTrainedTokenizerBase
 from coordexp.config.schema import Config
 from coordexp.coord_tokens.vocab import CoordVocab
 from coordexp.errors import CheckpointError
+from coordexp.families.config_file import load_config
+from coordexp.families.known import family_of, load_family
 from coordexp.inspection.doctor_finding import Doubt, Finding, Pieces, judged
-from coordexp.model.fingerprint import EMBEDDING_WEIGHT, HEAD_WEIGHT
-from coordexp.model.load import check_base, load_tokenizer, read_model_config
+from coordexp.model.load import check_base, load_tokenizer
 from coordexp.model.shards import StoredTensor, load_weights
 from coordexp.training.build import build_vocab
 
 _EXPAND = "add the coord tokens with: coordexp vocab expand SRC DST, and train on DST"
 # Rows at the beginning of the vocabulary by which embedding and head are told apart.
 _COMPARED = 256
+_EMBEDDING, _HEAD = "embedding", "head"
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +42,7 @@ class Base:
     Args:
         path: Of the folder.
         tokenizer: As it is loaded.
-        stored: Headers of its vocabulary matrices by how their names end.
+        stored: Headers of its vocabulary matrices by what they are.
     """
 
     path: Path
@@ -83,7 +85,7 @@ def tokenizer_ids(pieces: Pieces) -> Finding:
 def vocabulary_rows(pieces: Pieces) -> Finding:
     """Look whether the weights have a sound row for every coord id."""
     stored, vocab = pieces.take(Base).stored, pieces.take(KnownVocab).vocab
-    rows = stored[EMBEDDING_WEIGHT]
+    rows = stored[_EMBEDDING]
     found = f"{rows.shape[0]:,} rows of {rows.shape[1]}"
     if vocab is None:
         return Finding("green", f"{found}; no coord tokens are used")
@@ -108,7 +110,7 @@ def tying(pieces: Pieces) -> Finding:
     config, known = pieces.take(Config), pieces.take(Base)
     tied, stored = tied_as_told(known.path), known.stored
     offset = config.custom.coord_offset
-    has_head = HEAD_WEIGHT in stored
+    has_head = _HEAD in stored
     doubts = [
         Doubt(
             tied is None,
@@ -147,10 +149,10 @@ def tied_as_told(path: Path) -> bool | None:
     Raises:
         CheckpointError: If it cannot be read.
     """
-    config = read_model_config(path)
+    config = load_config(path)
     told = {
         bool(block["tie_word_embeddings"])
-        for block in (config, config.get("text_config", {}))
+        for block in (config, family_of(config, source=path / "config.json").text_config(config))
         if "tie_word_embeddings" in block
     }
     if len(told) > 1:
@@ -159,24 +161,25 @@ def tied_as_told(path: Path) -> bool | None:
 
 
 def stored_matrices(path: Path) -> Mapping[str, StoredTensor]:
-    """Return the headers of a checkpoint's vocabulary matrices by how their names end.
+    """Return the headers of a checkpoint's vocabulary matrices by what they are.
 
     Raises:
         CheckpointError: If there is no embedding.
     """
+    names = load_family(path).vocabulary
     found = {
-        ending: tensor
+        kind: tensor
         for name, tensor in load_weights(path).by_name.items()
-        for ending in (EMBEDDING_WEIGHT, HEAD_WEIGHT)
+        for kind, ending in ((_EMBEDDING, names.embedding_weight), (_HEAD, names.head_weight))
         if name.endswith(ending)
     }
-    if EMBEDDING_WEIGHT not in found:
-        raise CheckpointError(f"{path}: no tensor ends in {EMBEDDING_WEIGHT}")
+    if _EMBEDDING not in found:
+        raise CheckpointError(f"{path}: no tensor ends in {names.embedding_weight}")
     return found
 
 
 def _same(stored: Mapping[str, StoredTensor]) -> bool:
-    matrices = [stored[EMBEDDING_WEIGHT], stored[HEAD_WEIGHT]]
+    matrices = [stored[_EMBEDDING], stored[_HEAD]]
     count = matrices[0].shape[0]
     if matrices[1].shape[0] != count:
         return False

@@ -16,11 +16,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from transformers import PreTrainedModel
+
 from coordexp.config.schema import Config
+from coordexp.families.known import load_family
 from coordexp.integrations.ms_swift_refusals import LOSS, OPTIMIZER, check_arguments
 from coordexp.integrations.ms_swift_template import apply_coord_template_adapter, write_as_we_do
 from coordexp.integrations.ms_swift_trainer import Hosted
-from coordexp.model.adapters import lora_target_pattern
+from coordexp.model.adapters import check_linear_layers, lora_target_pattern
 from coordexp.model.coord_offset import ADAPTER_NAME
 from coordexp.training.base_card import build_card
 from coordexp.training.build import (
@@ -58,7 +61,7 @@ def connect(
     apply_coord_template_adapter(sft.template, config.custom.coord_tokens)
     write_as_we_do(sft.template, encoder)
     install_offsets(config, sft.model, vocab)
-    _set_arguments(sft.args, config)
+    _set_arguments(sft.args, config, sft.model)
     card = build_card(config, vocab, encoder.tokenizer)
 
     def write_extras(directory: Path) -> None:
@@ -67,7 +70,7 @@ def connect(
 
     hosted = Hosted(
         objective=build_objective(config, vocab),
-        groups=parameter_groups(config),
+        groups=parameter_groups(config, load_family(config.model.path)),
         write_extras=write_extras,
     )
     sft._get_trainer_kwargs = lambda: {"hosted": hosted}  # noqa: SLF001 - its hook for subclasses
@@ -80,10 +83,13 @@ def is_connected(sft: Any) -> bool:  # noqa: ANN401
     return hasattr(sft, "coordexp")
 
 
-def _set_arguments(args: Any, config: Config) -> None:  # noqa: ANN401
+def _set_arguments(args: Any, config: Config, model: PreTrainedModel) -> None:  # noqa: ANN401
     if isinstance(args.target_modules, list):
+        family, (towers, leaves) = load_family(config.model.path), lora_places(config)
+        if towers and leaves is None:
+            check_linear_layers(model, family)
         # ms-swift's own all-linear takes the wrapped head too, and non-coord logits would move.
-        args.target_modules = lora_target_pattern(*lora_places(config))
+        args.target_modules = lora_target_pattern(family.towers, towers, leaves)
     if config.custom.coord_offset.enabled and ADAPTER_NAME not in args.modules_to_save:
         args.modules_to_save = [*args.modules_to_save, ADAPTER_NAME]
     for holder in (args, args.training_args):

@@ -49,8 +49,8 @@ def write_messages(
     Raises:
         RecordError: If a text holds a tag of ms-swift.
     """
-    size = encoder.image_processor.size
-    limits = {"min_pixels": size["shortest_edge"], "max_pixels": size["longest_edge"]}
+    grid = encoder.inputs.grid
+    limits = {"min_pixels": grid.least, "max_pixels": grid.most}
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w", encoding="utf-8") as file:
         for index in kept:

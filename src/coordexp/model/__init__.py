@@ -1,7 +1,11 @@
 """The model: loading it, adding coord tokens to it, adapting it.
 
-`load` opens a base and restores checkpoints, `vocab_expansion` adds the coord tokens, `fitted_rows`
-fits their rows to what a base knows, `coord_offset` is the adapter that trains just their rows,
-`adapters` puts LoRA or DoRA beside it, `towers` names the parts of a Qwen-VL model, `fingerprint`
-tells two bases apart.
+- `load`: opens a base and restores checkpoints.
+- `vocab_expansion`, `tokenizer_files`: the coord tokens, in the weights and in the tokenizer;
+  `fitted_rows` fits their rows to what a base knows.
+- `shards`, `shard_writing`: weights read and written one tensor at a time.
+- `coord_offset`: the adapter that trains just the coord rows; `hidden_head` lets the loss see
+  hidden states; `plain_weights` saves a model with offsets as the plain one that computes the same.
+- `adapters`: LoRA or DoRA beside it.
+- `card`, `fingerprint`: `coordexp.json`, and what tells two bases apart.
 """

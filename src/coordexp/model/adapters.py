@@ -13,26 +13,38 @@ from typing import cast
 
 from peft import LoraConfig, PeftModel, get_peft_model
 from peft.utils.constants import DUMMY_TARGET_MODULES
+from torch import nn
 from transformers import PreTrainedModel
 
-from coordexp.errors import InputError
+from coordexp.errors import CheckpointError, InputError
+from coordexp.families.family import Family
+from coordexp.families.towers import (
+    Tower,
+    Towers,
+    linear_layer_pattern,
+    unknown_layers,
+)
 from coordexp.model.coord_offset import (
     ADAPTER_NAME,
     find_offset_head,
     reattach_coord_offset_hooks,
 )
-from coordexp.model.towers import LINEAR_LAYERS, Tower
 
 # In PEFT's words: train row 0 of that module. A module that is not there is an error only here.
 GUARD = {"load_with_coordexp": [0]}
 
+_NAMED = 5
 
-def lora_target_pattern(towers: Collection[Tower], leaves: Collection[str] | None) -> str:
+
+def lora_target_pattern(
+    names: Towers, towers: Collection[Tower], leaves: Collection[str] | None
+) -> str:
     """Return the regular expression of the modules that get LoRA.
 
     PEFT's own `all-linear` would take the wrapped head too, and non-coord logits would move.
 
     Args:
+        names: Of the model's family.
         towers: The parts of the model that are adapted.
         leaves: Last names to keep, such as `q_proj`; None for every linear layer.
 
@@ -43,23 +55,22 @@ def lora_target_pattern(towers: Collection[Tower], leaves: Collection[str] | Non
         raise InputError(
             "tuner: every part is frozen; leave at least one of vision, aligner, language"
         )
-    wanted = None if leaves is None else set(leaves)
-    known = {leaf for tower in towers for leaf in LINEAR_LAYERS[tower][1]}
-    if unknown := sorted((wanted or set()) - known):
+    chosen = tuple(each for each in names if each.tower in towers)
+    known = {leaf for each in chosen for leaf in each.leaves}
+    if unknown := sorted(set(leaves or ()) - known):
         raise InputError(
             f"tuner.target_modules: {', '.join(unknown)} name no linear layer of the unfrozen "
             f"parts; known: {', '.join(sorted(known))}"
         )
-    patterns = []
-    for tower, (place, names) in LINEAR_LAYERS.items():
-        kept = [name for name in names if wanted is None or name in wanted]
-        if tower in towers and kept:
-            patterns.append(f"{place}(?:{'|'.join(kept)})")
-    return "|".join(patterns)
+    return linear_layer_pattern(chosen, leaves)
 
 
 def adapter_targets(
-    towers: Collection[Tower], leaves: Collection[str] | None, *, has_offsets: bool
+    names: Towers,
+    towers: Collection[Tower],
+    leaves: Collection[str] | None,
+    *,
+    has_offsets: bool,
 ) -> str:
     """Return what an adapter's configuration says of the modules that get LoRA.
 
@@ -68,6 +79,7 @@ def adapter_targets(
     error there.
 
     Args:
+        names: Of the model's family.
         towers: The parts of the model that are adapted.
         leaves: Last names to keep; None for every linear layer.
         has_offsets: Whether the model has the coord-offset adapter.
@@ -76,7 +88,7 @@ def adapter_targets(
         InputError: See `lora_target_pattern`; and if leaves are named where every part is frozen.
     """
     if towers or not has_offsets:
-        return lora_target_pattern(towers, leaves)
+        return lora_target_pattern(names, towers, leaves)
     if leaves is not None:
         raise InputError(
             f"tuner.target_modules: {', '.join(leaves)} name layers of frozen parts, as every part "
@@ -88,6 +100,7 @@ def adapter_targets(
 def install_lora(
     model: PreTrainedModel,
     *,
+    family: Family,
     towers: Collection[Tower],
     leaves: Collection[str] | None,
     rank: int,
@@ -99,14 +112,17 @@ def install_lora(
 
     Raises:
         InputError: See `adapter_targets`.
+        CheckpointError: See `check_linear_layers`; not where the layers are named.
     """
+    if towers and leaves is None:
+        check_linear_layers(model, family)
     has_offsets = find_offset_head(model) is not None
     config = LoraConfig(
         r=rank,
         lora_alpha=alpha,
         lora_dropout=dropout,
         use_dora=use_dora,
-        target_modules=adapter_targets(towers, leaves, has_offsets=has_offsets),
+        target_modules=adapter_targets(family.towers, towers, leaves, has_offsets=has_offsets),
         modules_to_save=[ADAPTER_NAME] if has_offsets else None,
     )
     adapted: PeftModel = get_peft_model(model, config)
@@ -114,6 +130,29 @@ def install_lora(
         guard_adapter(adapted)
         reattach_coord_offset_hooks(adapted)
     return adapted
+
+
+def check_linear_layers(model: PreTrainedModel, family: Family) -> None:
+    """Check that the family knows every linear layer, so that "all" leaves none out in silence.
+
+    The head is no part of it: it belongs to the vocabulary.
+
+    Raises:
+        CheckpointError: If there are others; it names them.
+    """
+    head = set(model.get_output_embeddings().modules())
+    layers = [
+        name
+        for name, module in model.named_modules()
+        if isinstance(module, nn.Linear) and module not in head
+    ]
+    if unknown := unknown_layers(layers, family.towers):
+        few = ", ".join(unknown[:_NAMED]) + (", ..." if len(unknown) > _NAMED else "")
+        raise CheckpointError(
+            f"the model has {len(unknown)} linear layers that its family {family.name} does not "
+            f"know, and that LoRA on all-linear would leave out: {few}; name the layers to adapt "
+            "in tuner.target_modules, or add these to the family"
+        )
 
 
 def guard_adapter(model: PeftModel) -> None:

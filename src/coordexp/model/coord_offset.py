@@ -221,7 +221,7 @@ def install_coord_offset_adapter(
         )
     )
     if tied:
-        _rename_tied_weights(model, wrapped)
+        _rename_tied_weights(model)
     _make_table_a_unit(model)
 
 
@@ -282,10 +282,12 @@ def _checked_range(coord_ids: Sequence[int], num_embeddings: int) -> tuple[int, 
     return first, count
 
 
-def _rename_tied_weights(model: PreTrainedModel, embedding: OffsetEmbedding) -> None:
+def _rename_tied_weights(model: PreTrainedModel) -> None:
     """Tell transformers the wrapped names of the tied tables; it ties and saves by name."""
-    name = next(name for name, module in model.named_modules() if module is embedding)
-    model._tied_weights_keys = {"lm_head.base.weight": f"{name}.base.weight"}  # noqa: SLF001
+    names = {module: name for name, module in model.named_modules()}
+    embedding = names[model.get_input_embeddings()]
+    head = names[model.get_output_embeddings()]
+    model._tied_weights_keys = {f"{head}.base.weight": f"{embedding}.base.weight"}  # noqa: SLF001
 
 
 def _make_table_a_unit(model: PreTrainedModel) -> None:

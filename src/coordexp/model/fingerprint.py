@@ -11,10 +11,8 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from coordexp.errors import CheckpointError
+from coordexp.families.family import VocabularyNames
 from coordexp.model.shards import load_weights
-
-EMBEDDING_WEIGHT, HEAD_WEIGHT = "embed_tokens.weight", "lm_head.weight"
-"""How the names of the vocabulary matrices end."""
 
 
 def rows_fingerprint(rows: Float[Tensor, "K D"]) -> str:
@@ -23,7 +21,9 @@ def rows_fingerprint(rows: Float[Tensor, "K D"]) -> str:
     return hashlib.sha256(exact.numpy().tobytes()).hexdigest()[:32]
 
 
-def stored_rows(base: Path, coord_ids: tuple[int, int]) -> Float[Tensor, "_ D"]:
+def stored_rows(
+    base: Path, coord_ids: tuple[int, int], vocabulary: VocabularyNames
+) -> Float[Tensor, "_ D"]:
     """Return a checkpoint's rows at the coord ids as they are on the disk.
 
     What they are loaded as makes no difference: a bf16 base has the same rows whether it runs in
@@ -32,6 +32,7 @@ def stored_rows(base: Path, coord_ids: tuple[int, int]) -> Float[Tensor, "_ D"]:
     Args:
         base: The checkpoint.
         coord_ids: First and last.
+        vocabulary: Names of the matrices.
 
     Raises:
         CheckpointError: If there are no such rows, or no safetensors weights.
@@ -39,16 +40,17 @@ def stored_rows(base: Path, coord_ids: tuple[int, int]) -> Float[Tensor, "_ D"]:
     first, last = coord_ids
     found = {}
     for name, tensor in load_weights(base).by_name.items():
-        for ending in (EMBEDDING_WEIGHT, HEAD_WEIGHT):
+        for ending in vocabulary.weights:
             if name.endswith(ending):
                 if tensor.shape[0] <= last:
                     raise CheckpointError(
                         f"{base}: {name} has {tensor.shape[0]} rows, coord ids reach {last}"
                     )
                 found[ending] = tensor.load_rows(first, last + 1)
-    if EMBEDDING_WEIGHT not in found:
-        raise CheckpointError(f"{base}: no tensor ends in {EMBEDDING_WEIGHT}")
-    return joined_rows(found[EMBEDDING_WEIGHT], found.get(HEAD_WEIGHT))
+    embedding, head = vocabulary.weights
+    if embedding not in found:
+        raise CheckpointError(f"{base}: no tensor ends in {embedding}")
+    return joined_rows(found[embedding], found.get(head))
 
 
 def joined_rows(

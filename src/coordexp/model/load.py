@@ -1,8 +1,7 @@
 """Opening checkpoints, without torchvision and without a network."""
 
-import json
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Literal, cast
 
 import torch
 from peft import PeftModel, get_peft_model_state_dict
@@ -10,17 +9,18 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 from transformers import (
-    AutoImageProcessor,
     AutoModelForImageTextToText,
     AutoTokenizer,
     PreTrainedModel,
     PreTrainedTokenizerBase,
-    Qwen2VLImageProcessorPil,
 )
 
 from coordexp.coord_tokens.codec import CoordAlphabet
 from coordexp.coord_tokens.vocab import CoordVocab
 from coordexp.errors import CheckpointError
+from coordexp.families.config_file import load_config
+from coordexp.families.inputs import INPUTS, ModelInputs
+from coordexp.families.known import load_family
 from coordexp.model.adapters import restore_lora
 from coordexp.model.card import WeightsCard, load_weights_card
 from coordexp.model.coord_offset import (
@@ -62,10 +62,8 @@ def load_tokenizer(path: Path | str) -> PreTrainedTokenizerBase:
         raise CheckpointError(f"{path}: the tokenizer cannot be loaded: {reason}") from None
 
 
-def load_image_processor(
-    path: Path | str, *, min_pixels: int | None, max_pixels: int | None
-) -> Qwen2VLImageProcessorPil:
-    """Return a checkpoint's image processor on Pillow, the one backend that needs no torchvision.
+def load_inputs(path: Path | str, *, min_pixels: int | None, max_pixels: int | None) -> ModelInputs:
+    """Return what a checkpoint's family hands to its model, without torchvision.
 
     Args:
         path: The checkpoint.
@@ -73,25 +71,13 @@ def load_image_processor(
         max_pixels: Replaces its largest.
 
     Raises:
-        CheckpointError: If the directory or its image processor cannot be read, or is not Qwen's.
+        CheckpointError: If the directory or its image processor cannot be read, is of no known
+            family, or the processor is another family's.
     """
     path = Path(path)
     _check_directory(path, "preprocessor_config.json")
-    try:
-        processor = AutoImageProcessor.from_pretrained(path, backend="pil", local_files_only=True)
-    except Exception as error:  # noqa: BLE001 - of a broken file the library says no more than that
-        reason = f"{type(error).__name__}: {error}"
-        raise CheckpointError(f"{path}: the image processor cannot be loaded: {reason}") from None
-    if not isinstance(processor, Qwen2VLImageProcessorPil):
-        raise CheckpointError(
-            f"{path}: expected a Qwen-VL image processor, got {type(processor).__name__}"
-        )
-    _check_patches(processor, path)
-    if min_pixels is not None:
-        processor.size["shortest_edge"] = min_pixels
-    if max_pixels is not None:
-        processor.size["longest_edge"] = max_pixels
-    return processor
+    load = INPUTS[load_family(path).name]
+    return load(path, min_pixels=min_pixels, max_pixels=max_pixels)
 
 
 def load_base(
@@ -100,12 +86,13 @@ def load_base(
     """Return a base or merged model.
 
     Raises:
-        CheckpointError: If the directory holds no model that transformers can load, or lacks some
-            of its weights, which would be random.
+        CheckpointError: If the directory holds no model that transformers can load, or one of no
+            known family, or lacks some of its weights, which would be random.
     """
     path = Path(path)
     _check_directory(path, "config.json")
     _check_not_quantised(path)
+    load_family(path)  # of another one, too much would be guessed
     kind: str | torch.dtype = "auto" if dtype == "auto" else getattr(torch, dtype)
     try:
         loaded = AutoModelForImageTextToText.from_pretrained(
@@ -224,47 +211,8 @@ def _no_directory(path: Path) -> str:
     return "there is no such directory"
 
 
-def _check_patches(processor: Qwen2VLImageProcessorPil, path: Path) -> None:
-    """Compare the patches that pictures are cut into with those that the model takes."""
-    if not (path / "config.json").is_file():  # an adapter's folder: the base's is looked at
-        return
-    vision = read_model_config(path).get("vision_config")
-    if not isinstance(vision, dict):
-        return
-    pairs = {
-        "patch_size": "patch_size",
-        "temporal_patch_size": "temporal_patch_size",
-        "merge_size": "spatial_merge_size",
-    }
-    for ours, theirs in pairs.items():
-        cut, taken = getattr(processor, ours), vision.get(theirs)
-        if taken is not None and cut != taken:
-            raise CheckpointError(
-                f"{path / 'preprocessor_config.json'}: {ours} {cut} does not fit the model, whose "
-                f"config.json says {theirs} {taken}; take the file from the base as it was shipped"
-            )
-
-
-def read_model_config(path: Path) -> dict[str, Any]:
-    """Return a checkpoint's `config.json`.
-
-    Raises:
-        CheckpointError: If it cannot be read, or is no JSON object.
-    """
-    try:
-        config = json.loads((path / "config.json").read_text(encoding="utf-8"))
-    except OSError as error:
-        reason = error.strerror or error
-        raise CheckpointError(f"{path / 'config.json'}: cannot be read: {reason}") from None
-    except ValueError as error:
-        raise CheckpointError(f"{path / 'config.json'}: cannot be read: {error}") from None
-    if not isinstance(config, dict):
-        raise CheckpointError(f"{path / 'config.json'}: expected a JSON object")
-    return config
-
-
 def _check_not_quantised(path: Path) -> None:
-    config = read_model_config(path)
+    config = load_config(path)
     if config.get("quantization_config") is not None:
         block = config["quantization_config"]
         method = block.get("quant_method") if isinstance(block, dict) else None
@@ -301,7 +249,8 @@ def _first_difference(there: dict[str, int], here: dict[str, int]) -> str:
 def _check_rows(card: WeightsCard, base: Path, path: Path) -> None:
     if card.coord_ids is None or card.coord_rows is None:
         return
-    if rows_fingerprint(stored_rows(base, card.coord_ids)) != card.coord_rows:
+    names = load_family(base).vocabulary
+    if rows_fingerprint(stored_rows(base, card.coord_ids, names)) != card.coord_rows:
         first, last = card.coord_ids
         raise CheckpointError(
             f"{base}: its coord rows are not the ones that {path} was trained on (ids {first}.."

@@ -135,7 +135,7 @@ def _shifted(
 
 @contextmanager
 def _says_tied(config: PretrainedConfig, *, tied: bool) -> Iterator[None]:
-    blocks = (config, config.text_config)
+    blocks = (config, config.get_text_config())
     before = [block.tie_word_embeddings for block in blocks]
     for block in blocks:
         block.tie_word_embeddings = tied
@@ -149,9 +149,10 @@ def _says_tied(config: PretrainedConfig, *, tied: bool) -> Iterator[None]:
 @contextmanager
 def generating_with_cache(config: PretrainedConfig) -> Iterator[None]:
     """Save a model that generates with a cache, whatever training needs."""
-    before = config.use_cache, config.text_config.use_cache
-    config.use_cache = config.text_config.use_cache = True
+    text = config.get_text_config()
+    before = config.use_cache, text.use_cache
+    config.use_cache = text.use_cache = True
     try:
         yield
     finally:
-        config.use_cache, config.text_config.use_cache = before
+        config.use_cache, text.use_cache = before

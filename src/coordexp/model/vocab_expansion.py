@@ -29,8 +29,9 @@ from transformers import PreTrainedTokenizerBase
 
 from coordexp.coord_tokens.codec import CoordAlphabet
 from coordexp.errors import CheckpointError, CoordExpError, InputError
+from coordexp.families.family import Family
+from coordexp.families.known import family_of
 from coordexp.files import check_writable, copy_missing_files, whole_directory, write_text
-from coordexp.model.fingerprint import EMBEDDING_WEIGHT, HEAD_WEIGHT
 from coordexp.model.load import load_tokenizer
 from coordexp.model.shard_writing import NewTensor, write_weights
 from coordexp.model.shards import StoredTensor, Weights, load_weights
@@ -38,7 +39,6 @@ from coordexp.model.tokenizer_files import add_tokens, check_tokenizer_files, lo
 
 Init = Literal["mean", "digits"]
 
-VOCAB_MATRICES = (EMBEDDING_WEIGHT, HEAD_WEIGHT)
 ROW_MULTIPLE = 128
 SMOOTHING_BINS = 15
 
@@ -101,7 +101,7 @@ def expand_vocabulary(
     """Write a copy of a checkpoint whose vocabulary has the coord tokens.
 
     Args:
-        src: A Qwen-VL-style checkpoint with safetensors weights.
+        src: A checkpoint of a known family, with safetensors weights.
         dst: The new checkpoint; it appears when it is complete.
         alphabet: Number and spelling of the bins.
         init: `mean` fills every new row with the mean of all rows in use; `digits` with the mean of
@@ -176,7 +176,8 @@ def _rewrite(
     dry_run: bool,
 ) -> Expansion:
     weights = load_weights(src)
-    matrices = _vocabulary_matrices(src, config, weights)
+    family = family_of(config, source=src / "config.json")
+    matrices = _vocabulary_matrices(src, config, weights, family)
     before = matrices[0].shape[0]
     new = replace(new, rows=max(new.rows, _padded(before)))
     if not new.names and new.rows == before:
@@ -184,7 +185,8 @@ def _rewrite(
             f"{src}: nothing to pad; its {before} rows hold all {new.used} tokens and are a "
             f"multiple of {ROW_MULTIPLE}"
         )
-    shards = _grown(weights, {tensor.name for tensor in matrices}, new)
+    names = {tensor.name for tensor in matrices}
+    shards = _grown(weights, names, new, head=family.vocabulary.head_weight)
     _check_apart(src, dst)
     check_writable(dst, overwrite=overwrite)
     if not dry_run:
@@ -207,16 +209,16 @@ def _rewrite(
 
 
 def _vocabulary_matrices(
-    src: Path, config: dict[str, object], weights: Weights
+    src: Path, config: dict[str, object], weights: Weights, family: Family
 ) -> list[StoredTensor]:
     """Return the matrices with a row for each token, after checking that they agree."""
-    matrices = [t for t in weights.by_name.values() if t.name.endswith(VOCAB_MATRICES)]
+    endings = family.vocabulary.weights
+    matrices = [t for t in weights.by_name.values() if t.name.endswith(endings)]
     if not matrices:
-        raise CheckpointError(f"{src}: no tensor ends in {' or '.join(VOCAB_MATRICES)}")
+        raise CheckpointError(f"{src}: no tensor ends in {' or '.join(endings)}")
     if config.get("quantization_config") is not None:
         raise CheckpointError(f"{src}: quantised weights cannot be expanded; take the original")
-    text = config.get("text_config", config)
-    size = text.get("vocab_size") if isinstance(text, dict) else None
+    size = family.text_config(config).get("vocab_size")
     for tensor in matrices:
         if tensor.shape[0] != size:
             raise CheckpointError(
@@ -231,13 +233,13 @@ def _vocabulary_matrices(
 
 
 def _grown(
-    weights: Weights, matrices: set[str], new: _NewRows
+    weights: Weights, matrices: set[str], new: _NewRows, *, head: str
 ) -> list[list[StoredTensor | NewTensor]]:
     # A tied base stores no head of its own.
-    tied = not any(name.endswith(HEAD_WEIGHT) for name in matrices)
+    tied = not any(name.endswith(head) for name in matrices)
 
     def grow(tensor: StoredTensor) -> NewTensor:
-        is_head = tied or tensor.name.endswith(HEAD_WEIGHT)
+        is_head = tied or tensor.name.endswith(head)
         make = partial(_expand_matrix, tensor, new if is_head else replace(new, head=None))
         return NewTensor(tensor.name, tensor.dtype, (new.rows, tensor.shape[1]), make)
 

@@ -112,6 +112,6 @@ def blank_example(encoder: Encoder) -> Example:
     It passes through every tower, so that each parameter that learns gets its zero gradient and no
     rank waits for another.
     """
-    side = encoder.image_processor.patch_size * encoder.image_processor.merge_size
+    side = encoder.inputs.grid.cell_px
     record = Record(images=("blank",), width=side, height=side, objects=())
     return encoder.encode_prompt(record, Image.new("RGB", (side, side), "white"))

@@ -6,7 +6,6 @@ Prompt and answer are tokenised apart, at the very place where generation will b
 is trained is what is generated.
 """
 
-import math
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -15,33 +14,20 @@ import torch
 from jaxtyping import Float, Int
 from PIL import Image
 from torch import Tensor
-from transformers import PreTrainedTokenizerBase, Qwen2VLImageProcessorPil
+from transformers import PreTrainedTokenizerBase
 
 from coordexp.coord_tokens.codec import CoordAlphabet
 from coordexp.data.chat import Chat, Sample
 from coordexp.data.ordering import ordered_objects
 from coordexp.data.record import Record
-from coordexp.data.smart_resize import check_shape
 from coordexp.errors import CheckpointError, InputError, RecordError
+from coordexp.families.inputs import ModelInputs
 from coordexp.rendering.conversation import Conversation
 from coordexp.rendering.dense_json import render_answer
-from coordexp.rendering.positions import mrope_positions
 from coordexp.rendering.style import RenderingStyle
 from coordexp.rendering.token_types import NO_TYPE, character_types, token_types
 
 IGNORE_INDEX = -100
-IMAGE_TOKEN = "<|image_pad|>"
-# What NumPy, Pillow and the processor's own checks raise; nobody lists it for us.
-_PROCESSOR_ERRORS = (
-    ArithmeticError,
-    AttributeError,
-    LookupError,
-    MemoryError,
-    OSError,
-    RuntimeError,
-    TypeError,
-    ValueError,
-)
 # Token ids, and whether they are an answer, which is labelled.
 Segment = tuple[Sequence[int], bool]
 
@@ -76,7 +62,7 @@ class Encoder:
 
     Args:
         tokenizer: Of the base, coord tokens included where the style uses them.
-        image_processor: Of the base.
+        inputs: Of the base: how its family's model has its pictures and positions.
         style: What is asked and how it is answered.
         with_token_types: Whether examples say what each token is, for figures.
 
@@ -88,20 +74,23 @@ class Encoder:
     def __init__(
         self,
         tokenizer: PreTrainedTokenizerBase,
-        image_processor: Qwen2VLImageProcessorPil,
+        inputs: ModelInputs,
         style: RenderingStyle,
         *,
         with_token_types: bool = False,
     ) -> None:
         self.tokenizer = tokenizer
-        self.image_processor = image_processor
+        self.inputs = inputs
         self.style = style
         self.with_token_types = with_token_types
         self.conversation = Conversation(tokenizer, system_prompt=style.system_prompt)
         (self.end_of_turn_id,) = self._ids(self.conversation.end_of_turn)
-        image_ids = self._ids(IMAGE_TOKEN)
+        family = inputs.family
+        image_ids = self._ids(family.image_token)
         if len(image_ids) != 1:
-            raise CheckpointError(f"the tokenizer has no {IMAGE_TOKEN} token; is it a Qwen-VL one?")
+            raise CheckpointError(
+                f"the tokenizer has no {family.image_token} token; is it one of {family.name}?"
+            )
         self.image_token_id = image_ids[0]
         self._reserved = _reserved_tokens(tokenizer, style.alphabet)
         for key, text in (
@@ -143,6 +132,7 @@ class Encoder:
         Raises:
             RecordError: As `encode` does.
         """
+        self._check_cells(record)
         prompt_ids = self._prompt_ids(record)
         answer, _ = self._answer(record, seed=0, epoch=0, index=0)
         answer_ids = self._ids(answer)
@@ -203,10 +193,7 @@ class Encoder:
         return [(self._ids(text), is_answer) for text, is_answer in segments]
 
     def _image_tokens(self, size: tuple[int, int]) -> int:
-        width, height = size
-        check_shape(width, height)
-        patches = self.image_processor.get_number_of_image_patches(height, width)
-        return int(patches) // int(self.image_processor.merge_size) ** 2
+        return self.inputs.count_tokens(*size)
 
     def _reserved_token(self, text: str) -> str | None:
         found = self._reserved.search(text)
@@ -257,29 +244,40 @@ class Encoder:
         types[-len(offsets) :] = token_types(offsets, characters)
         return replace(example, token_types=types)
 
+    def _check_cells(self, record: Record) -> None:
+        """Refuse a picture that was resized for another model: it would be resized once more."""
+        cell = self.inputs.grid.cell_px
+        if record.resized is not None and not self.inputs.grid.holds(*record.resized):
+            width, height = record.resized
+            raise RecordError(
+                f"resized: {width}x{height} is no multiple of this model's cell of {cell} pixels; "
+                "it was prepared for another one and would be resized once more; prepare the "
+                "original records again, with --model and the path of this one"
+            )
+
     def _example(self, record: Record, picture: Image.Image, answer_ids: Sequence[int]) -> Example:
+        self._check_cells(record)
         return self._assembled([(self._prompt_ids(record), False), (answer_ids, True)], [picture])
 
     def _assembled(self, segments: Sequence[Segment], pictures: Sequence[Image.Image]) -> Example:
         found = sum(list(segment).count(self.image_token_id) for segment, _ in segments)
         if found != len(pictures):
+            token = self.inputs.family.image_token
             raise CheckpointError(
-                f"expected the chat template to leave one {IMAGE_TOKEN} for each picture "
+                f"expected the chat template to leave one {token} for each picture "
                 f"({len(pictures)}), got {found}"
             )
-        patches, grids = self._patches(pictures)
+        patches, grids = self.inputs.encode(pictures)
         sizes: list[tuple[int, int, int]] = [(t, h, w) for t, h, w in grids.tolist()]
-        merge_size = self.image_processor.merge_size
-        placeholders = iter([math.prod(size) // merge_size**2 for size in sizes])
+        placeholders = iter([self.inputs.tokens_of(size) for size in sizes])
         ids: list[int] = []
         labels: list[int] = []
         for segment, is_answer in segments:
             tokens = _with_placeholders(segment, self.image_token_id, placeholders)
             ids += tokens
             labels += tokens if is_answer else [IGNORE_INDEX] * len(tokens)
-        positions = mrope_positions(
-            [token_id == self.image_token_id for token_id in ids], sizes, merge_size
-        )
+        is_image = [token_id == self.image_token_id for token_id in ids]
+        positions = self.inputs.positions(is_image, sizes)
         return Example(
             input_ids=torch.tensor(ids),
             labels=torch.tensor(labels),
@@ -287,21 +285,6 @@ class Encoder:
             pixel_values=patches,
             image_grid_thw=grids,
         )
-
-    def _patches(
-        self, pictures: Sequence[Image.Image]
-    ) -> tuple[Float[Tensor, "P C"], Int[Tensor, "I 3"]]:
-        processor = self.image_processor
-        if not pictures:
-            values = 3 * processor.temporal_patch_size * processor.patch_size**2
-            return torch.zeros((0, values)), torch.zeros((0, 3), dtype=torch.long)
-        for picture in pictures:
-            check_shape(*picture.size)
-        try:
-            patches = processor(images=list(pictures), return_tensors="pt")
-        except _PROCESSOR_ERRORS as error:
-            raise RecordError(f"images[0]: the image processor cannot take it: {error}") from None
-        return patches["pixel_values"], patches["image_grid_thw"]
 
 
 def _reserved_tokens(

@@ -24,9 +24,8 @@ Shapes: `T` tokens of all examples.
 from collections.abc import Sequence
 
 import torch
-from jaxtyping import Int
-from torch import Tensor
 
+from coordexp.families.inputs import ModelInputs
 from coordexp.rendering.collate import TOKEN_TYPES, Batch, typed, with_a_picture
 from coordexp.rendering.encode import IGNORE_INDEX, Example
 
@@ -35,11 +34,13 @@ class PackCollator:
     """Lays the examples of one pack into one row.
 
     Args:
+        inputs: Of the model: what keeps the examples apart.
         image_token_id: Marks the image placeholders in `mm_token_type_ids`.
         blank: Joins a pack without pictures; `coordexp.rendering.collate.blank_example`.
     """
 
-    def __init__(self, *, image_token_id: int, blank: Example) -> None:
+    def __init__(self, *, inputs: ModelInputs, image_token_id: int, blank: Example) -> None:
+        self.inputs = inputs
         self.image_token_id = image_token_id
         self.blank = blank
 
@@ -62,15 +63,8 @@ class PackCollator:
             **({TOKEN_TYPES: torch.cat(types)[None]} if types else {}),
             "input_ids": input_ids,
             "labels": labels[None],
-            "position_ids": packed_position_ids(packed)[:, None],
+            **self.inputs.pack([example.position_ids for example in packed]),
             "mm_token_type_ids": (input_ids == self.image_token_id).int(),
             "pixel_values": torch.cat([example.pixel_values for example in packed]),
             "image_grid_thw": torch.cat([example.image_grid_thw for example in packed]),
         }
-
-
-def packed_position_ids(examples: Sequence[Example]) -> Int[Tensor, "4 T"]:
-    """Return the text row and the three mRoPE rows of a pack."""
-    text = torch.cat([torch.arange(len(example)) for example in examples])
-    mrope = torch.cat([example.position_ids for example in examples], dim=1)
-    return torch.cat([text[None], mrope])

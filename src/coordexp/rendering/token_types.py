@@ -5,7 +5,7 @@
     {"object_1": {"desc": "black cat", "bbox_2d": ["<|coord_12|>", ...]}}<|im_end|>
     sssssssssssssssssssssdddddddddsssssssssssssssss............ssssssssss...
 
-Types belong to characters, because tokens merge neighbours: for Qwen's tokenizer `","` is one
+Types belong to characters, because tokens merge neighbours: in most vocabularies `","` is one
 token, and `)",` too, the end of a desc and what follows it. A token that holds a character of a
 desc is desc, however much structure is merged into it; of the others, one that holds a character
 of a coordinate (a digit, in the text baseline) has no type, and the rest, the end of the turn

@@ -4,6 +4,7 @@ from transformers import PreTrainedTokenizerBase
 
 from coordexp.config.schema import Config
 from coordexp.coord_tokens.vocab import CoordVocab
+from coordexp.families.known import load_family
 from coordexp.model.card import WeightsCard
 from coordexp.model.fingerprint import rows_fingerprint, stored_rows, tokenizer_fingerprint
 
@@ -19,10 +20,12 @@ def build_card(
         return WeightsCard(
             base=None, tokenizer=fingerprint, coord_ids=ids, coord_rows=None, tie_head=None
         )
+    base = config.model.path
+    rows = None if ids is None else stored_rows(base, ids, load_family(base).vocabulary)
     return WeightsCard(
-        base=str(config.model.path.resolve()),
+        base=str(base.resolve()),
         tokenizer=fingerprint,
         coord_ids=ids,
-        coord_rows=None if ids is None else rows_fingerprint(stored_rows(config.model.path, ids)),
+        coord_rows=None if rows is None else rows_fingerprint(rows),
         tie_head=offset.tie_head if offset.enabled else None,
     )

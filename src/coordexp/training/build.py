@@ -14,6 +14,9 @@ from coordexp.config.schema import Config
 from coordexp.coord_tokens.vocab import CoordVocab, check_ids
 from coordexp.data.kinds import geometry_kinds
 from coordexp.errors import CheckpointError, InputError
+from coordexp.families.family import Family
+from coordexp.families.known import load_family
+from coordexp.families.towers import TOWERS, Tower, tower_of
 from coordexp.model.adapters import adapter_targets, install_lora
 from coordexp.model.card import WeightsCard, load_weights_card
 from coordexp.model.coord_offset import (
@@ -26,10 +29,9 @@ from coordexp.model.load import (
     load_base,
     load_checkpoint,
     load_coord_vocab,
-    load_image_processor,
+    load_inputs,
     load_tokenizer,
 )
-from coordexp.model.towers import TOWERS, Tower, tower_of
 from coordexp.objective import CoordTarget, CoordWeights
 from coordexp.rendering.encode import Encoder
 from coordexp.rendering.style import RenderingStyle
@@ -78,9 +80,9 @@ def build_style(config: Config) -> RenderingStyle:
 
 
 def build_encoder(path: Path, style: RenderingStyle, *, with_token_types: bool = False) -> Encoder:
-    """Return the encoder of a checkpoint's tokenizer and image processor."""
-    processor = load_image_processor(path, min_pixels=style.min_pixels, max_pixels=style.max_pixels)
-    return Encoder(load_tokenizer(path), processor, style, with_token_types=with_token_types)
+    """Return the encoder of a checkpoint's tokenizer and its family's inputs."""
+    inputs = load_inputs(path, min_pixels=style.min_pixels, max_pixels=style.max_pixels)
+    return Encoder(load_tokenizer(path), inputs, style, with_token_types=with_token_types)
 
 
 def build_vocab(config: Config) -> CoordVocab | None:
@@ -134,7 +136,7 @@ def build_learner(
     model = _resumed(config) if config.tuner.resume_adapter else _fresh(config, vocab)
     base = base_model(model)
     # Generation's cache would make packed and padded attention differ, and costs memory.
-    base.config.text_config.use_cache = False
+    base.config.get_text_config().use_cache = False
     return Learner(model=model, card=build_card(config, vocab, tokenizer))
 
 
@@ -185,12 +187,13 @@ def _check_make(config: Config, path: Path) -> None:
         raise CheckpointError(f"{path}: adapter_config.json is missing; expected an adapter")
     saved = LoraConfig.from_pretrained(str(path))
     towers, leaves = lora_places(config)
+    names = load_family(config.model.path).towers
     pairs = {
         "tuner.lora_rank": (tuner.lora_rank, saved.r),
         "tuner.lora_alpha": (tuner.lora_alpha, saved.lora_alpha),
         "tuner.use_dora": (tuner.use_dora, saved.use_dora),
         "tuner.target_modules and tuner.freeze_*": (
-            adapter_targets(towers, leaves, has_offsets=offset.enabled),
+            adapter_targets(names, towers, leaves, has_offsets=offset.enabled),
             saved.target_modules,
         ),
         "custom.coord_offset.tie_head": (
@@ -244,11 +247,13 @@ def _check_size(config: Config, base: PreTrainedModel, vocab: CoordVocab) -> Non
 def _tuned(config: Config, base: PreTrainedModel) -> TrainedModel:
     tuner = config.tuner
     towers, leaves = lora_places(config)
+    family = load_family(config.model.path)
     if tuner.train_type == "full":
-        _choose_what_learns(base, towers)
+        _choose_what_learns(base, towers, family)
         return base
     return install_lora(
         base,
+        family=family,
         towers=towers,
         leaves=leaves,
         rank=tuner.lora_rank,
@@ -258,13 +263,20 @@ def _tuned(config: Config, base: PreTrainedModel) -> TrainedModel:
     )
 
 
-def _choose_what_learns(base: PreTrainedModel, towers: Sequence[Tower]) -> None:
-    """Let whole towers learn; of a vocabulary with offsets, only these."""
+def _choose_what_learns(base: PreTrainedModel, towers: Sequence[Tower], family: Family) -> None:
+    """Let whole towers learn; of a vocabulary with offsets, only these.
+
+    Raises:
+        CheckpointError: If a parameter belongs to none, and would be left out in silence.
+    """
     head = find_offset_head(base)
     frozen = () if head is None else (head.weight, head.embedding.weight)
     for name, parameter in base.named_parameters():
         is_vocabulary = any(parameter is table for table in frozen)
-        learns = ADAPTER_NAME in name or (tower_of(name) in towers and not is_vocabulary)
+        tower = tower_of(name, family.towers)
+        if tower is None:
+            raise CheckpointError(f"the family {family.name} does not know where {name} belongs")
+        learns = ADAPTER_NAME in name or (tower in towers and not is_vocabulary)
         parameter.requires_grad_(learns)
     if head is not None:
         reattach_coord_offset_hooks(base)
@@ -279,4 +291,4 @@ def lora_places(config: Config) -> tuple[list[Tower], tuple[str, ...] | None]:
         "language": tuner.freeze_llm,
     }
     leaves = None if tuner.target_modules == "all-linear" else tuner.target_modules
-    return [tower for tower, _ in TOWERS if not frozen[tower]], leaves
+    return [tower for tower in TOWERS if not frozen[tower]], leaves

@@ -88,8 +88,11 @@ def plan_feed(
         )
         packed = PackedBatches(order, lengths, settings, seed=seed if training else None)
         _check_packs(packed, records.name)
-        image_token_id = encoder.image_token_id
-        collate = PackCollator(image_token_id=image_token_id, blank=blank_example(encoder))
+        collate = PackCollator(
+            inputs=encoder.inputs,
+            image_token_id=encoder.image_token_id,
+            blank=blank_example(encoder),
+        )
         return Feed(dataset, packed, collate)
     size = block.per_device_train_batch_size if training else block.per_device_eval_batch_size
     return Feed(dataset, FixedBatches(order, size), training_collator(encoder))

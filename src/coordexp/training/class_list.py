@@ -28,7 +28,7 @@ def trained_classes(config: Config) -> tuple[str, ...] | None:
         for _, row in read_rows(part.path):
             # A chat among the records has no objects.
             if isinstance(row, dict) and isinstance(objects := row.get("objects"), list):
-                # In Qwen's composed form, which is what the model writes.
+                # In the tokenizer's composed form, which is what the model writes.
                 found.update(unicodedata.normalize("NFC", item["desc"]) for item in objects)
         if len(found) > MOST_CLASSES:
             logger.info(

@@ -10,8 +10,9 @@ from coordexp.data.chat import Chat, Sample
 from coordexp.data.image import check_image, load_image, picture_record
 from coordexp.data.mix import Samples
 from coordexp.data.record import Record
-from coordexp.data.smart_resize import check_shape
 from coordexp.errors import RecordError
+from coordexp.families.known import common_largest_ratio
+from coordexp.families.picture_grid import check_shape
 from coordexp.rendering.encode import Encoder, Example
 
 
@@ -105,7 +106,7 @@ def check_records(records: Samples) -> None:
         try:
             for record in picture_records(root, sample):
                 check_image(root, record)
-                check_shape(*record.file_size)
+                check_shape(*record.file_size, common_largest_ratio())
         except RecordError as error:
             raise error.at(*records.place_of(index)) from None
 
@@ -113,7 +114,7 @@ def check_records(records: Samples) -> None:
 def check_texts(records: Samples, encoder: Encoder) -> None:
     """Check that no record holds a special token of the run's tokenizer.
 
-    Reading refuses those that are spelled as Qwen's; a tokenizer may have others.
+    Reading refuses those of the usual spelling; a tokenizer may have others.
 
     Raises:
         RecordError: At the first record that does.

@@ -4,11 +4,16 @@ import importlib
 from importlib.metadata import PackageNotFoundError, version
 
 from coordexp.errors import install_advice
+from coordexp.families.known import FAMILIES
 
 SUPPORTED = "4.6"
-# ms-swift loads qwen-vl-utils for a Qwen-VL, which imports torchvision at once. Neither is asked
-# for by ms-swift itself, and a torchvision that was built for another torch cannot be loaded.
-_IMPORTED = {"torchvision": "torchvision", "qwen_vl_utils": "qwen-vl-utils"}
+# What ms-swift loads for a family, which imports torchvision at once. Neither is asked for by
+# ms-swift itself, and a torchvision that was built for another torch cannot be loaded.
+_IMPORTED = {"torchvision": "torchvision"} | {
+    package.replace("-", "_"): package
+    for family in FAMILIES.values()
+    for package in family.swift_packages
+}
 
 
 def swift_fault() -> str:

@@ -14,15 +14,12 @@ from torch import nn
 
 from coordexp.config.schema import Config
 from coordexp.errors import InputError
+from coordexp.families.family import Family
 from coordexp.files import write_text
 from coordexp.model.coord_offset import ADAPTER_NAME
-from coordexp.model.towers import TOWERS
 
 TABLE_NAME = "optimizer_groups.json"
 TABLE_HEAD = ("group", "rate", "decay", "tensors", "parameters")
-
-COORD_EMBED = re.compile(rf"(^|\.)embed_tokens\.(.*\.)?{ADAPTER_NAME}\.")
-COORD_HEAD = re.compile(rf"(^|\.)lm_head\.(.*\.)?{ADAPTER_NAME}\.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,29 +58,35 @@ class OptimizerRow:
     parameters: int
 
 
-def parameter_groups(config: Config) -> tuple[ParameterGroup, ...]:
-    """Return the groups that a configuration asks for, in matching order."""
+def parameter_groups(config: Config, family: Family) -> tuple[ParameterGroup, ...]:
+    """Return the groups that a configuration asks of a family's model, in matching order."""
     training, tuner, offset = config.training, config.tuner, config.custom.coord_offset
     groups = []
     if offset.enabled:
         embed_lr = offset.embed_lr or training.learning_rate
-        groups.append(ParameterGroup("coord_embed", COORD_EMBED, embed_lr, offset.weight_decay))
+        table = _offsets_of(family.vocabulary.embedding)
+        groups.append(ParameterGroup("coord_embed", table, embed_lr, offset.weight_decay))
         if not offset.tie_head:
             head_lr = offset.head_lr or embed_lr
-            groups.append(ParameterGroup("coord_head", COORD_HEAD, head_lr, offset.weight_decay))
+            table = _offsets_of(family.vocabulary.head)
+            groups.append(ParameterGroup("coord_head", table, head_lr, offset.weight_decay))
     frozen = {
         "vision": tuner.freeze_vit,
         "aligner": tuner.freeze_aligner,
         "language": tuner.freeze_llm,
     }
     rates = {"vision": training.vit_lr, "aligner": training.aligner_lr, "language": None}
-    for tower, pattern in TOWERS:
-        if not frozen[tower]:
-            lr = rates[tower] or training.learning_rate
-            groups.append(
-                ParameterGroup(tower, _beside_offsets(pattern), lr, training.weight_decay)
-            )
+    for each in family.towers:
+        if not frozen[each.tower]:
+            lr = rates[each.tower] or training.learning_rate
+            pattern = _beside_offsets(each.parameters)
+            groups.append(ParameterGroup(each.tower, pattern, lr, training.weight_decay))
     return tuple(groups)
+
+
+def _offsets_of(module: str) -> re.Pattern[str]:
+    """Return what finds the table of offsets of a vocabulary module."""
+    return re.compile(rf"(^|\.){re.escape(module)}\.(.*\.)?{ADAPTER_NAME}\.")
 
 
 def _beside_offsets(pattern: re.Pattern[str]) -> re.Pattern[str]:

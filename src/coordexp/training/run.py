@@ -23,6 +23,7 @@ from coordexp.config.schema import Config, MixPart
 from coordexp.coord_tokens.vocab import CoordVocab
 from coordexp.errors import CoordExpError, InputError
 from coordexp.export.model_card import write_trained_card
+from coordexp.families.known import load_family
 from coordexp.files import copy_missing_files, write_text
 from coordexp.model.card import WeightsCard, write_card
 from coordexp.model.load import check_base
@@ -203,7 +204,7 @@ def assemble_trainer(
 
     set_seed(config.training.seed)
     learner = build_learner(config, vocab, encoder.tokenizer)
-    groups = parameter_groups(config)
+    groups = parameter_groups(config, load_family(config.model.path))
     group_parameters(learner.model, groups)  # raises while nothing is written yet
 
     @cache

@@ -75,7 +75,7 @@ class CoordSoftCEW1LossMixin(PlannedTrainer):
         self._objective = objective
         self._loss_function = Stage1LossFunction(self._head, objective)
         model.loss_function = self._loss_function
-        # transformers marks Qwen3-VL as not taking loss arguments, and would divide by the
+        # transformers marks some families as not taking loss arguments, and would divide by the
         # accumulation once more.
         self.model_accepts_loss_kwargs = True
         self._train_window = LossWindow(objective)

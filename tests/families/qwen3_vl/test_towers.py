@@ -1,6 +1,7 @@
 import pytest
 
-from coordexp.model.towers import Tower, tower_of
+from coordexp.families.qwen3_vl.family import QWEN3_VL
+from coordexp.families.towers import Tower, tower_of
 
 
 @pytest.mark.parametrize("prefix", ["", "base_model.model.", "module."])
@@ -21,4 +22,4 @@ from coordexp.model.towers import Tower, tower_of
 def test_a_parameter_belongs_to_the_first_tower_that_matches(
     prefix: str, name: str, tower: Tower | None
 ) -> None:
-    assert tower_of(prefix + name) == tower
+    assert tower_of(prefix + name, QWEN3_VL.towers) == tower

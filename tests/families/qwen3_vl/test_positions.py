@@ -4,7 +4,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from transformers import PreTrainedModel
 
-from coordexp.rendering.positions import mrope_positions
+from coordexp.families.qwen3_vl.positions import mrope_positions
+from tests.model.small import small_model
 
 MERGE_SIZE = 2
 IMAGE_TYPE = 1
@@ -28,13 +29,18 @@ def flatten(
     return is_image, [grid for grid, _ in pictures]
 
 
+@pytest.fixture(scope="module")
+def model() -> PreTrainedModel:
+    return small_model()
+
+
 @given(layout=layouts)
 def test_positions_are_the_models_own(
-    tiny_model: PreTrainedModel, layout: tuple[int, list[tuple[tuple[int, int, int], int]]]
+    model: PreTrainedModel, layout: tuple[int, list[tuple[tuple[int, int, int], int]]]
 ) -> None:
     is_image, grids_thw = flatten(layout)
     ours = mrope_positions(is_image, grids_thw, MERGE_SIZE)
-    theirs, _ = tiny_model.model.get_rope_index(
+    theirs, _ = model.model.get_rope_index(
         torch.zeros(1, len(is_image), dtype=torch.long),
         torch.tensor([is_image]).int() * IMAGE_TYPE,
         torch.tensor(grids_thw),
