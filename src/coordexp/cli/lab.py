@@ -26,7 +26,10 @@ def lab_run(
 def lab_report(
     study: Annotated[Path, typer.Argument(help="The study's YAML file.")],
 ) -> None:
-    """Write what a study has found so far: report.html and verdicts.json in its folder."""
+    """Write what a study has found so far.
+
+    The page report.html and verdicts.json, in the folder of the study.
+    """
     from coordexp.lab.report import write_report  # noqa: PLC0415
     from coordexp.lab.study import load_plan  # noqa: PLC0415
 

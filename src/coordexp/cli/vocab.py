@@ -74,11 +74,11 @@ def vocab_graft(
     batch_size: Annotated[int, typer.Option(min=1, help="Pictures asked about at once.")] = 8,
     max_new_tokens: Annotated[int, typer.Option(min=1, help="Longest answer.")] = 2048,
 ) -> None:
-    """Teach coord tokens what a base already says in digits, without labels.
+    """Teach coord tokens what a base says in digits.
 
-    The base is asked about the pictures, the rows of the coord tokens are fitted to what it knows
-    when it answers, and with --config trained on its answers. Once for a base, before any task. A
-    graft that was stopped goes on when the same command is given again.
+    No labels are needed: the base is asked about the pictures, the rows of the coord tokens are
+    fitted to what it knows when it answers, and with --config trained on its answers. Once for a
+    base, before any task. A graft that was stopped goes on when the same command is given again.
     """
     from coordexp.lab.graft import GraftOptions, graft  # noqa: PLC0415
 
