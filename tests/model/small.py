@@ -1,5 +1,6 @@
 """A Qwen3-VL of two layers and 32 columns, for what needs no trained weights."""
 
+import json
 import shutil
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from torch import Tensor
 from transformers import Qwen3VLConfig, Qwen3VLForConditionalGeneration
 
 IMAGE_ID, VIDEO_ID, START_ID, END_ID = 1, 2, 3, 4
+PATCH_SIZE = 4
 
 
 def small_config(*, rows: int, tied: bool) -> Qwen3VLConfig:
@@ -35,7 +37,7 @@ def small_config(*, rows: int, tied: bool) -> Qwen3VLConfig:
             "hidden_size": 32,
             "intermediate_size": 48,
             "num_heads": 4,
-            "patch_size": 4,
+            "patch_size": PATCH_SIZE,
             "temporal_patch_size": 2,
             "spatial_merge_size": 2,
             "out_hidden_size": 32,
@@ -70,6 +72,10 @@ def write_small_base(dst: Path, files_from: Path, *, rows: int, tied: bool) -> P
     for path in files_from.iterdir():
         if path.suffix != ".safetensors" and not (dst / path.name).exists():
             shutil.copyfile(path, dst / path.name)
+    processor = json.loads((dst / "preprocessor_config.json").read_text("utf-8"))
+    (dst / "preprocessor_config.json").write_text(
+        json.dumps(processor | {"patch_size": PATCH_SIZE})
+    )
     return dst
 
 
