@@ -73,3 +73,16 @@ def test_a_place_that_cannot_be_written_exits_with_1(tmp_path: Path) -> None:
     (tmp_path / "t.jsonl").mkdir()
     done = prepare(src, tmp_path / "t.jsonl", "--workers", 1)
     assert (done.exit_code, "expected a file to write" in done.output) == (2, True)
+
+
+def test_whose_cells_they_are_is_asked_once_and_only_for_resizing(tmp_path: Path) -> None:
+    src, dst = dataset(tmp_path), tmp_path / "t.jsonl"
+    for wish, told in (
+        (("--model", tmp_path), "give --max-pixels"),
+        (("--family", "qwen3_vl"), "give --max-pixels"),
+        (("--family", "no_such", "--max-pixels", 6000), "expected one of qwen3_vl"),
+        (("--family", "qwen3_vl", "--model", tmp_path), "leave --family out"),
+    ):
+        done = prepare(src, dst, "--workers", 1, *wish)
+        assert done.exit_code == 2
+        assert told in " ".join(done.output.replace("│", " ").split())
