@@ -22,7 +22,7 @@ from pathlib import Path
 from results import processor, results_path, write_results
 
 from coordexp.coord_tokens.codec import ints_to_tokens, pixel_to_bin
-from coordexp.data.audit import audit_files
+from coordexp.data.audit.audit import audit_files
 
 OBJECTS, CORNERS, CLASSES = 5, 24, 80
 

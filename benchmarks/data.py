@@ -26,9 +26,9 @@ from pathlib import Path
 from PIL import Image
 from results import processor, results_path, write_results
 
-from coordexp.data.jsonl import RecordFile
-from coordexp.data.prepare import prepare_file
-from coordexp.data.resizing import JPEG_QUALITY
+from coordexp.data.files.jsonl import RecordFile
+from coordexp.data.prepare.prepare import prepare_file
+from coordexp.data.prepare.resizing import JPEG_QUALITY
 from coordexp.families.picture_grid import smart_resize
 from coordexp.families.qwen3_vl.family import QWEN3_VL
 

@@ -100,9 +100,9 @@ def predicted(name: str, box: Box, score: float) -> dict[str, Any]:
 
 def write_coco(source: Path, folder: Path) -> None:
     """Write the same truth and predictions as COCO's tools read them."""
-    from coordexp.evaluation.coco import coco_dataset  # noqa: PLC0415
-    from coordexp.evaluation.instances import collect_instances  # noqa: PLC0415
-    from coordexp.evaluation.predictions import read_predictions  # noqa: PLC0415
+    from coordexp.evaluation.measure.average_precision import coco_dataset  # noqa: PLC0415
+    from coordexp.evaluation.measure.instances import collect_instances  # noqa: PLC0415
+    from coordexp.evaluation.measure.predictions import read_predictions  # noqa: PLC0415
 
     found = collect_instances(read_predictions(source), matching="normalized", unknown="bucket")
     ids = np.arange(1, len(found.sizes) + 1)
@@ -122,7 +122,7 @@ def run_one(name: str, folder: Path) -> None:
         run_crowded(folder, int(name.split()[1]))
         return
     if name == "coordexp":
-        from coordexp.evaluation.run import compute_figures, write_figures  # noqa: PLC0415
+        from coordexp.evaluation.evaluate import compute_figures, write_figures  # noqa: PLC0415
 
         start = time.process_time()
         computed = compute_figures(folder / "predictions.jsonl")
@@ -183,7 +183,7 @@ def measure_time(folder: Path, images: int, boxes: int, rounds: int) -> dict[str
 
 def measure_report(folder: Path, images: int) -> dict[str, Any]:
     """Return what the report of so many images costs to write, to keep and to open."""
-    from coordexp.evaluation.run import evaluate_predictions  # noqa: PLC0415
+    from coordexp.evaluation.evaluate import evaluate_predictions  # noqa: PLC0415
 
     source = folder / "predictions.jsonl"
     write_predictions(source, images, 7 * images)
@@ -227,7 +227,7 @@ def seconds_to_load(chromium: str, page: Path, profile: Path) -> float:
 
 def run_crowded(folder: Path, count: int) -> None:
     """Evaluate one picture whose boxes all overlap, and print CPU seconds and peak megabytes."""
-    from coordexp.evaluation.run import evaluate_predictions  # noqa: PLC0415
+    from coordexp.evaluation.evaluate import evaluate_predictions  # noqa: PLC0415
 
     gt = [{"desc": "cat", "bbox_2d": [1 + k / count, 1, 50, 50]} for k in range(count)]
     pred = [{**item, "score": 1 - k / count / 2} for k, item in enumerate(gt)]
@@ -255,11 +255,11 @@ def measure_crowded(folder: Path, count: int) -> dict[str, Any]:
 
 def measure_scores(path: Path) -> dict[str, Any]:
     """Return what the scores of a predictions file are worth."""
-    from coordexp.evaluation.calibration import fit_calibration  # noqa: PLC0415
-    from coordexp.evaluation.instances import collect_instances  # noqa: PLC0415
-    from coordexp.evaluation.matching import match  # noqa: PLC0415
-    from coordexp.evaluation.predictions import read_predictions  # noqa: PLC0415
-    from coordexp.evaluation.scores import ranked_figures, score_health  # noqa: PLC0415
+    from coordexp.evaluation.measure.calibration import fit_calibration  # noqa: PLC0415
+    from coordexp.evaluation.measure.instances import collect_instances  # noqa: PLC0415
+    from coordexp.evaluation.measure.matching import match  # noqa: PLC0415
+    from coordexp.evaluation.measure.predictions import read_predictions  # noqa: PLC0415
+    from coordexp.evaluation.measure.scores import ranked_figures, score_health  # noqa: PLC0415
 
     rows = read_predictions(path)
     scored = collect_instances(rows, matching="normalized", unknown="bucket")

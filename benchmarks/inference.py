@@ -44,16 +44,16 @@ from transformers import (
 
 from coordexp.coord_tokens.codec import SPEC_ALPHABET
 from coordexp.coord_tokens.vocab import CoordVocab
-from coordexp.data.image import load_image
-from coordexp.data.jsonl import RecordFile
-from coordexp.data.record import Record
-from coordexp.inference.answer import Answer
-from coordexp.inference.decode import ConstrainedDecoder
-from coordexp.inference.generate import generate_answers
-from coordexp.inference.grammar import AnswerGrammar
-from coordexp.inference.head_rows import HeadRows
-from coordexp.inference.parse import parse_prediction
-from coordexp.inference.predictor import load_predictor
+from coordexp.data.contract.record import Record
+from coordexp.data.files.image import load_image
+from coordexp.data.files.jsonl import RecordFile
+from coordexp.inference.decode.answer import Answer
+from coordexp.inference.decode.constrained import ConstrainedDecoder
+from coordexp.inference.decode.free import generate_answers
+from coordexp.inference.decode.grammar import AnswerGrammar
+from coordexp.inference.decode.head_rows import HeadRows
+from coordexp.inference.read.parse import parse_prediction
+from coordexp.inference.run.predictor import load_predictor
 from coordexp.model.load import load_tokenizer
 from coordexp.quickstart.tiny_model import CHAT_TEMPLATE
 from coordexp.rendering.collate import Collator

@@ -18,16 +18,16 @@ from transformers import PreTrainedModel
 from typing_extensions import override
 
 from coordexp.coord_tokens.vocab import CoordVocab
-from coordexp.inference.answer import Answer
-from coordexp.inference.decode import ConstrainedDecoder
-from coordexp.inference.grammar import AnswerGrammar
-from coordexp.inference.head_rows import HeadRows
+from coordexp.inference.decode.answer import Answer
+from coordexp.inference.decode.constrained import ConstrainedDecoder
+from coordexp.inference.decode.grammar import AnswerGrammar
+from coordexp.inference.decode.head_rows import HeadRows
 from coordexp.rendering.encode import Encoder, Example
 from tests.inference.oracle import follow
 
 
 class EngineRow:
-    """One answer in the making; what `coordexp.inference.row.Row` is to our own grammar.
+    """One answer in the making, as `inference.decode.growing_answer.Row` is to our own grammar.
 
     Args:
         state: Of the engine.

@@ -9,9 +9,9 @@ import sys
 from pathlib import Path
 
 from coordexp.coord_tokens.codec import SPEC_ALPHABET
-from coordexp.data.geometry import Geometry
-from coordexp.data.record import RecordObject
-from coordexp.inference.grammar import AnswerGrammar
+from coordexp.data.contract.geometry import Geometry
+from coordexp.data.contract.record import RecordObject
+from coordexp.inference.decode.grammar import AnswerGrammar
 from coordexp.rendering.dense_json import render_answer
 from coordexp.rendering.encode import Encoder
 

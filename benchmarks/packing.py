@@ -5,7 +5,7 @@
 
 Three ways to pack the same stream of lengths take turns, and the median over the rounds counts:
 
-- `ours`: `coordexp.data.packing`, with a buffer of 512;
+- `ours`: `coordexp.data.plan.best_fit`, with a buffer of 512;
 - `next fit`: an example opens a new pack where it does not fit, what concatenating gives;
 - `longest first`: best fit from the start, over the same buffer; the way that was rejected.
 
@@ -22,8 +22,8 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from results import processor, results_path, write_results
 
-from coordexp.data.packing import pack_best_fit
-from coordexp.data.schedule import PackedBatches, PackSettings, Shuffled
+from coordexp.data.plan.best_fit import pack_best_fit
+from coordexp.data.plan.schedule import PackedBatches, PackSettings, Shuffled
 
 BUFFER = 512
 CAPACITIES = (2048, 4096, 8192, 16384)

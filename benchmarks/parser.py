@@ -19,9 +19,9 @@ import time
 from results import processor, results_path, write_results
 
 from coordexp.coord_tokens.codec import SPEC_ALPHABET
-from coordexp.data.geometry import Geometry
-from coordexp.data.record import RecordObject
-from coordexp.inference.parse import ParsedAnswer, parse_prediction
+from coordexp.data.contract.geometry import Geometry
+from coordexp.data.contract.record import RecordObject
+from coordexp.inference.read.parse import ParsedAnswer, parse_prediction
 from coordexp.rendering.dense_json import JsonFormat, render_answer
 
 DESCS = ("cat", 'the "big" one', "\N{LATIN SMALL LETTER E WITH ACUTE}t\\", "a, b: {c}", "]}")

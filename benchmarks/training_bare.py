@@ -17,8 +17,8 @@ from training_clock import PROMPT, FirstStep
 from transformers import PreTrainedTokenizerBase, Trainer, TrainerCallback, TrainingArguments
 
 from coordexp.coord_tokens.codec import SPEC_ALPHABET
-from coordexp.data.image import load_image
-from coordexp.data.jsonl import RecordFile
+from coordexp.data.files.image import load_image
+from coordexp.data.files.jsonl import RecordFile
 from coordexp.families.qwen3_vl.family import QWEN3_VL
 from coordexp.model.adapters import install_lora
 from coordexp.model.coord_offset import install_coord_offset_adapter

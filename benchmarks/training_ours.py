@@ -75,7 +75,7 @@ def run_ours(case: Any, scratch: Path, report: Report) -> None:  # noqa: ANN401
     """Run `coordexp train` in this process and report when the last step is done."""
     path = run_config(case, scratch, steps=case.steps)
     from coordexp.cli.app import main  # noqa: PLC0415
-    from coordexp.training import run  # noqa: PLC0415
+    from coordexp.training.run import stage1 as run  # noqa: PLC0415
 
     build = run.build_trainer
 
@@ -100,8 +100,8 @@ def build_ours(
 ) -> tuple[Any, Callable[[], None]]:
     """Return our trainer as `coordexp train` builds it, and what stops its bar."""
     from coordexp.config.load import load_config  # noqa: PLC0415
-    from coordexp.training.progress import JsonlLog, ProgressBar  # noqa: PLC0415
-    from coordexp.training.run import build_trainer  # noqa: PLC0415
+    from coordexp.training.run.stage1 import build_trainer  # noqa: PLC0415
+    from coordexp.training.watch.progress import JsonlLog, ProgressBar  # noqa: PLC0415
 
     config = load_config(run_config(case, scratch, steps=case.steps + 1))
     bar = ProgressBar()

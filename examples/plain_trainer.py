@@ -13,16 +13,16 @@ from transformers import Trainer, TrainingArguments
 
 from coordexp.config.custom import default_user_prompt
 from coordexp.coord_tokens.codec import SPEC_ALPHABET
-from coordexp.data.jsonl import RecordFile
+from coordexp.data.files.jsonl import RecordFile
 from coordexp.model.coord_offset import install_coord_offset_adapter
 from coordexp.model.load import load_base, load_coord_vocab, load_inputs, load_tokenizer
 from coordexp.objective import CoordTarget, CoordWeights
 from coordexp.rendering.encode import Encoder
 from coordexp.rendering.style import RenderingStyle
-from coordexp.training.build_feed import training_collator
-from coordexp.training.dataset import RecordDataset
-from coordexp.training.loss_function import Objective
-from coordexp.training.trainer import CoordSoftCEW1LossMixin
+from coordexp.training.loop.trainer import CoordSoftCEW1LossMixin
+from coordexp.training.run.build_feed import training_collator
+from coordexp.training.step.dataset import RecordDataset
+from coordexp.training.step.loss_function import Objective
 
 
 class PointingTrainer(CoordSoftCEW1LossMixin, Trainer):

@@ -297,7 +297,7 @@ def fail_with(error: BaseException, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: object, **__: object) -> None:
         raise error
 
-    monkeypatch.setattr("coordexp.data.prepare.prepare_file", fail)
+    monkeypatch.setattr("coordexp.data.prepare.prepare.prepare_file", fail)
 
 
 def test_an_interrupt_exits_with_130(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,9 +8,9 @@ import pytest
 
 import coordexp
 from coordexp.coord_tokens.codec import is_coord_token
-from coordexp.integrations.ms_swift_template import apply_coord_template_adapter
+from coordexp.integrations.ms_swift.template import apply_coord_template_adapter
 from coordexp.model.coord_offset import install_coord_offset_adapter, reattach_coord_offset_hooks
-from coordexp.training.trainer import CoordSoftCEW1LossMixin
+from coordexp.training.loop.trainer import CoordSoftCEW1LossMixin
 
 
 @pytest.mark.parametrize("name", sorted({*coordexp.__all__} - {"__version__"}))

@@ -15,8 +15,8 @@ from coordexp.config.schema import Config
 from coordexp.errors import ConfigError
 from coordexp.objective import CoordTarget, CoordWeights, stage1_loss
 from coordexp.rendering.token_types import DESC, STRUCT
-from coordexp.training.diagnostics import LossWindow
-from coordexp.training.loss_function import Objective
+from coordexp.training.step.loss_function import Objective
+from coordexp.training.watch.diagnostics import LossWindow
 
 ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "docs" / "specification.md").read_text("utf-8")

@@ -26,14 +26,14 @@ __version__ = "0.1.0"
 
 _PUBLIC = {
     "CoordAlphabet": "coordexp.coord_tokens.codec",
-    "CoordSoftCEW1LossMixin": "coordexp.training.trainer",
-    "annotate_coord_tokens": "coordexp.data.record",
-    "apply_coord_template_adapter": "coordexp.integrations.ms_swift_template",
+    "CoordSoftCEW1LossMixin": "coordexp.training.loop.trainer",
+    "annotate_coord_tokens": "coordexp.data.contract.record",
+    "apply_coord_template_adapter": "coordexp.integrations.ms_swift.template",
     "install_coord_offset_adapter": "coordexp.model.coord_offset",
     "ints_to_tokens": "coordexp.coord_tokens.codec",
     "is_coord_token": "coordexp.coord_tokens.codec",
     "load_checkpoint": "coordexp.model.load",
-    "predict": "coordexp.inference.single",
+    "predict": "coordexp.inference.run.single",
     "reattach_coord_offset_hooks": "coordexp.model.coord_offset",
     "stage1_loss": "coordexp.objective",
     "token_to_int": "coordexp.coord_tokens.codec",

@@ -9,8 +9,8 @@ from typer.testing import CliRunner, Result
 from coordexp.cli.app import app
 from coordexp.config.load import dump_config
 from coordexp.config.schema import Config
-from coordexp.inspection.doctor import CHECKS
-from coordexp.inspection.doctor_finding import Diagnosis
+from coordexp.inspection.doctor.doctor import CHECKS
+from coordexp.inspection.doctor.verdict import Diagnosis
 from tests.inspection.conftest import MakeRun, healthy, make_run
 from tests.viewing.chromium import check_page, external_urls
 
@@ -25,7 +25,7 @@ def doctor(config: Path, *arguments: str | Path) -> Result:
 @pytest.fixture
 def examined(healthy: Diagnosis, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     """The configuration of the healthy run, which is not examined a second time."""
-    monkeypatch.setattr("coordexp.inspection.doctor.examine", lambda *_, **__: healthy)
+    monkeypatch.setattr("coordexp.inspection.doctor.doctor.examine", lambda *_, **__: healthy)
     path = tmp_path / "run.yaml"
     path.write_text(dump_config(healthy.pieces.take(Config)))
     return path

@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
-import coordexp.inference.run as inference_run
+import coordexp.inference.run.command as inference_run
 from coordexp.cli.app import app
-from coordexp.inference.predict import Summary
-from coordexp.inference.run import RunOptions
+from coordexp.inference.run.command import RunOptions
+from coordexp.inference.run.predict import Summary
 
 
 class FakeRun:

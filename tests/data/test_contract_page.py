@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from coordexp.data.jsonl import RecordFile
+from coordexp.data.files.jsonl import RecordFile
 from coordexp.errors import RecordError
 
 PAGE = Path(__file__).parents[2] / "docs" / "data-contract.md"

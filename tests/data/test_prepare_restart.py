@@ -13,12 +13,13 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from coordexp.data import prepare, prepare_shard
-from coordexp.data.image import load_annotated_image, load_image
-from coordexp.data.jsonl import RecordFile
-from coordexp.data.prepare import PreparedCounts, prepare_file
-from coordexp.data.selection import Selection
-from coordexp.data.shards import run_in_order
+from coordexp.data.files.image import load_annotated_image, load_image
+from coordexp.data.files.jsonl import RecordFile
+from coordexp.data.files.sharding import run_in_order
+from coordexp.data.prepare import one_shard as prepare_shard
+from coordexp.data.prepare import prepare
+from coordexp.data.prepare.prepare import PreparedCounts, prepare_file
+from coordexp.data.prepare.selection import Selection
 from coordexp.errors import CoordExpError, InputError, RecordError
 from coordexp.families.picture_grid import smart_resize
 from coordexp.families.qwen3_vl.family import QWEN3_VL
@@ -291,7 +292,7 @@ def test_a_kill_while_the_output_is_delivered_does_no_harm(
         raise KilledError
 
     with monkeypatch.context() as patch:
-        patch.setattr("coordexp.data.prepare.shutil.rmtree", killed)
+        patch.setattr("coordexp.data.prepare.prepare.shutil.rmtree", killed)
         with pytest.raises(KilledError):
             prepare_file(src, dst, grid=GRID)
     dst.unlink()  # as if it had been stopped one step before
@@ -303,7 +304,7 @@ def test_a_kill_while_the_output_is_delivered_does_no_harm(
 KILLED_RUN = """
 import sys
 from pathlib import Path
-from coordexp.data import prepare
+from coordexp.data.prepare import prepare
 prepare.SHARD_PICTURES = 3
 from coordexp.families.qwen3_vl.family import QWEN3_VL
 if __name__ == "__main__":

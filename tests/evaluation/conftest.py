@@ -6,10 +6,10 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from coordexp.evaluation.categories import CategoryMatching, UnknownDescs
-from coordexp.evaluation.instances import Instances, collect_instances
-from coordexp.evaluation.matching import Matches, match
-from coordexp.evaluation.predictions import parse_prediction
+from coordexp.evaluation.measure.categories import CategoryMatching, UnknownDescs
+from coordexp.evaluation.measure.instances import Instances, collect_instances
+from coordexp.evaluation.measure.matching import Matches, match
+from coordexp.evaluation.measure.predictions import parse_prediction
 
 SIZE = (200, 160)
 

@@ -11,12 +11,12 @@ from faster_coco_eval import COCO, COCOeval_faster
 from faster_coco_eval.core import mask
 from PIL import Image
 
-from coordexp.data.convert.mapping import Choice, GeometryChoice
-from coordexp.data.convert.run import Conversion, convert_dataset
-from coordexp.data.jsonl import RecordFile
-from coordexp.data.prepare import prepare_file
-from coordexp.data.record import Record, object_to_json
-from coordexp.evaluation.run import compute_figures
+from coordexp.data.contract.record import Record, object_to_json
+from coordexp.data.convert.conversion import Conversion, convert_dataset
+from coordexp.data.convert.mapping import GeometryChoice, KeepRules
+from coordexp.data.files.jsonl import RecordFile
+from coordexp.data.prepare.prepare import prepare_file
+from coordexp.evaluation.evaluate import compute_figures
 
 WIDTH, HEIGHT = 320, 240
 CLASSES = ("cat", "dog", "traffic light")
@@ -195,7 +195,7 @@ def _predicted(row: Row, names: dict[int, str], *, poly: bool) -> Row:
 
 
 def convert(src: Path, out: Path, geometry: GeometryChoice) -> list[Record]:
-    convert_dataset(Conversion(src, out, Choice(geometry=geometry)))
+    convert_dataset(Conversion(src, out, KeepRules(geometry=geometry)))
     return [*RecordFile(out)]
 
 

@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 from coordexp.cli.app import app
 from coordexp.coord_tokens.codec import SPEC_ALPHABET
-from coordexp.data.record import Record, parse_record
+from coordexp.data.contract.record import Record, parse_record
 from coordexp.errors import CheckpointError, InputError, RecordError
 from coordexp.families.boxes import BoxText
 from coordexp.families.family import Family, VocabularyNames
@@ -22,7 +22,7 @@ from coordexp.families.inputs import INPUTS
 from coordexp.families.known import FAMILIES
 from coordexp.families.picture_grid import PictureGrid
 from coordexp.families.towers import TowerNames, unknown_layers
-from coordexp.inference.decode import ConstrainedDecoder
+from coordexp.inference.decode.constrained import ConstrainedDecoder
 from coordexp.model.adapters import check_linear_layers, lora_target_pattern
 from coordexp.model.fingerprint import stored_rows
 from coordexp.model.load import load_inputs, load_tokenizer

@@ -8,7 +8,7 @@ import pytest
 from transformers import PreTrainedTokenizerBase
 
 from coordexp.coord_tokens.codec import SPEC_ALPHABET
-from coordexp.inference.predictor import Predictor, load_predictor
+from coordexp.inference.run.predictor import Predictor, load_predictor
 from coordexp.model.card import WeightsCard, write_card
 from coordexp.model.fingerprint import tokenizer_fingerprint
 from coordexp.model.load import load_inputs, load_tokenizer

@@ -5,10 +5,10 @@ from functools import cache
 
 import torch
 
-from coordexp.inference.grammar import AnswerGrammar
-from coordexp.inference.row import Choice, Row
-from coordexp.inference.trie import Slot, Text
-from coordexp.inference.walk import AllowedTokens
+from coordexp.inference.decode.grammar import AnswerGrammar
+from coordexp.inference.decode.growing_answer import Choice, Row
+from coordexp.inference.decode.trie import Slot, Text
+from coordexp.inference.decode.walk import AllowedTokens
 from coordexp.rendering.encode import IGNORE_INDEX, Example
 
 

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from coordexp.config.schema import Config
-from coordexp.inspection.doctor import examine
-from coordexp.inspection.doctor_finding import Diagnosis
+from coordexp.inspection.doctor.doctor import examine
+from coordexp.inspection.doctor.verdict import Diagnosis
 from tests.training.conftest import BLOCKS
 
 MakeRun = Callable[..., Config]

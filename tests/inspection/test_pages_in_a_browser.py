@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from coordexp.data.jsonl import RecordFile
-from coordexp.inspection.gallery import gallery_page
-from coordexp.inspection.source import default_style, source_of_model
-from coordexp.inspection.stats import file_stats
-from coordexp.inspection.stats_page import stats_page
+from coordexp.data.files.jsonl import RecordFile
+from coordexp.inspection.survey.encoding import default_style, source_of_model
+from coordexp.inspection.survey.gallery import gallery_page
+from coordexp.inspection.survey.stats import file_stats
+from coordexp.inspection.survey.stats_page import stats_page
 from tests.viewing.chromium import browse, check_page
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]

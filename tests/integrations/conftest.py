@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 
 from coordexp.config.schema import Config
 from coordexp.rendering.encode import Encoder
-from coordexp.training.build import build_encoder, build_style
+from coordexp.training.run.build import build_encoder, build_style
 
 MakeConfig = Callable[..., Config]
 

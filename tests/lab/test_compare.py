@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from coordexp.evaluation.bootstrap import Resampled
+from coordexp.evaluation.measure.bootstrap import Resampled
 from coordexp.lab.compare import difference
 
 DRAWS = 400

@@ -11,7 +11,7 @@ from coordexp.coord_tokens.codec import SPEC_ALPHABET
 from coordexp.errors import CoordExpError, InputError
 from coordexp.lab.fit import fit_base
 from coordexp.model.load import load_coord_vocab
-from coordexp.quickstart.run import write_shipped_base
+from coordexp.quickstart.pipeline import write_shipped_base
 from coordexp.quickstart.scenes import write_scenes
 
 pytestmark = pytest.mark.slow

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from coordexp.coord_tokens.codec import SPEC_ALPHABET
-from coordexp.data.jsonl import RecordFile
+from coordexp.data.files.jsonl import RecordFile
 from coordexp.errors import CoordExpError, InputError
 from coordexp.lab.graft import HELDOUT_EVERY, GraftOptions, graft
 from coordexp.model.card import WeightsCard, write_card

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from coordexp.coord_tokens.codec import SPEC_ALPHABET, CoordAlphabet
-from coordexp.data.record import parse_record
+from coordexp.data.contract.record import parse_record
 from coordexp.lab.slots import find_slots, quoted_answer
 from coordexp.model.load import load_tokenizer
 from coordexp.rendering.style import RenderingStyle

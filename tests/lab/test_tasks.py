@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from coordexp.coord_tokens.codec import SPEC_ALPHABET
-from coordexp.data.jsonl import RecordFile
+from coordexp.data.files.jsonl import RecordFile
 from coordexp.lab.canvas import FINE, Canvas, Named, Picture
 from coordexp.lab.icons import ICONS, icon_outline
 from coordexp.lab.tasks import TASKS, pictures_of, write_task

@@ -23,7 +23,7 @@ from coordexp.model.adapters import install_lora
 from coordexp.model.coord_offset import install_coord_offset_adapter
 from coordexp.model.hidden_head import install_loss_head
 from coordexp.model.vocab_expansion import ROW_MULTIPLE
-from coordexp.training.optimizer import group_parameters, parameter_groups
+from coordexp.training.loop.optimizer import group_parameters, parameter_groups
 from tests.model.qwen import FIRST_COORD_ID, LAST_COORD_ID, NUM_TOKENS, load_real_tokenizer
 
 PUBLISHED_ROWS, EXPANDED_ROWS = 151_936, 152_704

@@ -36,7 +36,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from coordexp.objective import stage1
+from coordexp.objective.backends import reference as stage1
 from tests.objective.fused_cases import Case, Result
 
 E = torch.finfo(torch.float32).eps / 2

@@ -8,7 +8,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from coordexp.objective import fused, fused_blocks, fused_problem, fused_walk
+from coordexp.objective.backends import blocks as fused_blocks
+from coordexp.objective.backends import problem as fused_problem
+from coordexp.objective.backends import vocabulary_walk as fused_walk
+from coordexp.objective.backends import without_logits as fused
 from tests.objective.fused_cases import random_case
 from tests.objective.rounding import assert_within, bounds, on_a_grid, stored
 
@@ -70,17 +73,17 @@ def logits_of_two_halves(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def sums_in_bfloat16(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fused_problem.Problem, "sum_dtype", torch.bfloat16)
+    monkeypatch.setattr(fused_problem.SolverInputs, "sum_dtype", torch.bfloat16)
 
 
 def offset_of_four_bits(monkeypatch: pytest.MonkeyPatch) -> None:
-    rows = fused_problem.Problem.coord_rows
+    rows = fused_problem.SolverInputs.coord_rows
 
-    def early(self: fused_problem.Problem) -> Tensor:
+    def early(self: fused_problem.SolverInputs) -> Tensor:
         assert self.head_offset is not None
         return rows(replace(self, head_offset=self.head_offset.to(torch.float8_e4m3fn).float()))
 
-    monkeypatch.setattr(fused_problem.Problem, "coord_rows", early)
+    monkeypatch.setattr(fused_problem.SolverInputs, "coord_rows", early)
 
 
 def slopes_of_three_bits(monkeypatch: pytest.MonkeyPatch) -> None:

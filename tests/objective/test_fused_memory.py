@@ -7,7 +7,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from coordexp.objective import CoordWeights
-from coordexp.objective.fused_blocks import CPU_SIZES
+from coordexp.objective.backends.blocks import CPU_SIZES
 from tests.objective.fused_cases import random_case
 
 TOKENS, VOCAB = 700, 5000

@@ -14,8 +14,8 @@ triton = pytest.importorskip("triton")
 tl = pytest.importorskip("triton.language")
 compiler = pytest.importorskip("triton.compiler")
 backends = pytest.importorskip("triton.backends.compiler")
-coord = pytest.importorskip("coordexp.objective.kernels.coord", exc_type=ImportError)
-rows = pytest.importorskip("coordexp.objective.kernels.rows", exc_type=ImportError)
+coord = pytest.importorskip("coordexp.objective.backends.triton.coord", exc_type=ImportError)
+rows = pytest.importorskip("coordexp.objective.backends.triton.softmax_rows", exc_type=ImportError)
 
 INTERPRETED = Path(__file__).with_name("test_kernels_interpreted.py")
 

@@ -10,16 +10,17 @@ from dataclasses import replace
 import pytest
 import torch
 
-from coordexp.objective import CoordTarget, CoordWeights, StepCounts, fused
-from coordexp.objective.fused_coord import solve_coord_terms
+from coordexp.objective import CoordTarget, CoordWeights, StepCounts
+from coordexp.objective.backends import without_logits as fused
+from coordexp.objective.backends.coord_rows import solve_coord_terms
 from coordexp.objective.terms.coord_logits import read_coord_logits
 from tests.objective.fused_cases import TARGET, WEIGHTS, Case, assert_equal, error, random_case
 from tests.objective.rounding import assert_within, bounds, on_a_grid, stored
 
 pytest.importorskip("triton")
-coord = pytest.importorskip("coordexp.objective.kernels.coord", exc_type=ImportError)
-rows = pytest.importorskip("coordexp.objective.kernels.rows", exc_type=ImportError)
-solver = pytest.importorskip("coordexp.objective.kernels.solver", exc_type=ImportError)
+coord = pytest.importorskip("coordexp.objective.backends.triton.coord", exc_type=ImportError)
+rows = pytest.importorskip("coordexp.objective.backends.triton.softmax_rows", exc_type=ImportError)
+solver = pytest.importorskip("coordexp.objective.backends.triton.solver", exc_type=ImportError)
 INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
 pytestmark = [
     pytest.mark.gpu,

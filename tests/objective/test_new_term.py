@@ -11,12 +11,12 @@ from pydantic import NonNegativeFloat
 
 from coordexp.config.custom import CoordSoftCEW1
 from coordexp.config.schema import Config
-from coordexp.inspection.doctor import examine
+from coordexp.inspection.doctor.doctor import examine
 from coordexp.objective import CoordWeights
 from coordexp.objective.terms import TERMS
 from coordexp.quickstart.report import write_quickstart_report
-from coordexp.training.progress import row_words
-from coordexp.training.run import train
+from coordexp.training.run.stage1 import train
+from coordexp.training.watch.progress import row_words
 from tests.objective.fused_cases import WEIGHTS, assert_equal, random_case
 from tests.objective.huber import HUBER
 from tests.quickstart.fake_run import write_fake_run
@@ -64,7 +64,7 @@ def test_the_backends_agree_on_it() -> None:
 
 
 def test_the_kernels_leave_it_to_torch(monkeypatch: pytest.MonkeyPatch) -> None:
-    solver = pytest.importorskip("coordexp.objective.kernels.solver", exc_type=ImportError)
+    solver = pytest.importorskip("coordexp.objective.backends.triton.solver", exc_type=ImportError)
     monkeypatch.setattr(solver.triton.knobs.runtime, "interpret", True)
     case = replace(random_case(), weights=CoordWeights(**{**WEIGHTS, "huber": 0.8}))
     assert_equal(case.run("triton"), case.run("reference"), 1e-12)

@@ -5,7 +5,7 @@ import torch
 
 from coordexp.config.custom import CoordSoftCEW1
 from coordexp.objective import CoordTarget, CoordWeights
-from coordexp.objective.fused_coord import coord_values, solve_coord_terms
+from coordexp.objective.backends.coord_rows import coord_values, solve_coord_terms
 from coordexp.objective.terms import TERMS
 from coordexp.objective.terms.coord_logits import read_coord_logits
 from coordexp.objective.terms.term import Term
@@ -24,7 +24,7 @@ TARGETS = [
 def test_the_slope_of_a_term_is_that_of_autograd(
     term: Term, target: CoordTarget, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("coordexp.objective.fused_coord.TERMS", [term])
+    monkeypatch.setattr("coordexp.objective.backends.coord_rows.TERMS", [term])
     monkeypatch.setattr("coordexp.objective.contract.TERMS", [term])
     generator = torch.Generator().manual_seed(3)
     s = torch.randn(40, 9, generator=generator, dtype=torch.float64) * 3

@@ -7,8 +7,8 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
 from coordexp.coord_tokens.codec import SPEC_ALPHABET, pixel_to_bin
-from coordexp.data.jsonl import write_jsonl
-from coordexp.evaluation.run import evaluate_predictions
+from coordexp.data.files.jsonl import write_jsonl
+from coordexp.evaluation.evaluate import evaluate_predictions
 from coordexp.quickstart.report import QuickstartReportInputs, Stage
 
 SIDE, SCENES = 128, 8

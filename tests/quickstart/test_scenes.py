@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 from sklearn.datasets import load_digits, load_sample_images
 
-from coordexp.data.record import parse_record
+from coordexp.data.contract.record import parse_record
 from coordexp.quickstart import scenes
 from coordexp.quickstart.scenes import (
     AS_WRITTEN,

@@ -7,9 +7,9 @@ from PIL import Image
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from coordexp.coord_tokens.codec import SPEC_ALPHABET
-from coordexp.data.image import load_image
-from coordexp.data.jsonl import RecordFile
-from coordexp.data.record import Record
+from coordexp.data.contract.record import Record
+from coordexp.data.files.image import load_image
+from coordexp.data.files.jsonl import RecordFile
 from coordexp.families.inputs import ModelInputs
 from coordexp.model.load import load_base, load_inputs, load_tokenizer
 from coordexp.rendering.encode import Encoder, Example

@@ -5,7 +5,7 @@ import torch
 from PIL import Image
 from transformers import PreTrainedModel
 
-from coordexp.data.chat import Chat, parse_chat
+from coordexp.data.contract.chat import Chat, parse_chat
 from coordexp.errors import CheckpointError, RecordError
 from coordexp.rendering.collate import Collator, blank_example, with_a_picture
 from coordexp.rendering.encode import IGNORE_INDEX, Encoder, Example

@@ -5,8 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from coordexp.coord_tokens.codec import SPEC_ALPHABET, CoordAlphabet
-from coordexp.data.geometry import Geometry
-from coordexp.data.record import RecordObject
+from coordexp.data.contract.geometry import Geometry
+from coordexp.data.contract.record import RecordObject
 from coordexp.errors import RecordError
 from coordexp.rendering.dense_json import SEPARATORS, JsonFormat, parse_answer, render_answer
 

@@ -6,10 +6,10 @@ from transformers import PreTrainedTokenizerBase
 
 from coordexp.coord_tokens.codec import SPEC_ALPHABET
 from coordexp.coord_tokens.vocab import CoordVocab
-from coordexp.data.geometry import Geometry
-from coordexp.data.marks import Marks
-from coordexp.data.ordering import ObjectOrdering, ordered_objects
-from coordexp.data.record import RecordObject
+from coordexp.data.contract.geometry import Geometry
+from coordexp.data.contract.marks import Marks
+from coordexp.data.contract.record import RecordObject
+from coordexp.data.plan.ordering import ObjectOrdering, ordered_objects
 from coordexp.errors import CheckpointError, InputError, RecordError
 from coordexp.families.inputs import ModelInputs
 from coordexp.families.qwen3_vl.family import QWEN3_VL

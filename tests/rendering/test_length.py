@@ -9,8 +9,8 @@ from PIL import Image
 from transformers import PreTrainedTokenizerBase
 
 from coordexp.coord_tokens.codec import SPEC_ALPHABET
-from coordexp.data.geometry import Geometry
-from coordexp.data.record import Record, RecordObject
+from coordexp.data.contract.geometry import Geometry
+from coordexp.data.contract.record import Record, RecordObject
 from coordexp.errors import RecordError
 from coordexp.families.inputs import ModelInputs
 from coordexp.rendering.encode import Encoder

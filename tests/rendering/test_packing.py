@@ -9,7 +9,7 @@ from torch.nn import functional
 from torch.nn.functional import cross_entropy
 from transformers import PreTrainedModel
 
-from coordexp.data.record import Record
+from coordexp.data.contract.record import Record
 from coordexp.rendering.collate import Batch, Collator, blank_example
 from coordexp.rendering.encode import IGNORE_INDEX, Example
 from coordexp.rendering.packing import PackCollator

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from coordexp.coord_tokens.codec import SPEC_ALPHABET
-from coordexp.data.record import Geometry, RecordObject
+from coordexp.data.contract.record import Geometry, RecordObject
 from coordexp.rendering.collate import TOKEN_TYPES, Collator
 from coordexp.rendering.dense_json import JsonFormat, render_answer
 from coordexp.rendering.encode import Encoder, Example

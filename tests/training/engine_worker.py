@@ -30,11 +30,11 @@ from torch.distributed.fsdp import FSDPModule
 from torch.distributed.tensor import DTensor
 from transformers import TrainerCallback
 
-import coordexp.training.run
+import coordexp.training.run.stage1
 from coordexp.config.load import load_config
 from coordexp.config.schema import Config
-from coordexp.training.checkpoint import find_checkpoints
-from coordexp.training.trainer import CoordTrainer
+from coordexp.training.keep.checkpoint import find_checkpoints
+from coordexp.training.loop.trainer import CoordTrainer
 
 
 class ShardingTrainer(CoordTrainer):
@@ -123,8 +123,8 @@ def train(config: Config, engine: str) -> Witness:
     def observed(*, callbacks: list[TrainerCallback], **others: object) -> CoordTrainer:
         return kind(callbacks=[*callbacks, witness], **others)
 
-    with patch.object(coordexp.training.run, "CoordTrainer", observed):
-        coordexp.training.run.train(config)
+    with patch.object(coordexp.training.run.stage1, "CoordTrainer", observed):
+        coordexp.training.run.stage1.train(config)
     return witness
 
 

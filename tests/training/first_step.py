@@ -16,7 +16,7 @@ from transformers import TrainerCallback
 
 from coordexp.config.load import load_config
 from coordexp.config.schema import Config
-from coordexp.training.run import build_trainer
+from coordexp.training.run.stage1 import build_trainer
 
 
 @dataclass(frozen=True)

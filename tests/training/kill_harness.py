@@ -35,8 +35,8 @@ from transformers import Trainer
 from coordexp.config.load import load_config
 from coordexp.errors import CoordExpError
 from coordexp.model import load
-from coordexp.training import build
-from coordexp.training.run import train
+from coordexp.training.run import build
+from coordexp.training.run.stage1 import train
 
 EVENTS: list[str] = []
 

@@ -11,17 +11,17 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from coordexp.coord_tokens.codec import SPEC_ALPHABET
-from coordexp.data.audit import audit_files
-from coordexp.data.chat import Chat
-from coordexp.data.jsonl import SampleFile
+from coordexp.data.audit.audit import audit_files
+from coordexp.data.contract.chat import Chat
+from coordexp.data.files.jsonl import SampleFile
 from coordexp.errors import CoordExpError, RecordError
-from coordexp.inference.ask import Question
-from coordexp.inference.predict import _read
-from coordexp.inference.source import load_source
+from coordexp.inference.run.ask import Question
+from coordexp.inference.run.inputs import load_source
+from coordexp.inference.run.predict import _read
 from coordexp.model.load import load_inputs, load_tokenizer
 from coordexp.rendering.encode import Encoder
 from coordexp.rendering.style import RenderingStyle
-from coordexp.training.dataset import RecordDataset, check_records, check_texts
+from coordexp.training.step.dataset import RecordDataset, check_records, check_texts
 
 Row = dict[str, object]
 

@@ -24,7 +24,7 @@ from coordexp.config.load import dump_config
 from coordexp.config.schema import Config
 from coordexp.export.merge import merge_checkpoint
 from coordexp.model.load import load_checkpoint
-from coordexp.training.run import train
+from coordexp.training.run.stage1 import train
 from tests.training.test_two_ranks import rows_of
 
 pytestmark = pytest.mark.slow

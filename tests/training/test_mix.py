@@ -10,7 +10,7 @@ from PIL import Image
 
 from coordexp.config.schema import Config
 from coordexp.errors import RecordError
-from coordexp.training.run import build_trainer, train
+from coordexp.training.run.stage1 import build_trainer, train
 
 MakeConfig = Callable[..., Config]
 

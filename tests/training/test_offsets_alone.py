@@ -13,11 +13,11 @@ from safetensors.torch import load_file
 from coordexp.config.schema import Config
 from coordexp.errors import InputError
 from coordexp.export.merge import merge_checkpoint
-from coordexp.inference.predict import predict_file
-from coordexp.inference.predictor import load_predictor
+from coordexp.inference.run.predict import predict_file
+from coordexp.inference.run.predictor import load_predictor
 from coordexp.model.coord_offset import find_offset_head
 from coordexp.model.load import load_base, load_checkpoint
-from coordexp.training.run import build_trainer, train
+from coordexp.training.run.stage1 import build_trainer, train
 
 MakeConfig = Callable[..., Config]
 FROZEN: dict[str, Any] = {

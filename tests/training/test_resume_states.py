@@ -11,9 +11,9 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 
 from coordexp.config.schema import Config
 from coordexp.errors import CheckpointError
-from coordexp.training.checkpoint import find_checkpoints
-from coordexp.training.resume import Resumable
-from coordexp.training.run import build_trainer, train
+from coordexp.training.keep.checkpoint import find_checkpoints
+from coordexp.training.keep.resume import Resumable
+from coordexp.training.run.stage1 import build_trainer, train
 
 MakeConfig = Callable[..., Config]
 SAVING = {"save_strategy": "steps", "save_steps": 1, "lr_scheduler_type": "constant"}

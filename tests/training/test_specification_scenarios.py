@@ -19,13 +19,13 @@ from coordexp.model.adapters import lora_target_pattern
 from coordexp.model.coord_offset import find_offset_head
 from coordexp.model.load import load_base, load_tokenizer
 from coordexp.objective import CoordTarget, CoordWeights
-from coordexp.training.build import (
+from coordexp.training.run.build import (
     build_learner,
     build_vocab,
     install_offsets,
     lora_places,
 )
-from coordexp.training.run import train
+from coordexp.training.run.stage1 import train
 
 MakeConfig = Callable[..., Config]
 OFF = {

@@ -14,8 +14,8 @@ from PIL import Image
 from coordexp.config.load import dump_config
 from coordexp.config.schema import Config
 from coordexp.quickstart.scenes import write_scenes
-from coordexp.training.build import build_encoder, build_style
-from coordexp.training.build_feed import build_feed
+from coordexp.training.run.build import build_encoder, build_style
+from coordexp.training.run.build_feed import build_feed
 from tests.training.first_step import FirstStep, take_first_step
 
 pytestmark = pytest.mark.slow

@@ -12,7 +12,7 @@ from coordexp.config.schema import Config
 from coordexp.model.card import load_weights_card
 from coordexp.model.load import load_base
 from coordexp.model.plain_weights import TABLES_NAME
-from coordexp.training.run import build_trainer, train
+from coordexp.training.run.stage1 import build_trainer, train
 
 MakeConfig = Callable[..., Config]
 EMBED = "model.language_model.embed_tokens.weight"

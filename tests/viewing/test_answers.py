@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 from PIL import Image, ImageColor
 
-from coordexp.data.record import Geometry
+from coordexp.data.contract.record import Geometry
 from coordexp.viewing.answers import (
     NO_MISTAKE,
-    Answer,
     Mark,
+    ShownAnswer,
     answer_block,
     answer_browser,
     answer_legend,
@@ -26,8 +26,8 @@ POLY = Geometry("poly", (4, 5, 20, 5, 12, 25), "px")
 LINE = Geometry("line", (4, 5, 20, 25), "px")
 
 
-def answer(*marks: Mark, title: str = "a.png", picture: bool = True) -> Answer:
-    return Answer(
+def answer(*marks: Mark, title: str = "a.png", picture: bool = True) -> ShownAnswer:
+    return ShownAnswer(
         title=title,
         remark=title,
         picture=Image.new("RGB", (40, 30), "#345678") if picture else None,
@@ -37,7 +37,7 @@ def answer(*marks: Mark, title: str = "a.png", picture: bool = True) -> Answer:
     )
 
 
-def some() -> list[Answer]:
+def some() -> list[ShownAnswer]:
     return [
         answer(
             Mark("cat", "cat", BOX, true=True, mistake="miss"),
@@ -48,7 +48,7 @@ def some() -> list[Answer]:
     ]
 
 
-def page_of(answers: list[Answer]) -> Page:
+def page_of(answers: list[ShownAnswer]) -> Page:
     browser = answer_browser(
         [answer_block(item) for item in answers], [item.marks for item in answers]
     )
@@ -100,7 +100,7 @@ def test_each_geometry_has_its_shape_in_pixels_of_the_original() -> None:
 def test_odd_tokens_are_coloured_and_certain_ones_are_not() -> None:
     found = answer_block(answer())
     assert '{<i class="p0" title="0.1">a.png</i><i class="p4" title="0.97">}</i>' in found
-    plain = Answer("t", "", None, (4, 3), (), [("{}", None)])
+    plain = ShownAnswer("t", "", None, (4, 3), (), [("{}", None)])
     assert "<code>{}</code>" in answer_block(plain)
     assert "coloured" not in answer_block(plain)
 

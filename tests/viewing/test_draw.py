@@ -1,7 +1,7 @@
 import numpy as np
 from PIL import Image
 
-from coordexp.data.record import Geometry
+from coordexp.data.contract.record import Geometry
 from coordexp.viewing.class_colours import class_colour
 from coordexp.viewing.draw import (
     MOST_LABELLED,

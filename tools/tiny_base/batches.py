@@ -18,7 +18,7 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerFast
 
 from coordexp.coord_tokens.codec import SPEC_ALPHABET
-from coordexp.data.record import Geometry, RecordObject
+from coordexp.data.contract.record import Geometry, RecordObject
 from coordexp.families.qwen3_vl.family import QWEN3_VL
 from coordexp.quickstart.scenes import CLASS_NAMES, MAX_OBJECTS, SCENE_SIZE, Scene, SceneComposer
 from coordexp.quickstart.tiny_model import MERGE_SIZE, PATCH_SIZE

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from coordexp.data.audit_report import AuditReport
+    from coordexp.data.audit.findings import AuditReport
 
 _PLACES_SHOWN = 3
 _STYLES = {"violation": "bold red", "warning": "yellow"}
@@ -44,13 +44,13 @@ def data_check(
     What this passes, training and prediction can read. Violations end with exit code 1, warnings
     alone with 0.
     """
-    from coordexp.data.audit import audit_files  # noqa: PLC0415
+    from coordexp.data.audit.audit import audit_files  # noqa: PLC0415
 
     if config is None and model is None:
         report = audit_files(files, images=images, decode=decode)
     else:  # a tokenizer takes seconds to load
-        from coordexp.inspection.run_audit import audit_run  # noqa: PLC0415
-        from coordexp.inspection.source import source_of  # noqa: PLC0415
+        from coordexp.inspection.survey.encoding import source_of  # noqa: PLC0415
+        from coordexp.inspection.survey.run_audit import audit_run  # noqa: PLC0415
 
         source = source_of(config=config, model=model)
         report = audit_files(files, images=images, decode=decode, alphabet=source.style.alphabet)

@@ -9,7 +9,7 @@ import typer
 from coordexp.cli.options import Overwrite
 
 if TYPE_CHECKING:
-    from coordexp.data.convert.report import Report
+    from coordexp.data.convert.tally import Report
 
 
 class FormatName(StrEnum):
@@ -117,14 +117,14 @@ def data_convert(  # noqa: PLR0913 - one parameter for each option
     and where the first one stands. A loss of more than 3 in 100 is said again as a warning; that of
     every object is an error.
     """
-    from coordexp.data.convert.mapping import Choice  # noqa: PLC0415
-    from coordexp.data.convert.run import (  # noqa: PLC0415
+    from coordexp.data.convert.conversion import (  # noqa: PLC0415
         Conversion,
         StrictError,
         convert_dataset,
     )
+    from coordexp.data.convert.mapping import KeepRules  # noqa: PLC0415
 
-    choice = Choice(
+    choice = KeepRules(
         geometry=geometry.value,
         include=frozenset(include or ()),
         exclude=frozenset(exclude or ()),

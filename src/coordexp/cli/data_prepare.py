@@ -12,7 +12,7 @@ from coordexp.families.known import DEFAULT_FAMILY
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from coordexp.data.prepare import PreparedCounts
+    from coordexp.data.prepare.prepare import PreparedCounts
     from coordexp.families.picture_grid import PictureGrid
 
 _Number = int | None
@@ -56,9 +56,9 @@ def data_prepare(  # noqa: PLR0913, PLR0917 - one for each option
     from rich.console import Console  # noqa: PLC0415
 
     from coordexp.cli.progress import bytes_progress  # noqa: PLC0415
-    from coordexp.data.prepare import prepare_file  # noqa: PLC0415
-    from coordexp.data.prepare_shard import BROKEN  # noqa: PLC0415
-    from coordexp.data.selection import Selection  # noqa: PLC0415
+    from coordexp.data.prepare.one_shard import BROKEN  # noqa: PLC0415
+    from coordexp.data.prepare.prepare import prepare_file  # noqa: PLC0415
+    from coordexp.data.prepare.selection import Selection  # noqa: PLC0415
 
     if workers is not None and workers < 1:
         raise typer.BadParameter("expected at least 1", param_hint="--workers")

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from coordexp.inspection.stats_tables import Sheet
+    from coordexp.inspection.survey.stats_tables import Sheet
 
 
 def data_stats(
@@ -26,11 +26,11 @@ def data_stats(
     Tokens are counted as training does, with the real template and tokenizer. No picture is
     opened.
     """
-    from coordexp.data.jsonl import RecordFile  # noqa: PLC0415
-    from coordexp.inspection.source import source_of  # noqa: PLC0415
-    from coordexp.inspection.stats import file_stats  # noqa: PLC0415
-    from coordexp.inspection.stats_page import stats_page  # noqa: PLC0415
-    from coordexp.inspection.stats_tables import sheets  # noqa: PLC0415
+    from coordexp.data.files.jsonl import RecordFile  # noqa: PLC0415
+    from coordexp.inspection.survey.encoding import source_of  # noqa: PLC0415
+    from coordexp.inspection.survey.stats import file_stats  # noqa: PLC0415
+    from coordexp.inspection.survey.stats_page import stats_page  # noqa: PLC0415
+    from coordexp.inspection.survey.stats_tables import sheets  # noqa: PLC0415
 
     source = source_of(config=config, model=model)
     records = RecordFile(file, source.style.alphabet)

@@ -39,9 +39,9 @@ def data_view(
     do to each box: pixels, bins, pixels again and how far they are off. Without --config and
     --model the answer has every default, in coord tokens.
     """
-    from coordexp.data.jsonl import RecordFile  # noqa: PLC0415
-    from coordexp.inspection.gallery import chosen_records, gallery_page  # noqa: PLC0415
-    from coordexp.inspection.source import default_style, source_of  # noqa: PLC0415
+    from coordexp.data.files.jsonl import RecordFile  # noqa: PLC0415
+    from coordexp.inspection.survey.encoding import default_style, source_of  # noqa: PLC0415
+    from coordexp.inspection.survey.gallery import chosen_records, gallery_page  # noqa: PLC0415
 
     if config is None and model is None:
         style = default_style(coord_tokens=True)

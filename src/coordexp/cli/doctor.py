@@ -11,9 +11,9 @@ import typer
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from coordexp.inspection.doctor_finding import Diagnosis
-    from coordexp.inspection.doctor_tokens import Looks
-    from coordexp.inspection.stats_tables import Sheet
+    from coordexp.inspection.doctor.tokens import Looks
+    from coordexp.inspection.doctor.verdict import Diagnosis
+    from coordexp.inspection.survey.stats_tables import Sheet
 
 
 def doctor(
@@ -36,14 +36,14 @@ def doctor(
     checked = load_config(config)
     from rich.console import Console  # noqa: PLC0415
 
-    from coordexp.inspection.doctor import examine  # noqa: PLC0415
+    from coordexp.inspection.doctor.doctor import examine  # noqa: PLC0415
 
     console, errors = Console(highlight=False), Console(stderr=True)
     with errors.status("looking") as status:
         diagnosis = examine(checked, say=lambda name: status.update(f"looking at: {name}"))
     _print(console, diagnosis)
     if out is not None:
-        from coordexp.inspection.doctor_page import doctor_page  # noqa: PLC0415
+        from coordexp.inspection.doctor.page import doctor_page  # noqa: PLC0415
 
         doctor_page(diagnosis, name=config.name).write(out)
         console.print(f"page: {out}", soft_wrap=True)
@@ -52,8 +52,8 @@ def doctor(
 
 
 def _print(console: "Console", diagnosis: "Diagnosis") -> None:
-    from coordexp.inspection.doctor_finding import UnbuiltError  # noqa: PLC0415
-    from coordexp.inspection.doctor_tokens import Looks  # noqa: PLC0415
+    from coordexp.inspection.doctor.tokens import Looks  # noqa: PLC0415
+    from coordexp.inspection.doctor.verdict import UnbuiltError  # noqa: PLC0415
 
     with suppress(UnbuiltError):  # the table says why
         _print_tokens(console, diagnosis.pieces.take(Looks))
@@ -65,7 +65,7 @@ def _print(console: "Console", diagnosis: "Diagnosis") -> None:
 def _print_tokens(console: "Console", looks: "Looks") -> None:
     from rich.text import Text  # noqa: PLC0415
 
-    from coordexp.inspection.doctor_tokens import KINDS  # noqa: PLC0415
+    from coordexp.inspection.doctor.tokens import KINDS  # noqa: PLC0415
 
     legend = Text("colours: ")
     for kind, style in KINDS.items():

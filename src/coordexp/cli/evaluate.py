@@ -65,7 +65,7 @@ def evaluate(
 
     Writes metrics.json, per_class.csv, per_image.jsonl and report.html.
     """
-    from coordexp.evaluation.run import EvaluateOptions, evaluate_predictions  # noqa: PLC0415
+    from coordexp.evaluation.evaluate import EvaluateOptions, evaluate_predictions  # noqa: PLC0415
 
     if calibration is not None and fit_calibration is not None:
         raise typer.BadParameter("--calibration applies one, --fit-calibration fits one; not both")

@@ -16,7 +16,7 @@ def lab_run(
     Every run is an ordinary training with its answers and figures, in a folder of its own. A study
     that was stopped goes on when the same command is given again. Exit code 1: a run failed.
     """
-    from coordexp.lab.run import run_study  # noqa: PLC0415
+    from coordexp.lab.cells import run_study  # noqa: PLC0415
     from coordexp.lab.study import load_plan  # noqa: PLC0415
 
     if not run_study(load_plan(study), processes=processes, threads=threads, say=typer.echo):

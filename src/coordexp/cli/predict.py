@@ -9,7 +9,7 @@ import typer
 from coordexp.cli.options import Overwrite
 
 if TYPE_CHECKING:
-    from coordexp.inference.rows import ScoreMap
+    from coordexp.inference.read.prediction_lines import ScoreMap
 
 
 class Constrain(StrEnum):
@@ -60,8 +60,8 @@ def load_score_map(path: Path) -> "ScoreMap":
     """
     import numpy as np  # noqa: PLC0415
 
-    from coordexp.evaluation.calibration import load_calibration, sha256_of  # noqa: PLC0415
-    from coordexp.inference.rows import ScoreMap  # noqa: PLC0415
+    from coordexp.evaluation.measure.calibration import load_calibration, sha256_of  # noqa: PLC0415
+    from coordexp.inference.read.prediction_lines import ScoreMap  # noqa: PLC0415
 
     calibration = load_calibration(path)
 
@@ -122,7 +122,7 @@ def predict(  # noqa: PLR0913, PLR0917 - one for each option
     when the same command is given again. On several GPUs put
     torchrun --nproc-per-node N -m in front.
     """
-    from coordexp.inference.run import RunOptions, run_predict  # noqa: PLC0415
+    from coordexp.inference.run.command import RunOptions, run_predict  # noqa: PLC0415
 
     options = RunOptions(
         batch_size=batch_size,

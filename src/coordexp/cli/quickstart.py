@@ -12,6 +12,6 @@ def quickstart(
     ),
 ) -> None:
     """Run the whole pipeline on a tiny model and handwritten digits."""
-    from coordexp.quickstart.run import run_quickstart  # noqa: PLC0415
+    from coordexp.quickstart.pipeline import run_quickstart  # noqa: PLC0415
 
     run_quickstart(out)

@@ -19,13 +19,13 @@ def train(
 
     checked = load_config(config)
     if checked.host == "ms_swift":
-        from coordexp.integrations.ms_swift_run import train as run  # noqa: PLC0415
+        from coordexp.integrations.ms_swift.host import train as run  # noqa: PLC0415
     else:
-        from coordexp.training.run import train as run  # noqa: PLC0415
+        from coordexp.training.run.stage1 import train as run  # noqa: PLC0415
 
     done = run(checked, say=lambda words: typer.echo(words, err=True))
     if os.environ.get("RANK", "0") == "0":
-        from coordexp.training.ending import closing_words  # noqa: PLC0415
+        from coordexp.training.run.ending import closing_words  # noqa: PLC0415
 
         typer.echo(f"checkpoint: {done}")
         for line in closing_words(checked):

@@ -13,8 +13,8 @@ from coordexp.config.block import (
     kind_of_value,
 )
 from coordexp.coord_tokens.codec import SPEC_ALPHABET, CoordAlphabet
-from coordexp.data.geometry import GeometryKind
-from coordexp.data.ordering import ObjectOrdering
+from coordexp.data.contract.geometry import GeometryKind
+from coordexp.data.plan.ordering import ObjectOrdering
 
 JsonFormat = Literal["standard", "compact"]
 OffsetDtype = Literal["auto", "model", "float32", "bfloat16"]
@@ -170,7 +170,7 @@ class TokenTypeMetrics(Block):
     """Log `token_type/desc_acc` and `token_type/struct_acc`, in training and evaluations."""
 
 
-class InstabilityMonitor(Block):
+class InstabilityRules(Block):
     """What a run does where its loss jumps or is lost."""
 
     enabled: bool = False
@@ -194,7 +194,7 @@ class Custom(Block):
     coord_soft_ce_w1: CoordSoftCEW1 = CoordSoftCEW1()
     coord_offset: CoordOffset = CoordOffset()
     token_type_metrics: TokenTypeMetrics = TokenTypeMetrics()
-    instability_monitor: InstabilityMonitor = InstabilityMonitor()
+    instability_monitor: InstabilityRules = InstabilityRules()
     object_ordering: ObjectOrdering = "sorted"
     """`sorted` is top to bottom, then left to right; `random` is new for each sample and epoch."""
     json_format: JsonFormat = "standard"

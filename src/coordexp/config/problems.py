@@ -37,7 +37,7 @@ _LONGEST_VALUE = 60
 
 
 @dataclass(frozen=True)
-class Problem:
+class ConfigProblem:
     """One line of the message.
 
     Args:
@@ -63,7 +63,7 @@ class Problem:
         return f"{self.key}: {self.message}" if self.key else self.message
 
 
-def find_problems(error: ValidationError, raw: Mapping[str, object]) -> tuple[Problem, ...]:
+def find_problems(error: ValidationError, raw: Mapping[str, object]) -> tuple[ConfigProblem, ...]:
     """Return all problems of a mapping that did not validate, in the order of the file.
 
     Pydantic checks rules across blocks only once every key is right by itself. To report both
@@ -73,7 +73,7 @@ def find_problems(error: ValidationError, raw: Mapping[str, object]) -> tuple[Pr
     problems = [_problem(one, raw) for one in error.errors() if one["loc"]]
     rest = merged(_STAND_INS, _without(raw, problems))
     problems += [
-        Problem(rule.key, rule.message)
+        ConfigProblem(rule.key, rule.message)
         for rule in _broken_rules(rest)
         if not any(problem.touches(key) for problem in problems for key in rule.reads)
     ]
@@ -81,11 +81,11 @@ def find_problems(error: ValidationError, raw: Mapping[str, object]) -> tuple[Pr
     return tuple(sorted(problems, key=lambda problem: place.get(problem.key, len(place))))
 
 
-def _problem(error: ErrorDetails, raw: Mapping[str, object]) -> Problem:
+def _problem(error: ErrorDetails, raw: Mapping[str, object]) -> ConfigProblem:
     key = _dotted(error["loc"], raw, missing=error["type"] == "missing")
     if error["type"] == "extra_forbidden":
         return _unknown(key, error["loc"])
-    return Problem(key, _message(error))
+    return ConfigProblem(key, _message(error))
 
 
 def _message(error: ErrorDetails) -> str:
@@ -114,18 +114,18 @@ def _hint(error_type: str, value: object) -> str:
     return f"; YAML needs a {'sign' if fraction else 'dot'}: {spelled}"
 
 
-def _unknown(key: str, loc: tuple[int | str, ...]) -> Problem:
+def _unknown(key: str, loc: tuple[int | str, ...]) -> ConfigProblem:
     if key in REMOVED:
-        return Problem(key, f"removed key; {REMOVED[key]}")
+        return ConfigProblem(key, f"removed key; {REMOVED[key]}")
     parent, _, name = key.rpartition(".")
     close = get_close_matches(name, _block_at(loc).model_fields, n=1)
     if close:
         meant = f"{parent}.{close[0]}" if parent else close[0]
-        return Problem(key, f"unknown key; did you mean {close[0]!r}?", meant)
+        return ConfigProblem(key, f"unknown key; did you mean {close[0]!r}?", meant)
     elsewhere = [known for known in known_keys(Config) if known.rpartition(".")[2] == name]
     if len(elsewhere) == 1:
-        return Problem(key, f"unknown key; did you mean {elsewhere[0]!r}?", elsewhere[0])
-    return Problem(key, "unknown key")
+        return ConfigProblem(key, f"unknown key; did you mean {elsewhere[0]!r}?", elsewhere[0])
+    return ConfigProblem(key, "unknown key")
 
 
 def known_keys(block: type[BaseModel]) -> Iterator[str]:
@@ -175,7 +175,7 @@ def _dotted_keys(raw: Mapping[str, object], under: str = "") -> Iterator[str]:
 
 
 def _without(
-    raw: Mapping[str, object], problems: list[Problem], under: str = ""
+    raw: Mapping[str, object], problems: list[ConfigProblem], under: str = ""
 ) -> dict[str, object]:
     doubtful = {problem.key.partition("[")[0] for problem in problems}
     return {

@@ -1,8 +1,12 @@
-"""The data contract: records as JSONL, one image and its objects a line.
+"""Records and the files that hold them; nothing here imports torch.
 
-`record` is the contract as types, `geometry` its boxes, polygons and lines, `marks` how an object
-counts, `federated` what a picture was searched for, `jsonl` the files,
-`ordering` the order in which objects are written, `image` the pictures, `prepare` the way from
-pixels to tokens, `packing` which examples share a row, `schedule` which records every step sees on
-every rank. Nothing here imports torch.
+- `contract`: one record, as types and rules.
+- `files`: records in JSONL files, and their pictures.
+- `audit`: everything that is wrong, or looks wrong, with files of records.
+- `prepare`: from pixels to the form that training reads.
+- `convert`: from other people's datasets to records.
+- `plan`: which records every step of a run sees, in which order, in which packs.
+
+`contract` knows none of the others and `files` only that; the four that work on files do not know
+one another.
 """

@@ -18,8 +18,8 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from coordexp.config.load import load_config
-from coordexp.data.image import load_image
-from coordexp.data.jsonl import RecordFile
+from coordexp.data.files.image import load_image
+from coordexp.data.files.jsonl import RecordFile
 from coordexp.errors import InputError, RecordError
 from coordexp.model.card import WeightsCard
 from coordexp.model.load import load_inputs, load_tokenizer

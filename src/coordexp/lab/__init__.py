@@ -5,7 +5,7 @@
 - `study`: the file that says what is run
 - `stages`, `execute`, `figures`: one run, its cost and its figures
 - `results`: the line of a run, and the file of all lines
-- `run`: all runs, some at a time
+- `cells`: all runs, some at a time
 - `slots`, `fit`: coord rows fitted to what a base knows where it writes a number
 - `graft`: the same from its own answers, and trained on them; once for a base
 - `compare`, `report`: verdicts with intervals, and the page

@@ -16,12 +16,12 @@ from typing import Literal
 
 import numpy as np
 
-from coordexp.evaluation.bootstrap import Resampled, interval, resample
-from coordexp.evaluation.categories import CategoryMatching, UnknownDescs
-from coordexp.evaluation.instances import Floats, collect_instances
-from coordexp.evaluation.matching import match
-from coordexp.evaluation.predictions import read_predictions
-from coordexp.evaluation.scores import score_health
+from coordexp.evaluation.measure.bootstrap import Resampled, interval, resample
+from coordexp.evaluation.measure.categories import CategoryMatching, UnknownDescs
+from coordexp.evaluation.measure.instances import Floats, collect_instances
+from coordexp.evaluation.measure.matching import match
+from coordexp.evaluation.measure.predictions import read_predictions
+from coordexp.evaluation.measure.scores import score_health
 
 RESAMPLES = 500
 SEED = 0
@@ -79,7 +79,7 @@ def difference(
     Args:
         this: Runs by seed.
         other: Runs of the other recipe by seed.
-        figure: One of `coordexp.evaluation.bootstrap.FIGURES`.
+        figure: One of `coordexp.evaluation.measure.bootstrap.FIGURES`.
     """
     seeds = sorted(this.keys() & other.keys())
     if not seeds:

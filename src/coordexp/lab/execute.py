@@ -29,7 +29,7 @@ from coordexp.lab.results import Line, recipe_digest
 from coordexp.lab.stages import StageBook
 from coordexp.lab.study import TINY, Base, Cell, Plan
 from coordexp.lab.tasks import TASKS, write_task
-from coordexp.quickstart.run import write_shipped_base
+from coordexp.quickstart.pipeline import write_shipped_base
 
 LINE_NAME = "run.json"
 

@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from coordexp.evaluation.instances import Instances
-from coordexp.evaluation.matching import IOU_THRESHOLDS, Matches
-from coordexp.evaluation.ranking import rank
-from coordexp.evaluation.run import EvaluateOptions, compute_figures, write_figures
+from coordexp.evaluation.evaluate import EvaluateOptions, compute_figures, write_figures
+from coordexp.evaluation.measure.instances import Instances
+from coordexp.evaluation.measure.matching import IOU_THRESHOLDS, Matches
+from coordexp.evaluation.measure.ranking import rank
 
 BINS = 999
 """Steps on an axis: an error of 1 is that share of a picture's side."""

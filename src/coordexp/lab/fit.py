@@ -14,7 +14,7 @@ import torch
 from coordexp.coord_tokens.codec import CoordAlphabet
 from coordexp.errors import InputError
 from coordexp.files import write_text
-from coordexp.inference.predictor import load_predictor
+from coordexp.inference.run.predictor import load_predictor
 from coordexp.lab.slots import collect_places
 from coordexp.model.card import WeightsCard, write_card
 from coordexp.model.fingerprint import tokenizer_fingerprint

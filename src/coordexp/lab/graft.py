@@ -31,11 +31,11 @@ import yaml
 
 from coordexp.config.load import check_config
 from coordexp.config.yaml_file import YamlMapping, load_extended_yaml, merged
-from coordexp.data.geometry import bounding_box
-from coordexp.data.jsonl import write_jsonl
+from coordexp.data.contract.geometry import bounding_box
+from coordexp.data.files.jsonl import write_jsonl
 from coordexp.errors import InputError
-from coordexp.evaluation.predictions import Prediction, ScoredObject, read_predictions
-from coordexp.evaluation.run import EvaluateOptions, compute_figures
+from coordexp.evaluation.evaluate import EvaluateOptions, compute_figures
+from coordexp.evaluation.measure.predictions import Prediction, ScoredObject, read_predictions
 from coordexp.files import check_writable, whole_directory, write_text
 from coordexp.lab.stages import StageBook
 from coordexp.model.card import load_card_section

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from coordexp.evaluation.bootstrap import Resampled
+from coordexp.evaluation.measure.bootstrap import Resampled
 from coordexp.files import write_text
 from coordexp.lab.compare import Difference, difference, resample_run
 from coordexp.lab.execute import load_line

@@ -16,12 +16,12 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from coordexp.coord_tokens.codec import CoordAlphabet
-from coordexp.data.chat import IMAGE_MARK, Chat, Message
-from coordexp.data.image import load_image
-from coordexp.data.jsonl import RecordFile
-from coordexp.data.ordering import ordered_objects
-from coordexp.data.record import Record
-from coordexp.inference.predictor import Predictor
+from coordexp.data.contract.chat import IMAGE_MARK, Chat, Message
+from coordexp.data.contract.record import Record
+from coordexp.data.files.image import load_image
+from coordexp.data.files.jsonl import RecordFile
+from coordexp.data.plan.ordering import ordered_objects
+from coordexp.inference.run.predictor import Predictor
 from coordexp.model.fitted_rows import Places
 from coordexp.rendering.collate import Collator
 from coordexp.rendering.dense_json import render_answer

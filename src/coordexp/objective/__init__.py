@@ -1,8 +1,11 @@
 """The stage-1 objective: text as cross-entropy, coordinates as distributions.
 
-`distribution` is the math of one coordinate, `terms` the list of what is made of it, `masks` finds
-the coordinates in the labels, `contract` holds the types that go in and out, `stage1` is the
-readable reference and `loss` the one door to it and to every faster backend.
+- `distribution`: the math of one coordinate.
+- `terms`: the list of what is made of it.
+- `masks`: finds the coordinates in the labels.
+- `contract`: the types that go in and out.
+- `backends`: the readable reference, and faster ways to the same figures.
+- `loss`: the one door to all of them.
 """
 
 from coordexp.objective.contract import CoordWeights, Stage1Output, StepCounts

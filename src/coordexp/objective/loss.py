@@ -5,16 +5,16 @@ from typing import Literal, get_args
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from coordexp.objective.backends.blocks import solve_in_blocks
+from coordexp.objective.backends.problem import Solver
+from coordexp.objective.backends.reference import reference_stage1_loss
+from coordexp.objective.backends.without_logits import solved_stage1_loss
 from coordexp.objective.contract import (
     CoordWeights,
     LossInputs,
     Stage1Output,
     StepCounts,
 )
-from coordexp.objective.fused import solved_stage1_loss
-from coordexp.objective.fused_blocks import solve_in_blocks
-from coordexp.objective.fused_problem import Solver
-from coordexp.objective.stage1 import reference_stage1_loss
 from coordexp.objective.terms.coord_logits import CoordTarget
 
 Backend = Literal["auto", "reference", "fused", "triton"]
@@ -94,6 +94,6 @@ def _best_backend(head_weight: Float[Tensor, "V D"]) -> Literal["reference", "fu
 
 def _triton_solver() -> Solver:
     # Imported on use: the package works where triton cannot be installed.
-    from coordexp.objective.kernels.solver import solve_with_kernels  # noqa: PLC0415
+    from coordexp.objective.backends.triton.solver import solve_with_kernels  # noqa: PLC0415
 
     return solve_with_kernels

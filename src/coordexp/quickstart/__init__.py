@@ -1,6 +1,6 @@
 """The main job on data and a model that ship with the package.
 
-- `run`, `stages`: the quickstart itself, the product's own commands one after the other.
+- `pipeline`, `stages`: the quickstart itself, the product's own commands one after the other.
 - `report`, `beliefs`: the page that it ends with.
 - `scenes`: handwritten digits on photos, with exact boxes, as ordinary records.
 - `tiny_model`: a Qwen3-VL of a few million parameters with its tokenizer and processor files.

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import torch
 
-from coordexp.data.image import load_image
-from coordexp.data.jsonl import RecordFile
+from coordexp.data.files.image import load_image
+from coordexp.data.files.jsonl import RecordFile
 from coordexp.files import write_text
-from coordexp.inference.predict import Predictor
+from coordexp.inference.run.predict import Predictor
 from coordexp.rendering.collate import Collator
 
 AXES = ("x1", "y1", "x2", "y2")

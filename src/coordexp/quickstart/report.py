@@ -12,10 +12,10 @@ from typing import Any, NamedTuple
 
 from PIL import Image
 
-from coordexp.data.jsonl import read_rows
+from coordexp.data.files.jsonl import read_rows
 from coordexp.errors import InputError
-from coordexp.evaluation.page import class_bars, shot, shown, shown_share
-from coordexp.evaluation.predictions import Prediction, read_predictions
+from coordexp.evaluation.measure.predictions import Prediction, read_predictions
+from coordexp.evaluation.page.page import class_bars, shot, shown, shown_share
 from coordexp.objective.terms import TERMS
 from coordexp.viewing.charts import Series, line_chart
 from coordexp.viewing.distributions import EdgeBelief, bin_distribution

@@ -1,6 +1,7 @@
 """From records to token ids.
 
-`style` is everything that must be the same in training and inference, `dense_json` the assistant
-text and its inverse, `conversation` the chat template around it,
-`encode` one record as one example, `collate` examples as one padded batch, `packing` as one row.
+- `style`: everything that must be the same in training and inference.
+- `dense_json`: the assistant text and its inverse; `conversation`: the chat template around it.
+- `encode`: one record as one example; `token_types`: which of its tokens name things.
+- `collate`: examples as one padded batch; `packing`: as one row.
 """

@@ -12,7 +12,7 @@ from jaxtyping import Int
 from PIL import Image
 from torch import Tensor
 
-from coordexp.data.record import Record
+from coordexp.data.contract.record import Record
 from coordexp.rendering.encode import IGNORE_INDEX, Encoder, Example
 from coordexp.rendering.token_types import NO_TYPE
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from jinja2 import TemplateError
 from transformers import PreTrainedTokenizerBase
 
-from coordexp.data.chat import IMAGE_MARK, Message
+from coordexp.data.contract.chat import IMAGE_MARK, Message
 from coordexp.errors import CheckpointError
 
 Turn = dict[str, object]

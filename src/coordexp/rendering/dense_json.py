@@ -7,7 +7,7 @@
 
 on one line, keys in the order of the objects. The text baseline writes bins as plain integers,
 `[12, 34, 56, 78]`. `parse_answer` accepts exactly what `render_answer` writes and nothing else;
-what a model wrote is read by `coordexp.inference.parse`, which salvages what it can.
+what a model wrote is read by `coordexp.inference.read.parse`, which salvages what it can.
 """
 
 import json
@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from typing import Literal
 
 from coordexp.coord_tokens.codec import CoordAlphabet, contains_coord_token, ints_to_tokens
-from coordexp.data.record import GEOMETRY_KINDS, Geometry, RecordObject, parse_geometry
+from coordexp.data.contract.record import GEOMETRY_KINDS, Geometry, RecordObject, parse_geometry
 from coordexp.errors import RecordError
 
 JsonFormat = Literal["standard", "compact"]

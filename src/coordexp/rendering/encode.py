@@ -17,9 +17,9 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from coordexp.coord_tokens.codec import CoordAlphabet
-from coordexp.data.chat import Chat, Sample
-from coordexp.data.ordering import ordered_objects
-from coordexp.data.record import Record
+from coordexp.data.contract.chat import Chat, Sample
+from coordexp.data.contract.record import Record
+from coordexp.data.plan.ordering import ordered_objects
 from coordexp.errors import CheckpointError, InputError, RecordError
 from coordexp.families.inputs import ModelInputs
 from coordexp.rendering.conversation import Conversation

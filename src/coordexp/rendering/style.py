@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from pydantic import TypeAdapter, ValidationError
 
 from coordexp.coord_tokens.codec import CoordAlphabet
-from coordexp.data.ordering import ObjectOrdering
+from coordexp.data.plan.ordering import ObjectOrdering
 from coordexp.errors import CheckpointError
 from coordexp.rendering.dense_json import JsonFormat
 

@@ -14,8 +14,8 @@ from io import BytesIO
 
 from PIL import Image
 
-from coordexp.data.geometry import bounding_box
-from coordexp.data.record import Geometry
+from coordexp.data.contract.geometry import bounding_box
+from coordexp.data.contract.record import Geometry
 from coordexp.viewing.class_colours import class_colour
 from coordexp.viewing.draw import is_crowd
 from coordexp.viewing.report import Html, text
@@ -48,7 +48,7 @@ class Mark:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class ShownAnswer:
     """One picture with its objects and the model's words.
 
     Args:
@@ -68,7 +68,7 @@ class Answer:
     tokens: Sequence[tuple[str, float | None]]
 
 
-def answer_block(answer: Answer) -> Html:
+def answer_block(answer: ShownAnswer) -> Html:
     """Return one answer; its picture is encoded here, so that hundreds need no memory at once."""
     mistakes = sorted(
         {
@@ -136,7 +136,7 @@ def _switch(key: str, name: str, choices: Sequence[tuple[str, str]]) -> str:
     return f'<label>{text(name)} <select data-switch="{key}">{options}</select></label> '
 
 
-def _classes(answer: Answer) -> list[str]:
+def _classes(answer: ShownAnswer) -> list[str]:
     return sorted({mark.group for mark in answer.marks})
 
 
@@ -144,7 +144,7 @@ def _json(value: object) -> Html:
     return text(json.dumps(value, ensure_ascii=False, separators=(",", ":")))
 
 
-def _stage(answer: Answer) -> str:
+def _stage(answer: ShownAnswer) -> str:
     width, height = answer.size
     if answer.picture is None:
         picture = '<p class="missing">The picture cannot be opened.</p>'
@@ -221,7 +221,7 @@ def _words(tokens: Sequence[tuple[str, float | None]]) -> str:
         for piece, probability in tokens
     )
     known = any(probability is not None for _, probability in tokens)
-    name = "Answer, coloured by probability" if known else "Answer"
+    name = "ShownAnswer, coloured by probability" if known else "ShownAnswer"
     return (
         f'<details class="words"><summary>{name}</summary>'
         f'<pre class="answer" tabindex="0"><code>{pieces}</code></pre></details>'

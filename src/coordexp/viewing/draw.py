@@ -18,8 +18,8 @@ from typing import Literal
 import numpy as np
 from PIL import Image
 
-from coordexp.data.geometry import bounding_box
-from coordexp.data.record import Geometry
+from coordexp.data.contract.geometry import bounding_box
+from coordexp.data.contract.record import Geometry
 from coordexp.viewing.class_colours import class_colour, ink_on
 
 with warnings.catch_warnings():

@@ -7,11 +7,11 @@ from pathlib import Path
 
 from PIL import Image
 
-from coordexp.data.convert.mapping import Choice
-from coordexp.data.convert.report import Report
-from coordexp.data.convert.run import Conversion, convert_dataset
-from coordexp.data.jsonl import RecordFile
-from coordexp.data.record import Record
+from coordexp.data.contract.record import Record
+from coordexp.data.convert.conversion import Conversion, convert_dataset
+from coordexp.data.convert.mapping import KeepRules
+from coordexp.data.convert.tally import Report
+from coordexp.data.files.jsonl import RecordFile
 
 WIDTH, HEIGHT = 64, 48
 Thing = tuple[str, Sequence[float]]
@@ -37,9 +37,9 @@ class Converted:
         return {f"{item.fate}: {item.reason}": item.count for item in self.report.findings}
 
 
-def convert(src: Path, out: Path, choice: Choice | None = None, **options: object) -> Converted:
+def convert(src: Path, out: Path, choice: KeepRules | None = None, **options: object) -> Converted:
     """Convert and read back; nothing is lost without being counted."""
-    conversion = Conversion(src, out, choice or Choice(), **options)  # type: ignore[arg-type]
+    conversion = Conversion(src, out, choice or KeepRules(), **options)  # type: ignore[arg-type]
     kind, report = convert_dataset(conversion)
     dropped = {
         subject: sum(

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from faster_coco_eval.core import mask
 
-from coordexp.data.convert.mapping import Choice, GeometryChoice
-from coordexp.data.marks import Marks
+from coordexp.data.contract.marks import Marks
+from coordexp.data.convert.mapping import GeometryChoice, KeepRules
 from coordexp.errors import InputError
 from tests.data.convert.sources import coco_document, convert, write_coco, write_picture
 
@@ -53,12 +53,12 @@ def test_crowds_are_kept_dropped_or_take_their_picture_along(tmp_path: Path) -> 
     assert [item.marks for item in kept.records[0].objects] == [Marks(iscrowd=True), Marks()]
     assert len(kept.records[0].taught) == 1
     assert kept.counts == {"noted: a crowd: kept for figures, never taught": 1}
-    dropped = convert(src, out, Choice(crowd="drop"), overwrite=True)
+    dropped = convert(src, out, KeepRules(crowd="drop"), overwrite=True)
     assert len(dropped.things[0]) == 1
     assert dropped.counts == {"dropped: crowd": 1}
     assert dropped.report.problems == ()  # asked for
     with pytest.raises(InputError, match="nothing is left to write"):
-        convert(src, out, Choice(crowd="drop-picture"), overwrite=True)
+        convert(src, out, KeepRules(crowd="drop-picture"), overwrite=True)
 
 
 def test_outlines_become_polygons_and_boxes_where_one_is_not_enough(tmp_path: Path) -> None:
@@ -70,13 +70,13 @@ def test_outlines_become_polygons_and_boxes_where_one_is_not_enough(tmp_path: Pa
             {"bbox": [1, 1, 2, 2]},
         ),
     )
-    prefer = convert(src, tmp_path / "a.jsonl", Choice(geometry="prefer-poly"))
+    prefer = convert(src, tmp_path / "a.jsonl", KeepRules(geometry="prefer-poly"))
     assert [values for _, values in prefer.things[0]] == [
         tuple(SQUARE),
         (10, 10, 36, 36),
         (1, 1, 3, 3),
     ]
-    poly = convert(src, tmp_path / "b.jsonl", Choice(geometry="poly"))
+    poly = convert(src, tmp_path / "b.jsonl", KeepRules(geometry="poly"))
     assert [values for _, values in poly.things[0]] == [tuple(SQUARE), tuple(SQUARE)]
     assert poly.counts["changed: in several pieces: the largest is written"] == 1
     assert poly.counts["dropped: no outline, and --geometry poly wants one"] == 1
@@ -87,7 +87,7 @@ def test_masks_become_polygons_along_pixel_edges(tmp_path: Path) -> None:
     runs = [48 + 2, 2, 46, 2, 64 * 48 - 48 - 2 - 2 - 46 - 2]
     mask = {"size": [48, 64], "counts": runs}
     src = write_coco(tmp_path, coco_document({"segmentation": mask}))
-    done = convert(src, tmp_path / "a.jsonl", Choice(geometry="poly"))
+    done = convert(src, tmp_path / "a.jsonl", KeepRules(geometry="poly"))
     assert done.things == [[("cat", (1, 2, 3, 2, 3, 4, 1, 4))]]
     box = convert(src, tmp_path / "b.jsonl")
     assert box.things == [[("cat", (1, 2, 3, 4))]]
@@ -122,9 +122,9 @@ def test_ignore_is_kept_taught_or_dropped(tmp_path: Path) -> None:
     # COCO's tools count it, so it is no more than never taught.
     assert kept.records[0].objects[0].marks == Marks(iscrowd=False, ignore=True, area=9)
     assert kept.records[0].taught == ()
-    taught = convert(src, out, Choice(ignored="teach"), overwrite=True)
+    taught = convert(src, out, KeepRules(ignored="teach"), overwrite=True)
     assert taught.records[0].objects[0].marks == Marks(area=9)
-    dropped = convert(src, out, Choice(ignored="drop"), overwrite=True)
+    dropped = convert(src, out, KeepRules(ignored="drop"), overwrite=True)
     assert dropped.counts["dropped: ignored or difficult"] == 1
 
 
@@ -160,7 +160,7 @@ def test_a_good_outline_outlives_a_bad_box(
 ) -> None:
     rows = [{"bbox": box, "segmentation": [SQUARE]}, {"segmentation": [SQUARE]}]
     src = write_coco(tmp_path, coco_document(*rows))
-    done = convert(src, tmp_path / "out.jsonl", Choice(geometry=geometry), strict=True)
+    done = convert(src, tmp_path / "out.jsonl", KeepRules(geometry=geometry), strict=True)
     expected = (10, 10, 20, 20) if geometry == "bbox" else tuple(SQUARE)
     assert done.things == [[("cat", expected)] * 2]
 
@@ -184,11 +184,11 @@ def test_a_good_box_outlives_a_broken_outline(tmp_path: Path, outline: object, r
     rows = ({"bbox": [1, 1, 4, 4], "segmentation": outline}, good)
     src = write_coco(tmp_path, coco_document(*rows))
     for at, geometry in enumerate(("bbox", "prefer-poly")):
-        done = convert(src, tmp_path / f"{at}.jsonl", Choice(geometry=geometry), strict=True)
+        done = convert(src, tmp_path / f"{at}.jsonl", KeepRules(geometry=geometry), strict=True)
         assert done.things[0][0] == ("cat", (1, 1, 5, 5))
         assert len(done.counts) == at
         assert all(key.startswith(f"changed: {reason}") for key in done.counts)
-    poly = convert(src, tmp_path / "poly.jsonl", Choice(geometry="poly"))
+    poly = convert(src, tmp_path / "poly.jsonl", KeepRules(geometry="poly"))
     assert poly.things == [[("cat", tuple(SQUARE))]]
     assert any(key.startswith(f"dropped: {reason}") for key in poly.counts)
     assert len(poly.report.problems) == 1
@@ -198,7 +198,7 @@ def test_a_good_box_outlives_a_broken_outline(tmp_path: Path, outline: object, r
 def test_nothing_is_no_outline(tmp_path: Path, segmentation: object) -> None:
     row = {"bbox": [1, 1, 4, 4], "segmentation": segmentation}
     src = write_coco(tmp_path, coco_document(row))
-    done = convert(src, tmp_path / "a.jsonl", Choice(geometry="prefer-poly"), strict=True)
+    done = convert(src, tmp_path / "a.jsonl", KeepRules(geometry="prefer-poly"), strict=True)
     assert done.things == [[("cat", (1, 1, 5, 5))]]
 
 
@@ -212,7 +212,7 @@ def test_a_crowd_keeps_all_of_its_mask(tmp_path: Path) -> None:
     row = {"iscrowd": 1, "segmentation": {"size": [48, 64], "counts": runs}}
     src = write_coco(tmp_path, coco_document(row))
     for geometry in ("poly", "prefer-poly"):
-        done = convert(src, tmp_path / f"{geometry}.jsonl", Choice(geometry=geometry))
+        done = convert(src, tmp_path / f"{geometry}.jsonl", KeepRules(geometry=geometry))
         (item,) = done.records[0].objects
         outline = [[float(value) for value in item.geometry.values]]
         again = mask.decode(mask.merge(mask.frPyObjects(outline, 48, 64)))

@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 
 from coordexp.cli.app import app
 from coordexp.config.load import load_config
-from coordexp.data.jsonl import RecordFile
+from coordexp.data.files.jsonl import RecordFile
 from tests.data.convert.sources import coco_document, write_coco
 
 PAGE = (Path(__file__).parents[3] / "docs" / "data.md").read_text("utf-8")

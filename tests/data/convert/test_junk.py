@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from coordexp.data.convert.mapping import Choice
+from coordexp.data.convert.mapping import KeepRules
 from coordexp.errors import InputError
 from tests.data.convert.sources import (
     coco_document,
@@ -61,7 +61,7 @@ def spoiled(document: object, junk: object, dice: random.Random) -> object:
 
 def convert_or_refuse(src: Path, *, geometry: str) -> None:
     with suppress(InputError):
-        convert(src, src.parent / "out.jsonl", Choice(geometry=geometry), overwrite=True)  # type: ignore[arg-type]
+        convert(src, src.parent / "out.jsonl", KeepRules(geometry=geometry), overwrite=True)  # type: ignore[arg-type]
 
 
 @pytest.fixture(scope="module")

@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from coordexp.data.convert.mapping import Choice
+from coordexp.data.convert.mapping import KeepRules
 from coordexp.errors import InputError
 from tests.data.convert.sources import convert, write_labelme
 
-PREFER = Choice(geometry="prefer-poly")
+PREFER = KeepRules(geometry="prefer-poly")
 
 
 def shape(kind: str, points: object, label: object = "cat", **more: object) -> dict[str, object]:

@@ -2,7 +2,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from coordexp.data.federated import Federated
+from coordexp.data.contract.federated import Federated
 from tests.data.convert.sources import coco_document, convert, write_coco, write_picture
 
 

@@ -7,7 +7,7 @@ from hypothesis.extra.numpy import arrays
 
 from coordexp.data.convert.mask import is_hole, mask_to_outlines, trace_pixels
 from coordexp.data.convert.outline import ring_area
-from coordexp.data.convert.source import UnusableError
+from coordexp.data.convert.shapes import UnusableError
 
 PIXELS = arrays(
     np.uint8, st.tuples(st.integers(1, 8), st.integers(1, 8)), elements=st.integers(0, 1)

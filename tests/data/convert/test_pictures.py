@@ -11,7 +11,7 @@ from coordexp.data.convert.pictures import (
     likeliest_folder,
     upright_size,
 )
-from coordexp.data.convert.source import SourcePicture, UnusableError
+from coordexp.data.convert.shapes import SourcePicture, UnusableError
 from coordexp.errors import InputError
 from tests.data.convert.sources import write_picture
 

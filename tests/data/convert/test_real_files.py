@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from coordexp.data.convert.mapping import Choice
+from coordexp.data.convert.mapping import KeepRules
 from tests.data.convert.sources import Converted, convert, voc_object
 
 CACHE = Path(__file__).parents[3] / ".cache" / "test-data"
@@ -22,7 +22,9 @@ def fetched(name: str) -> Path:
     return folder
 
 
-def converted(src: Path, out: Path, choice: Choice | None = None, **options: object) -> Converted:
+def converted(
+    src: Path, out: Path, choice: KeepRules | None = None, **options: object
+) -> Converted:
     return convert(src, out, choice, copy_images=True, **options)
 
 
@@ -41,7 +43,7 @@ def test_labelme_and_voc_say_the_same(tmp_path: Path) -> None:
 
 def test_labelme_and_coco_say_the_same(tmp_path: Path) -> None:
     examples = fetched("labelme-examples") / PIECES
-    prefer = Choice(geometry="poly")
+    prefer = KeepRules(geometry="poly")
     labelme = converted(examples / "data_annotated", tmp_path / "a.jsonl", prefer)
     coco = converted(examples / "data_dataset_coco", tmp_path / "b.jsonl", prefer)
     assert (labelme.kind, coco.kind) == ("labelme", "coco")
@@ -126,7 +128,7 @@ def test_sahis_wrong_areas_are_noted_and_not_used(tmp_path: Path) -> None:
     assert done.things == [[("car", (x, y, x + w, y + h)) for x, y, w, h in boxes]]
     wrong = "noted: an area that disagrees with its shape: not used"
     assert done.counts == {wrong: len(boxes)}
-    outlines = converted(src, tmp_path / "b.jsonl", Choice(geometry="poly"))
+    outlines = converted(src, tmp_path / "b.jsonl", KeepRules(geometry="poly"))
     assert [values for _, values in outlines.things[0]] == [
         (x, y, x + w, y, x + w, y + h, x, y + h) for x, y, w, h in boxes
     ]
@@ -153,7 +155,7 @@ def test_imgaugs_quokka_goes_through_voc_and_labelme(tmp_path: Path) -> None:
     (tmp_path / "quokka.json").write_text(json.dumps({"imagePath": photo.name, "shapes": shapes}))
     voc = convert(tmp_path / "quokka.xml", tmp_path / "a.jsonl", zero_based=True, strict=True)
     assert voc.things == [[("animal", tuple(corners))]]
-    labelme = convert(tmp_path / "quokka.json", tmp_path / "b.jsonl", Choice(geometry="poly"))
+    labelme = convert(tmp_path / "quokka.json", tmp_path / "b.jsonl", KeepRules(geometry="poly"))
     assert labelme.counts["dropped: a shape of type 'point', which has no extent"] == 7
     (animal,) = labelme.things[0]
     distinct = {(x, y) for x, y in points}

@@ -2,8 +2,8 @@ from pathlib import Path
 
 import pytest
 
-from coordexp.data.convert.mapping import Choice
-from coordexp.data.marks import Marks
+from coordexp.data.contract.marks import Marks
+from coordexp.data.convert.mapping import KeepRules
 from coordexp.errors import InputError
 from tests.data.convert.sources import convert, voc_object, write_picture, write_voc
 
@@ -45,7 +45,7 @@ def test_difficult_objects_are_kept_and_not_taught(tmp_path: Path, text: str, ma
     write_voc(tmp_path, thing, voc_object("dog", (1, 1, 9, 9)))
     done = convert(tmp_path, tmp_path / "out.jsonl", strict=True)
     assert [item.marks for item in done.records[0].objects] == [marks, Marks()]
-    taught = convert(tmp_path, tmp_path / "t.jsonl", Choice(ignored="teach"))
+    taught = convert(tmp_path, tmp_path / "t.jsonl", KeepRules(ignored="teach"))
     assert len(taught.records[0].taught) == 2
 
 

@@ -1,7 +1,7 @@
 import pytest
 
+from coordexp.data.contract.geometry import Box
 from coordexp.data.convert.voc_corners import CornerCount
-from coordexp.data.geometry import Box
 
 
 def count(*boxes: Box) -> CornerCount:

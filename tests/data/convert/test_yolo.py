@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from coordexp.data.convert.mapping import Choice
+from coordexp.data.convert.mapping import KeepRules
 from coordexp.errors import InputError
 from tests.data.convert.sources import convert, write_picture, write_yolo
 
@@ -19,7 +19,7 @@ def test_shares_become_pixels(tmp_path: Path) -> None:
 
 def test_outlines_are_read(tmp_path: Path) -> None:
     src = write_yolo(tmp_path, "0 0 0 0.5 0 0.5 0.5 0 0.5\n")
-    done = convert(src, tmp_path / "a.jsonl", Choice(geometry="prefer-poly"))
+    done = convert(src, tmp_path / "a.jsonl", KeepRules(geometry="prefer-poly"))
     assert done.things == [[("cat", (0, 0, 32, 0, 32, 24, 0, 24))]]
     assert convert(src, tmp_path / "b.jsonl").things == [[("cat", (0, 0, 32, 24))]]
 
@@ -248,10 +248,10 @@ def test_pictures_without_labels_can_be_left_out(tmp_path: Path) -> None:
         InputError, match=r"(?s)2 of 3 pictures .* leave them out with --drop-empty"
     ):
         convert(src, tmp_path / "out.jsonl")
-    assert convert(src, tmp_path / "out.jsonl", Choice(empty=False)).things == [[THING]]
+    assert convert(src, tmp_path / "out.jsonl", KeepRules(empty=False)).things == [[THING]]
     (tmp_path / "labels" / "a.txt").unlink()
     with pytest.raises(InputError, match="3 of 3 pictures have no label file"):
-        convert(src, tmp_path / "b.jsonl", Choice(empty=False))
+        convert(src, tmp_path / "b.jsonl", KeepRules(empty=False))
 
 
 def test_a_label_file_is_not_taken_for_that_of_another_spelling(tmp_path: Path) -> None:

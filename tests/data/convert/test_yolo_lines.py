@@ -2,11 +2,11 @@ from pathlib import Path
 
 import pytest
 
-from coordexp.data.convert.mapping import Choice
+from coordexp.data.convert.mapping import KeepRules
 from coordexp.errors import InputError
 from tests.data.convert.sources import Converted, convert, write_yolo
 
-PREFER = Choice(geometry="prefer-poly")
+PREFER = KeepRules(geometry="prefer-poly")
 LEFT_OUT = "noted: a confidence or track number behind the box: left out"
 
 

@@ -8,7 +8,7 @@ from PIL import Image
 from transformers import AutoImageProcessor
 
 from coordexp.coord_tokens.codec import SPEC_ALPHABET
-from coordexp.data.record import parse_record
+from coordexp.data.contract.record import parse_record
 from coordexp.quickstart.scenes import MAX_OBJECTS, SceneComposer, scene_to_record
 from coordexp.quickstart.tiny_model import build_model, build_tokenizer
 from coordexp.rendering.encode import IGNORE_INDEX, Encoder

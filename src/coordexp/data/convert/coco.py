@@ -10,19 +10,19 @@ from collections.abc import Hashable, Iterator, Mapping, Sequence, Set
 from pathlib import Path
 from typing import Protocol
 
+from coordexp.data.contract.federated import Federated
+from coordexp.data.contract.geometry import shown
 from coordexp.data.convert.coco_ids import Ids, id_of
 from coordexp.data.convert.coco_shape import annotation_to_shape, area_flaw
 from coordexp.data.convert.pictures import likeliest_folder
-from coordexp.data.convert.report import Tally
-from coordexp.data.convert.source import (
+from coordexp.data.convert.shapes import (
     Dataset,
     Query,
     Shape,
     SourcePicture,
     UnusableError,
 )
-from coordexp.data.federated import Federated
-from coordexp.data.geometry import shown
+from coordexp.data.convert.tally import Tally
 from coordexp.errors import InputError
 
 Row = Mapping[str, object]

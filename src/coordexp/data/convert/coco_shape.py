@@ -8,9 +8,9 @@ with it is kept in the shape, for the case that it would have been needed.
 import math
 from collections.abc import Mapping
 
-from coordexp.data.convert.source import Shape, UnusableError, finite_numbers, size_to_box
-from coordexp.data.geometry import Box
-from coordexp.data.marks import Marks
+from coordexp.data.contract.geometry import Box
+from coordexp.data.contract.marks import Marks
+from coordexp.data.convert.shapes import Shape, UnusableError, finite_numbers, size_to_box
 
 Row = Mapping[str, object]
 Outlines = tuple[tuple[float, ...], ...]

@@ -14,11 +14,11 @@ from coordexp.data.convert.labelme import read_labelme
 from coordexp.data.convert.lookup import Lookup, is_hidden
 from coordexp.data.convert.lvis import is_lvis, read_lvis
 from coordexp.data.convert.odvg import is_odvg, read_odvg
-from coordexp.data.convert.report import Tally
-from coordexp.data.convert.source import Dataset, Query
+from coordexp.data.convert.shapes import Dataset, Query
+from coordexp.data.convert.tally import Tally
 from coordexp.data.convert.voc import read_voc
 from coordexp.data.convert.yolo import find_yaml, has_text_names, read_yolo
-from coordexp.data.jsonl import read_rows
+from coordexp.data.files.jsonl import read_rows
 from coordexp.errors import InputError
 
 Format = Literal["coco", "lvis", "voc", "yolo", "odvg", "labelme"]

@@ -10,7 +10,7 @@ from PIL import Image
 
 from coordexp.data.convert.lookup import NO_PATH, OUTSIDE, Lookup
 from coordexp.data.convert.pictures import MISSING, FoundPicture, find_picture, upright_size
-from coordexp.data.convert.source import EmbeddedPicture, SourcePicture, UnusableError
+from coordexp.data.convert.shapes import EmbeddedPicture, SourcePicture, UnusableError
 
 _NOWHERE = (MISSING, NO_PATH, OUTSIDE)
 _SUFFIXES = {"JPEG": ".jpg", "TIFF": ".tif"}

@@ -12,10 +12,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
+from coordexp.data.contract.geometry import Box, bounding_box, shown
 from coordexp.data.convert.documents import load_json
 from coordexp.data.convert.lookup import fold_case, is_hidden, visible_files
-from coordexp.data.convert.report import Tally
-from coordexp.data.convert.source import (
+from coordexp.data.convert.shapes import (
     Dataset,
     EmbeddedPicture,
     Query,
@@ -24,7 +24,7 @@ from coordexp.data.convert.source import (
     UnusableError,
     finite_numbers,
 )
-from coordexp.data.geometry import Box, bounding_box, shown
+from coordexp.data.convert.tally import Tally
 from coordexp.errors import InputError
 
 Row = Mapping[str, object]

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path, PureWindowsPath
 from urllib.parse import unquote
 
-from coordexp.data.convert.source import UnusableError
+from coordexp.data.convert.shapes import UnusableError
 
 OUTSIDE = "a picture path that leads out of the folder of the pictures"
 NO_PATH = "a picture name that is no path: empty, or not UTF-8"

@@ -9,11 +9,11 @@ has not, which were not marked exhaustively, and how frequent those on it are, i
 from collections.abc import Set
 from pathlib import Path
 
+from coordexp.data.contract.federated import FREQUENCIES, Federated, Frequency
 from coordexp.data.convert.coco import Names, Row, category_names, read_instances, rows_under
 from coordexp.data.convert.coco_ids import Ids, id_of
-from coordexp.data.convert.report import Tally
-from coordexp.data.convert.source import Dataset, Query
-from coordexp.data.federated import FREQUENCIES, Federated, Frequency
+from coordexp.data.convert.shapes import Dataset, Query
+from coordexp.data.convert.tally import Tally
 
 _MARKS = frozenset(("neg_category_ids", "not_exhaustive_category_ids", "synset", "frequency"))
 

@@ -5,7 +5,10 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from coordexp.coord_tokens.codec import contains_coord_token
-from coordexp.data.audit_outline import crosses_itself
+from coordexp.data.contract.crossing import crosses_itself
+from coordexp.data.contract.geometry import Box, Geometry, bounding_box
+from coordexp.data.contract.marks import Marks
+from coordexp.data.contract.record import RecordObject
 from coordexp.data.convert.mask import is_hole, mask_to_outlines
 from coordexp.data.convert.outline import (
     Ring,
@@ -16,11 +19,8 @@ from coordexp.data.convert.outline import (
     ring_area,
     simplify_ring,
 )
-from coordexp.data.convert.report import Fate, Tally
-from coordexp.data.convert.source import Shape, UnusableError
-from coordexp.data.geometry import Box, Geometry, bounding_box
-from coordexp.data.marks import Marks
-from coordexp.data.record import RecordObject
+from coordexp.data.convert.shapes import Shape, UnusableError
+from coordexp.data.convert.tally import Fate, Tally
 
 GeometryChoice = Literal["bbox", "poly", "prefer-poly"]
 CrowdPolicy = Literal["keep", "drop", "drop-picture"]
@@ -35,7 +35,7 @@ _NO_OUTLINE = "no outline, and --geometry poly wants one"
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
+class KeepRules:
     """What is kept of a dataset.
 
     Args:
@@ -64,7 +64,7 @@ class Choice:
 
 
 def shape_to_object(
-    shape: Shape, width: int, height: int, choice: Choice, tally: Tally
+    shape: Shape, width: int, height: int, choice: KeepRules, tally: Tally
 ) -> RecordObject:
     """Return the object that a shape becomes in a picture of this size.
 
@@ -83,7 +83,7 @@ def shape_to_object(
     return RecordObject(desc=shape.desc, geometry=geometry, marks=marks)
 
 
-def _kept_marks(shape: Shape, choice: Choice) -> Marks:
+def _kept_marks(shape: Shape, choice: KeepRules) -> Marks:
     """Return the marks that an object keeps.
 
     Raises:
@@ -110,7 +110,7 @@ def _remarks(marks: Marks) -> Iterator[tuple[Fate, str]]:
         yield "noted", "ignore beside iscrowd 0: never taught, but counted in figures, as by COCO"
 
 
-def _check_class(shape: Shape, choice: Choice) -> None:
+def _check_class(shape: Shape, choice: KeepRules) -> None:
     if not shape.desc.strip():
         raise UnusableError("a shape without a class name")
     if contains_coord_token(shape.desc):
@@ -146,7 +146,7 @@ class _Mapper:
         self.height = height
         self.changes: list[tuple[Fate, str]] = []
 
-    def geometry(self, choice: Choice) -> Geometry:
+    def geometry(self, choice: KeepRules) -> Geometry:
         if choice.geometry == "bbox":
             return self._box(self._whole_box())
         if self.shape.line is not None:
@@ -155,7 +155,7 @@ class _Mapper:
             return self._whole_region()
         return self._one_outline(choice)
 
-    def _one_outline(self, choice: Choice) -> Geometry:
+    def _one_outline(self, choice: KeepRules) -> Geometry:
         """Return one polygon, or the box in its place."""
         prefer = choice.geometry == "prefer-poly"
         pieces = self._pieces_if_any() if prefer else self._pieces()

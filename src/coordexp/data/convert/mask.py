@@ -11,7 +11,7 @@ import numpy as np
 from faster_coco_eval.core import mask as coco_mask
 
 from coordexp.data.convert.outline import Ring, ring_area
-from coordexp.data.convert.source import UnusableError
+from coordexp.data.convert.shapes import UnusableError
 
 _BROKEN = "a mask that cannot be decoded"
 _Side = tuple[tuple[int, int], int]  # where it starts, and its direction

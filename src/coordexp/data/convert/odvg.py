@@ -8,11 +8,11 @@ caption, kept as `summary`, and regions, each with a phrase and one box or sever
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from coordexp.data.contract.geometry import shown
 from coordexp.data.convert.class_numbers import check_numbers_start_at_0
 from coordexp.data.convert.documents import load_json
 from coordexp.data.convert.pictures import likeliest_folder
-from coordexp.data.convert.report import Tally
-from coordexp.data.convert.source import (
+from coordexp.data.convert.shapes import (
     Dataset,
     Query,
     Shape,
@@ -20,8 +20,8 @@ from coordexp.data.convert.source import (
     UnusableError,
     corners_to_box,
 )
-from coordexp.data.geometry import shown
-from coordexp.data.jsonl import read_rows
+from coordexp.data.convert.tally import Tally
+from coordexp.data.files.jsonl import read_rows
 from coordexp.errors import InputError
 
 Row = Mapping[str, object]

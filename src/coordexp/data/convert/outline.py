@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from coordexp.data.geometry import Box
+from coordexp.data.contract.geometry import Box
 
 Ring = tuple[float, ...]
 Point = tuple[float, float]

@@ -14,7 +14,7 @@ from pathlib import Path, PurePosixPath
 from PIL import Image
 
 from coordexp.data.convert.lookup import OUTSIDE, Lookup, Match, fold_case
-from coordexp.data.convert.source import SourcePicture, UnusableError, whole_pixels
+from coordexp.data.convert.shapes import SourcePicture, UnusableError, whole_pixels
 from coordexp.errors import InputError
 
 PICTURE_SUFFIXES = frozenset(

@@ -10,10 +10,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from xml.etree.ElementTree import Element
 
+from coordexp.data.contract.marks import Marks
 from coordexp.data.convert.documents import load_xml
 from coordexp.data.convert.lookup import Lookup, fold_case, visible_files
-from coordexp.data.convert.report import Tally
-from coordexp.data.convert.source import (
+from coordexp.data.convert.shapes import (
     Dataset,
     Query,
     Shape,
@@ -21,9 +21,9 @@ from coordexp.data.convert.source import (
     UnusableError,
     corners_to_box,
 )
+from coordexp.data.convert.tally import Tally
 from coordexp.data.convert.voc_corners import CornerCount
 from coordexp.data.convert.voc_split import files_of_split
-from coordexp.data.marks import Marks
 from coordexp.errors import InputError
 
 _FLAGS = {"0": False, "1": True, "": False, "false": False, "true": True}

@@ -5,7 +5,7 @@ or height comes from one that does: counted from 0 it would begin at 0. Without 
 it, for corners at 1 are near the border in both; VOC's own way is then assumed, and said aloud.
 """
 
-from coordexp.data.geometry import Box
+from coordexp.data.contract.geometry import Box
 
 _MOST_ONES = 5
 """Files that count from 0 have about as many corners at 1 as at 0. With more than this many for

@@ -6,7 +6,7 @@ from pathlib import Path, PurePosixPath
 from coordexp.data.convert.documents import read_text
 from coordexp.data.convert.lookup import fold_case, is_hidden
 from coordexp.data.convert.pictures import PICTURE_SUFFIXES
-from coordexp.data.convert.report import Tally
+from coordexp.data.convert.tally import Tally
 from coordexp.errors import InputError
 
 _MARKS = ("-1", "0", "1")  # lists of one class say whether it is on the picture

@@ -14,8 +14,8 @@ from pathlib import Path
 from coordexp.data.convert.documents import read_text
 from coordexp.data.convert.lookup import Lookup, fold_case, is_hidden, visible_files
 from coordexp.data.convert.pictures import FOREIGN_SUFFIXES, PICTURE_SUFFIXES
-from coordexp.data.convert.report import Tally
-from coordexp.data.convert.source import Dataset, Query, SourcePicture, UnusableError
+from coordexp.data.convert.shapes import Dataset, Query, SourcePicture, UnusableError
+from coordexp.data.convert.tally import Tally
 from coordexp.data.convert.yolo_description import (
     NAME_FILES,
     find_yaml,

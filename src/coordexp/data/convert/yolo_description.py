@@ -5,10 +5,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from coordexp.data.contract.geometry import shown
 from coordexp.data.convert.documents import load_yaml, read_text
 from coordexp.data.convert.lookup import Lookup, is_hidden
-from coordexp.data.convert.source import Query, UnusableError
-from coordexp.data.geometry import shown
+from coordexp.data.convert.shapes import Query, UnusableError
 from coordexp.errors import InputError
 
 NAME_FILES = ("classes.txt", "obj.names")

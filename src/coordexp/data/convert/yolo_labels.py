@@ -10,8 +10,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from coordexp.data.convert.lookup import Lookup
-from coordexp.data.convert.report import MANY_PERCENT, Tally
-from coordexp.data.convert.source import UnusableError
+from coordexp.data.convert.shapes import UnusableError
+from coordexp.data.convert.tally import MANY_PERCENT, Tally
 from coordexp.data.convert.yolo_description import Description
 from coordexp.errors import InputError
 

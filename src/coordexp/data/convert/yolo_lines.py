@@ -13,8 +13,8 @@ from pathlib import Path
 
 from coordexp.data.convert.class_numbers import check_numbers_start_at_0
 from coordexp.data.convert.documents import read_text
-from coordexp.data.convert.report import Tally
-from coordexp.data.convert.source import Shape, UnusableError, finite_numbers, size_to_box
+from coordexp.data.convert.shapes import Shape, UnusableError, finite_numbers, size_to_box
+from coordexp.data.convert.tally import Tally
 from coordexp.errors import InputError
 
 _BOX, _SCORED, _TRACKED, _LEAST_OUTLINE = 4, 5, 6, 6
@@ -33,7 +33,7 @@ _LEFT_OUT = "a confidence or track number behind the box: left out"
 
 
 @dataclass(frozen=True, slots=True)
-class Columns:
+class ExtraColumns:
     """What the columns behind the first four mean.
 
     Args:
@@ -98,7 +98,7 @@ class _Survey:
             self.outlines.add(fits=broken and 0 < values[-2] < 1 and ends_whole)
 
 
-def survey_lines(files: Iterable[Path], names: Mapping[int, str]) -> Columns:
+def survey_lines(files: Iterable[Path], names: Mapping[int, str]) -> ExtraColumns:
     """Return what the columns of all label files mean.
 
     Raises:
@@ -117,7 +117,7 @@ def survey_lines(files: Iterable[Path], names: Mapping[int, str]) -> Columns:
         )
     check_numbers_start_at_0(survey.numbers, names)
     _check_outlines(survey)
-    return Columns(
+    return ExtraColumns(
         scored=survey.scored.all_fit and not survey.outlines.count,
         tracked=survey.tracked.all_fit,
     )
@@ -155,7 +155,7 @@ def _lines(file: Path) -> Iterator[tuple[str, str]]:
 
 
 def read_shapes(
-    file: Path, names: Mapping[int, str], columns: Columns, tally: Tally
+    file: Path, names: Mapping[int, str], columns: ExtraColumns, tally: Tally
 ) -> Iterator[Shape]:
     """Yield the shapes of a label file; what is no shape is dropped."""
     for place, line in _lines(file):
@@ -169,7 +169,9 @@ def read_shapes(
         yield shape
 
 
-def _shape(line: str, names: Mapping[int, str], columns: Columns, place: str) -> tuple[Shape, bool]:
+def _shape(
+    line: str, names: Mapping[int, str], columns: ExtraColumns, place: str
+) -> tuple[Shape, bool]:
     """Return the shape of a line, and whether it has columns that are left out."""
     try:
         number, *values = map(float, line.split())

@@ -1,0 +1,283 @@
+"""What `prepare` does with one shard of a file, in whatever process."""
+
+import hashlib
+import json
+import os
+import posixpath
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field, fields
+from json.encoder import encode_basestring
+from pathlib import Path
+from typing import cast
+
+from pydantic import TypeAdapter
+
+from coordexp.coord_tokens.codec import CoordAlphabet, pixels_to_bins
+from coordexp.data.contract.crossing import crosses_itself
+from coordexp.data.contract.marks import NO_MARKS, marks_to_json
+from coordexp.data.contract.record import (
+    EXACT_SUFFIX,
+    Record,
+    RecordObject,
+    object_to_json,
+    parse_record,
+    record_to_json,
+)
+from coordexp.data.files.jsonl import encode_row, parse_json_line
+from coordexp.data.files.sharding import Shard
+from coordexp.data.prepare.resizing import write_resized
+from coordexp.data.prepare.selection import Selection
+from coordexp.data.prepare.unknown_keys import unknown_keys
+from coordexp.errors import RecordError
+from coordexp.families.picture_grid import PictureGrid
+from coordexp.files import unfinished_path
+
+FORMAT = 2  # of the work folder: finished shards of another format are not taken
+EXAMPLES = 5
+BROKEN = "broken record or picture"
+
+
+@dataclass(slots=True)
+class PreparedCounts:
+    """What a file, or a part of it, became.
+
+    Args:
+        read: Lines read.
+        records: Records written.
+        objects: Objects in them.
+        untaught: Crowds and ignored objects among them.
+        already_tokens: Objects that held coord tokens before.
+        flat: Boxes so thin that two of their sides share a bin.
+        crossing: Polygons whose outline crosses itself; they are kept as they are.
+        left_out: Records that were not written, by reason.
+        unknown_keys: Keys outside the contract, which were not carried along, by name.
+        pictures: What was done to pictures.
+        dropped: The first few broken records, in words.
+    """
+
+    read: int = 0
+    records: int = 0
+    objects: int = 0
+    untaught: int = 0
+    already_tokens: int = 0
+    flat: int = 0
+    crossing: int = 0
+    left_out: Counter[str] = field(default_factory=Counter)
+    unknown_keys: Counter[str] = field(default_factory=Counter)
+    pictures: Counter[str] = field(default_factory=Counter)
+    dropped: list[str] = field(default_factory=list)
+
+    def add(self, other: "PreparedCounts") -> None:
+        """Add what another part became, which comes after this one."""
+        for each in fields(self):
+            setattr(self, each.name, getattr(self, each.name) + getattr(other, each.name))
+        del self.dropped[EXAMPLES:]
+
+
+_COUNTS = TypeAdapter(PreparedCounts)
+
+
+@dataclass(frozen=True, slots=True)
+class Preparation:
+    """What is done to every shard.
+
+    Args:
+        work: Folder of finished shards.
+        alphabet: Of the coord tokens.
+        prefix: Goes before every image path.
+        grid: Cell and area of the resized pictures; None leaves pictures alone.
+        selection: Which records are kept, one by one.
+        drop_bad: Whether broken records are counted, instead of stopping.
+    """
+
+    work: Path
+    alphabet: CoordAlphabet
+    prefix: str
+    grid: PictureGrid | None
+    selection: Selection
+    drop_bad: bool
+
+    def pictures(self, root: Path) -> Path:
+        """Return the folder in which resized pictures wait."""
+        made_from = json.dumps([os.path.realpath(root), self._settings()])
+        return self.work / f"pictures-{_digest(made_from.encode())}"
+
+    def shard_path(self, job: "ShardJob", content: bytes) -> Path:
+        """Return where a shard goes when it is finished: the name holds all that it depends on."""
+        lines = None if job.lines is None else sorted(job.lines)
+        root = os.path.realpath(job.shard.path.parent) if self.grid else ""
+        made_from = json.dumps([root, self._settings(), job.shard.first_line, lines])
+        return self.work / f"{job.shard.first_line:012}-{_digest(made_from.encode(), content)}"
+
+    def _settings(self) -> dict[str, object]:
+        settings = asdict(self)
+        del settings["work"]
+        return {"format": FORMAT, **settings}
+
+
+@dataclass(frozen=True, slots=True)
+class ShardJob:
+    """One shard and what to do with it.
+
+    Args:
+        shard: The lines.
+        preparation: The same for all shards.
+        lines: Numbers of the lines that are kept; None for all.
+    """
+
+    shard: Shard
+    preparation: Preparation
+    lines: frozenset[int] | None
+
+
+@dataclass(frozen=True, slots=True)
+class FinishedShard:
+    """A shard that is on disk.
+
+    Args:
+        path: Its records, as they go into the output.
+        size: Bytes of the lines that it was made from.
+        counts: What they became.
+    """
+
+    path: Path
+    size: int
+    counts: PreparedCounts
+
+
+def prepare_shard(job: ShardJob) -> FinishedShard:
+    """Return the shard's output: made now, or found from an earlier attempt.
+
+    Raises:
+        RecordError: If a record breaks the contract, or its picture cannot be read.
+    """
+    content = job.shard.content()
+    path = job.preparation.shard_path(job, content)
+    finished = path.with_suffix(".json")
+    if not finished.exists():
+        maker = _Maker(job)
+        output = b"".join(maker.rows(content))
+        _write(path, output)
+        _write(finished, _COUNTS.dump_json(maker.counts))
+    return FinishedShard(path, job.shard.size, _COUNTS.validate_json(finished.read_bytes()))
+
+
+class _Maker:
+    """Makes one shard's rows, and counts."""
+
+    def __init__(self, job: ShardJob) -> None:
+        self.counts = PreparedCounts()
+        self._job = job
+        self._todo = job.preparation
+        self._tokens = [f'"{token}"' for token in job.preparation.alphabet.tokens()]
+        self._root = job.shard.path.parent
+
+    def rows(self, content: bytes) -> Iterator[bytes]:
+        """Yield the lines of the output."""
+        lines = content.removesuffix(b"\n").split(b"\n")
+        for line, row in enumerate(lines, start=self._job.shard.first_line):
+            self.counts.read += 1
+            chosen = self._job.lines is None or line in self._job.lines
+            try:
+                prepared = self._prepared(row, chosen=chosen)
+            except RecordError as error:
+                self._drop(error.at(self._job.shard.path, line))
+                continue
+            if prepared is not None:
+                yield prepared
+
+    def _drop(self, error: RecordError) -> None:
+        if not self._todo.drop_bad:
+            raise error
+        self.counts.left_out[BROKEN] += 1
+        if len(self.counts.dropped) < EXAMPLES:
+            self.counts.dropped.append(str(error))
+
+    def _prepared(self, line: bytes, *, chosen: bool) -> bytes | None:
+        data = parse_json_line(line)
+        record = parse_record(data, self._todo.alphabet)
+        reason = self._todo.selection.reason_against(record)
+        if reason is None and not chosen:
+            reason = "outside the tiny sample"
+        if reason is not None:
+            self.counts.left_out[reason] += 1
+            return None
+        frame = self._with_picture(record)
+        rows = [self._object_text(item, record) for item in record.objects]
+        self.counts.records += 1
+        self.counts.objects += len(rows)
+        raw = cast("dict[str, list[dict[str, object]]]", data)  # parse_record has just seen to it
+        for key in unknown_keys(raw, raw["objects"]):
+            self.counts.unknown_keys[key] += 1
+        # Quotes in a string are escaped: this stands nowhere else. Numbers and tokens written here
+        # are the same characters as through `json`, at half the time.
+        return encode_row(record_to_json(frame)).replace(
+            b'"objects": []', f'"objects": [{", ".join(rows)}]'.encode(), 1
+        )
+
+    def _with_picture(self, record: Record) -> Record:
+        """Return the record without its objects, pointing to the picture that goes with it."""
+        grid = self._todo.grid
+        if grid is None:
+            path, resized = record.image, record.resized
+        else:
+            folder = self._todo.pictures(self._root)
+            written = write_resized(self._root, record, folder, grid)
+            self.counts.pictures.update((written.fate, *written.changes))
+            path = written.path
+            same = written.size == (record.width, record.height)
+            resized = None if same else written.size
+        image = posixpath.normpath(posixpath.join(self._todo.prefix, path))
+        return Record(
+            (image,),
+            record.width,
+            record.height,
+            (),
+            prompt=record.prompt,
+            summary=record.summary,
+            metadata=record.metadata,
+            resized=resized,
+            federated=record.federated,
+        )
+
+    def _object_text(self, item: RecordObject, record: Record) -> str:
+        kind, values = item.geometry.kind, item.geometry.values
+        counts = self.counts
+        counts.untaught += not item.marks.is_taught
+        if kind == "poly" and item.marks.is_taught:
+            counts.crossing += crosses_itself(item.best_geometry.values)
+        if item.geometry.unit == "bin":
+            counts.already_tokens += 1
+            counts.flat += kind == "bbox_2d" and _is_flat(values)
+            return json.dumps(object_to_json(item, self._todo.alphabet), ensure_ascii=False)
+        bins = pixels_to_bins(values, record.width, record.height, self._todo.alphabet)
+        counts.flat += kind == "bbox_2d" and _is_flat(bins)
+        tokens = self._tokens
+        text = (
+            f'{{"desc": {encode_basestring(item.desc)}, "{kind}": '
+            f'[{", ".join([tokens[k] for k in bins])}], "{kind}{EXACT_SUFFIX}": {[*values]}}}'
+        )
+        if item.marks is NO_MARKS:
+            return text
+        # `area` stays in square pixels of the original, as the exact geometry does.
+        marks = [f'"{key}": {value}' for key, value in marks_to_json(item.marks).items()]
+        return f"{text[:-1]}, {', '.join(marks)}}}"
+
+
+def _is_flat(values: tuple[float, ...]) -> bool:
+    x1, y1, x2, y2 = values
+    return x1 == x2 or y1 == y2
+
+
+def _write(path: Path, content: bytes) -> None:
+    partial = unfinished_path(path, before=f".{os.getpid()}.")
+    partial.write_bytes(content)
+    partial.replace(path)
+
+
+def _digest(*parts: bytes) -> str:
+    digest = hashlib.blake2b(digest_size=12)
+    for part in parts:
+        digest.update(hashlib.blake2b(part).digest())
+    return digest.hexdigest()

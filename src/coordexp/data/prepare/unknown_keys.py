@@ -1,0 +1,32 @@
+"""Keys that the contract does not know: no error, and not carried along."""
+
+from collections.abc import Iterable, Iterator
+
+from coordexp.data.contract.geometry import GEOMETRY_KINDS
+from coordexp.data.contract.marks import MARK_KEYS
+from coordexp.data.contract.record import EXACT_SUFFIX
+
+RECORD_KEYS = frozenset(
+    (
+        *("images", "width", "height", "objects", "prompt", "summary", "metadata"),
+        *("resized", "federated"),
+    )
+)
+_SUFFIXES = ("", EXACT_SUFFIX, "_coord_ints", "_coord_tokens")
+OBJECT_KEYS = frozenset(
+    ("desc", *MARK_KEYS, *(kind + suffix for kind in GEOMETRY_KINDS for suffix in _SUFFIXES))
+)
+
+
+def unknown_keys(row: Iterable[str], objects: Iterable[Iterable[str]]) -> Iterator[str]:
+    """Yield the unknown keys of a record and its objects, once for each time they stand there.
+
+    Example:
+        >>> list(unknown_keys({"width": 3, "id": 7}, [{"desc": "cat", "colour": 3}]))
+        ['id', 'objects[].colour']
+    """
+    if not RECORD_KEYS.issuperset(row):
+        yield from (key for key in row if key not in RECORD_KEYS)
+    for item in objects:
+        if not OBJECT_KEYS.issuperset(item):
+            yield from (f"objects[].{key}" for key in item if key not in OBJECT_KEYS)

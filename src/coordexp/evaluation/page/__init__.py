@@ -1,0 +1,1 @@
+"""The report of an evaluation: `page`, with its `charts` and the `gallery` of answers."""

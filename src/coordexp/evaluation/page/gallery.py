@@ -1,0 +1,137 @@
+"""The answers of a predictions file in a report, the worst first."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from coordexp.data.files.image import load_annotated_image
+from coordexp.errors import RecordError
+from coordexp.evaluation.measure.figures import Evaluation
+from coordexp.evaluation.measure.instances import Objects
+from coordexp.evaluation.measure.mistakes import MISTAKE_KINDS
+from coordexp.evaluation.measure.predictions import Prediction
+from coordexp.viewing.answers import Mark, ShownAnswer, answer_block, answer_browser, answer_legend
+from coordexp.viewing.report import Html, note, paragraph
+
+MOST_ANSWERS = 500
+LEFT_OUT, UNKNOWN = "left out", "(no class)"
+
+
+def gallery(evaluation: Evaluation, folder: Path) -> list[Html]:
+    """Return the answers with their pictures, the worst first.
+
+    Args:
+        evaluation: The figures.
+        folder: Of the predictions file.
+    """
+    source = _ImageObjects(evaluation)
+    order = worst_first(evaluation)
+    blocks, marks, missing = [], [], 0
+    for image in order[:MOST_ANSWERS]:
+        answer = source.answer(image, folder)
+        missing += answer.picture is None
+        marks.append(answer.marks)
+        blocks.append(answer_block(answer))
+    shown = len(blocks)
+    said = (
+        "All answers" if shown == len(order) else f"The {shown:,} worst of {len(order):,} answers"
+    )
+    found = [
+        paragraph(
+            f"{said}, the lowest F1@0.5 first. Mistakes are judged at IoU 0.5. Where the file has "
+            "token probabilities, the model's words are coloured by them: red below 0.25, orange "
+            "below 0.5, yellow below 0.8, green below 0.95."
+        ),
+        answer_legend(),
+    ]
+    if missing:
+        found.append(note(f"{missing} of {shown} pictures could not be opened."))
+    return [*found, answer_browser(blocks, marks)]
+
+
+def worst_first(evaluation: Evaluation) -> list[int]:
+    """Return the images by F1@0.5, then by their mistakes; those without objects come last."""
+    f1 = evaluation.images.tally.f1()[0]
+    mistakes = evaluation.images.mistakes.sum(axis=0)
+    order: list[int] = np.lexsort((-mistakes, np.where(np.isnan(f1), 1.0, f1))).tolist()
+    return order
+
+
+def open_picture(row: Prediction, folder: Path) -> Image.Image | None:
+    """Return the picture, or None where it cannot be opened: figures need no pictures."""
+    try:
+        return load_annotated_image(folder / row.root, row.record())
+    except RecordError:
+        return None
+
+
+class _ImageObjects:
+    """The objects of each image, with what became of them."""
+
+    def __init__(self, evaluation: Evaluation) -> None:
+        self._evaluation = evaluation
+        self._truth = _places(evaluation.instances.truth)
+        self._predicted = _places(evaluation.instances.predicted)
+
+    def answer(self, image: int, folder: Path) -> ShownAnswer:
+        row = self._evaluation.predictions[image]
+        tally = self._evaluation.images.tally
+        found, true = int(tally.found[0, image]), int(tally.true[image])
+        remark = f"{found} of {true} found, {len(row.predicted)} predicted"
+        if row.status not in ("ok", None):
+            remark += f"; answer {row.status}"
+        return ShownAnswer(
+            title=row.image,
+            remark=remark,
+            picture=open_picture(row, folder),
+            size=(row.width, row.height),
+            marks=[*self._true_marks(image, row), *self._predicted_marks(image, row)],
+            tokens=row.tokens or [(row.raw_text, None)],
+        )
+
+    def _true_marks(self, image: int, row: Prediction) -> list[Mark]:
+        marks = []
+        for place, item in enumerate(row.truth):
+            index = self._truth.get((image, place))
+            missed = index is not None and bool(self._evaluation.mistakes.missed[index])
+            mistake = LEFT_OUT if index is None else "miss" if missed else ""
+            group, desc = self._group(item.desc), item.desc
+            if item.marks.is_crowd or item.marks.is_ignored:
+                desc += " (crowd)" if item.marks.is_crowd else " (ignored)"
+            marks.append(Mark(desc, group, item.geometry, true=True, mistake=mistake))
+        return marks
+
+    def _predicted_marks(self, image: int, row: Prediction) -> list[Mark]:
+        mistakes = self._evaluation.mistakes
+        truth, predicted = self._evaluation.instances.truth, self._evaluation.instances.predicted
+        marks = []
+        for place, item in enumerate(row.predicted):
+            index = self._predicted.get((image, place))
+            mistake, also, score, desc = LEFT_OUT, None, item.score, item.desc
+            if index is not None:
+                kind, target = int(mistakes.kind[index]), int(mistakes.taken_for[index])
+                mistake = MISTAKE_KINDS[kind] if kind >= 0 else ""
+                also = self._name(int(truth.category[target])) if target >= 0 else None
+                score = float(predicted.score[index])
+                if not self._evaluation.matches.judged[0, index]:
+                    desc += " (not judged)"
+            group = self._group(item.desc)
+            mark = Mark(desc, group, item.geometry, true=False, score=score)
+            marks.append(replace(mark, mistake=mistake, also=also))
+        return marks
+
+    def _group(self, desc: str) -> str:
+        categories = self._evaluation.instances.categories
+        return self._name(categories.id_of(desc) or categories.bucket_id)
+
+    def _name(self, category: int) -> str:
+        names: Sequence[str] = (*self._evaluation.instances.categories.names, UNKNOWN)
+        return names[category - 1]
+
+
+def _places(objects: Objects) -> dict[tuple[int, int], int]:
+    pairs = zip(objects.image.tolist(), objects.place.tolist(), strict=True)
+    return {pair: index for index, pair in enumerate(pairs)}

@@ -1,0 +1,247 @@
+"""The report of one predictions file, and the blocks that other reports borrow from it."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from coordexp.evaluation.measure.bootstrap import FIGURES
+from coordexp.evaluation.measure.figures import Evaluation
+from coordexp.evaluation.measure.predictions import Prediction, ScoredObject
+from coordexp.evaluation.measure.tables import PER_CLASS_COLUMNS, Row
+from coordexp.evaluation.page.charts import curves, mistakes
+from coordexp.evaluation.page.gallery import gallery, open_picture
+from coordexp.viewing.charts import bar_chart
+from coordexp.viewing.draw import DrawnObject, draw_objects
+from coordexp.viewing.report import (
+    Html,
+    Page,
+    Shot,
+    Tile,
+    Tone,
+    cards,
+    note,
+    stat_tiles,
+    table,
+)
+
+CLASSES_SHOWN = 40
+
+
+def evaluation_page(evaluation: Evaluation, predictions: Path, metrics: Mapping[str, Any]) -> Page:
+    """Return the report of one predictions file."""
+    page = Page(
+        title="Evaluation",
+        subtitle=f"{predictions.name}: {len(evaluation.predictions):,} images, "
+        f"{metrics['objects']['true']:,} true objects, "
+        f"{len(evaluation.instances.predicted):,} predictions.",
+    )
+    page.add("Figures", *_headline(evaluation, metrics))
+    page.add("Curves", *curves(evaluation, metrics))
+    page.add("Mistakes", *mistakes(evaluation, metrics))
+    page.add("Classes", *_classes(evaluation.classes))
+    page.add("Answers", *_answers(metrics))
+    page.add("Pictures", *gallery(evaluation, predictions.parent))
+    return page
+
+
+def shown(value: float | None, digits: int = 3) -> str:
+    """Return a figure for a reader; a dash where it cannot be measured."""
+    return "\N{EN DASH}" if value is None else f"{value:.{digits}f}"
+
+
+def shown_share(value: float | None) -> str:
+    """Return a share in percent."""
+    return "\N{EN DASH}" if value is None else f"{value:.1%}"
+
+
+def shot(row: Prediction, folder: Path, caption: str) -> Shot | None:
+    """Return a picture with its true and predicted objects, or None where it cannot be opened.
+
+    Args:
+        row: The prediction.
+        folder: Of the predictions file.
+        caption: Below the picture.
+    """
+    picture = open_picture(row, folder)
+    if picture is None:
+        return None
+    drawn = draw_objects(
+        picture, true=_drawn(row.truth), predicted=_drawn(row.predicted, scored=True)
+    )
+    alt = f"{row.image}: {len(row.truth)} true and {len(row.predicted)} predicted objects"
+    return Shot(drawn, caption, alt)
+
+
+def class_bars(classes: Sequence[tuple[str, float | None, int]]) -> Html:
+    """Return AP per class as bars, most frequent classes first.
+
+    Args:
+        classes: Name, AP and number of true objects.
+    """
+    ranked = sorted(classes, key=lambda item: -item[2])[:CLASSES_SHOWN]
+    bars = [(name, ap, f"{shown(ap)} · {count}") for name, ap, count in ranked]
+    return bar_chart("AP · number of true objects", bars, most=1.0)
+
+
+def _drawn(objects: Sequence[ScoredObject], *, scored: bool = False) -> list[DrawnObject]:
+    return [
+        DrawnObject(item.desc, item.geometry, item.score if scored else None) for item in objects
+    ]
+
+
+def _headline(evaluation: Evaluation, metrics: Mapping[str, Any]) -> list[Html]:
+    f1, parse = metrics["f1"], metrics["parse"]
+    sd = evaluation.bbox.sd
+    boxes = evaluation.bbox.figures.overall
+    tone: Tone = "plain" if evaluation.health.ranks else "warn"
+    spread = f"± {shown(sd.AP)} over image orders" if sd else "box AP at IoU 0.50 to 0.95"
+    blocks = [
+        stat_tiles(
+            [
+                Tile("AP", shown(boxes.AP), spread, tone),
+                Tile("AP50", shown(boxes.AP50), "loose boxes count"),
+                Tile("AP75", shown(boxes.AP75), "tight boxes count"),
+                Tile("F1@0.5", shown(f1["F1@0.5"]), "needs no scores"),
+                Tile("Mean best IoU", shown(f1["mean_best_iou"]), "of each true object"),
+                Tile("Parsed whole", shown_share(parse["ok_share"]), "of all answers"),
+            ]
+        )
+    ]
+    blocks[:0] = [note(text, tone="warn") for text in metrics["notes"]]
+    if (warning := evaluation.health.warning()) is not None:
+        blocks.insert(0, note(warning, tone="warn"))
+    blocks += [_coco_table(evaluation), _f1_table(f1), *_more_tables(metrics)]
+    left_out = evaluation.instances.left_out
+    if left_out:
+        counted = ", ".join(f"{count:,} {reason}" for reason, count in left_out.items())
+        blocks.append(note(f"Left out of these figures: {counted}."))
+    return blocks
+
+
+def _coco_table(evaluation: Evaluation) -> Html:
+    head, rows = ["COCO"], []
+    for name, result in (("Boxes", evaluation.bbox), ("Masks", evaluation.segm)):
+        if result is None:
+            continue
+        figures = result.figures.overall.to_json()
+        head = ["COCO", *figures]
+        rows.append([name, *map(shown, figures.values())])
+        if result.sd:
+            rows.append(["± sd", *map(shown, result.sd.to_json().values())])
+    return table(
+        head, rows, caption="Average precision and recall. A dash: no true object of that size."
+    )
+
+
+def _f1_table(f1: Mapping[str, float | None]) -> Html:
+    names = {
+        "F1@0.5": "F1@0.5",
+        "F1@0.95": "F1@0.95",
+        "F1@mIoU": "F1@mIoU",
+        "precision@0.5": "Precision@0.5",
+        "recall@0.5": "Recall@0.5",
+        "mean_best_iou": "Mean best IoU",
+        "mean_best_iou_any_class": "… of any class",
+    }
+    return table(
+        ["Matching", *names.values()],
+        [["All classes", *(shown(f1[key]) for key in names)]],
+        caption="Greedy matching, one to one within a class; no ranking between images.",
+    )
+
+
+def _more_tables(metrics: Mapping[str, Any]) -> list[Html]:
+    blocks = []
+    referring = metrics["referring"]
+    if referring["expressions"]:
+        names = [name for name in referring if name.startswith("accuracy")]
+        caption = (
+            f"{referring['expressions']:,} images with one true object, as referring expressions: "
+            "how often the surest box is right."
+        )
+        row = ["Surest box", *(shown(referring[name]) for name in names)]
+        blocks.append(table(["Referring", *names], [row], caption=caption))
+    if "intervals" in metrics:
+        found = metrics["intervals"]
+        caption = f"95 % intervals over {found['resamples']:,} draws of the images."
+        known = {**metrics["bbox"], **metrics["f1"]}
+        rows = [[name, shown(known[name]), _shown_interval(found[name])] for name in FIGURES]
+        blocks.append(table(["Figure", "of these images", "95 % interval"], rows, caption=caption))
+    if "compare" in metrics:
+        blocks.append(_comparison(metrics["compare"]))
+    return blocks
+
+
+def _comparison(compare: Mapping[str, Any]) -> Html:
+    rows = [
+        [
+            name,
+            shown(row["this"]),
+            shown(row["other"]),
+            "\N{EN DASH}" if row["difference"] is None else f"{row['difference']:+.3f}",
+            _shown_interval(row["interval"], "+.3f"),
+        ]
+        for name in FIGURES
+        for row in [compare[name]]
+    ]
+    return table(
+        ["Compared", "this", "other", "difference", "95 % interval"],
+        rows,
+        caption=f"Beside {compare['with']}, on the same draws of the images. An interval without "
+        "0 is a difference.",
+    )
+
+
+def _shown_interval(ends: Sequence[float] | None, form: str = ".3f") -> str:
+    if ends is None:
+        return "\N{EN DASH}"
+    return f"{ends[0]:{form}} to {ends[1]:{form}}"
+
+
+def _classes(classes: Sequence[Row]) -> list[Html]:
+    if not classes:
+        return [note("The truth holds no objects, so there are no classes.")]
+    blocks = [class_bars([(row["class"], row["AP"], row["true"]) for row in classes])]
+    if len(classes) > CLASSES_SHOWN:
+        blocks.append(
+            note(f"The {CLASSES_SHOWN} most frequent of {len(classes)}; all are in per_class.csv.")
+        )
+    ranked = sorted(classes, key=lambda row: -row["true"])[:CLASSES_SHOWN]
+    names = PER_CLASS_COLUMNS[1:]
+    rows = [
+        [
+            row["class"],
+            *(f"{row[n]:,}" if isinstance(row[n], int) else shown(row[n]) for n in names),
+        ]
+        for row in ranked
+    ]
+    return [*blocks, table(["Class", *names], rows)]
+
+
+def _answers(metrics: Mapping[str, Any]) -> list[Html]:
+    parse, categories = metrics["parse"], metrics["categories"]
+    blocks = [
+        cards(
+            [
+                _counts("Answer", parse["status"]),
+                _counts("Generation ended by", parse["finish_reason"]),
+                _counts("Dropped from answers", parse["dropped"]),
+            ]
+        )
+    ]
+    unknown = categories["unknown_objects"]
+    if unknown:
+        kept = "false positives" if categories["unknown"] == "bucket" else "left out"
+        most = ", ".join(f"{d} ({n})" for d, n in categories["most_frequent_unknown"].items())
+        blocks.append(
+            note(
+                f"Predictions whose desc the truth never uses: {unknown:,}, {kept}. "
+                f"Most frequent: {most}."
+            )
+        )
+    return blocks
+
+
+def _counts(name: str, counts: Mapping[str, int]) -> Html:
+    rows = [[key, f"{count:,}"] for key, count in counts.items()] or [["nothing", "0"]]
+    return table([name, "Number"], rows)

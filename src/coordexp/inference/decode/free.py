@@ -1,0 +1,107 @@
+"""Greedy answers, with the probability of every token from the same decode.
+
+Shapes: `B` examples.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import cast
+
+import torch
+from jaxtyping import Float
+from peft import PeftModel
+from torch import Tensor
+from transformers import LogitsProcessor, LogitsProcessorList, PreTrainedModel
+from typing_extensions import override
+
+from coordexp.coord_tokens.vocab import CoordVocab
+from coordexp.inference.decode.answer import Answer, text_pieces, with_masses
+from coordexp.inference.decode.beliefs import CoordBelief, belief_figures
+from coordexp.rendering.collate import Collator
+from coordexp.rendering.encode import Encoder, Example
+
+
+class _Beliefs(LogitsProcessor):
+    """Notes how probable the greedy choice is; storing every step's logits would take gigabytes."""
+
+    def __init__(self, vocab: CoordVocab | None) -> None:
+        self._vocab = vocab
+        self.chosen: list[Float[Tensor, " B"]] = []
+        self.coords: list[Float[Tensor, "B 3"]] = []
+
+    @override
+    def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
+        log_p = scores.float().log_softmax(-1)
+        best, chosen = log_p.max(-1)
+        self.chosen.append(best.exp())
+        if self._vocab is not None:
+            ids = self._vocab.ids
+            bins = (chosen - ids.start).clamp(0, len(ids) - 1)
+            self.coords.append(belief_figures(log_p[:, ids.start : ids.stop], bins))
+        return scores
+
+
+@torch.inference_mode()
+def generate_answers(
+    model: PreTrainedModel | PeftModel,
+    encoder: Encoder,
+    prompts: Sequence[Example],
+    *,
+    vocab: CoordVocab | None,
+    max_new_tokens: int,
+) -> list[Answer]:
+    """Return the greedy answer to each prompt.
+
+    Sampling and penalties that the base's `generation_config.json` asks for are left out: they
+    distort coordinates and probabilities. An answer ends at the end of the turn, or at another stop
+    token of that file.
+
+    Args:
+        model: In evaluation mode.
+        encoder: Whose prompts these are.
+        prompts: From `Encoder.encode_prompt`.
+        vocab: The coord vocabulary, None for the text baseline.
+        max_new_tokens: Longest answer.
+    """
+    pad_id = encoder.tokenizer.pad_token_id
+    collate = Collator(pad_id=pad_id, image_token_id=encoder.image_token_id, side="left")
+    batch = {name: tensor.to(model.device) for name, tensor in collate(prompts).items()}
+    noted = _Beliefs(vocab)
+    stop_ids = {encoder.end_of_turn_id, *_listed(model.generation_config.eos_token_id)}
+    output = cast(Callable[..., Tensor], model.generate)(
+        **batch,
+        max_new_tokens=max_new_tokens,
+        do_sample=False,
+        repetition_penalty=1.0,
+        eos_token_id=sorted(stop_ids),
+        pad_token_id=pad_id,
+        logits_processor=LogitsProcessorList([noted]),
+    )
+    new_ids = output[:, batch["input_ids"].shape[1] :].tolist()
+    probabilities = torch.stack(noted.chosen, dim=1).tolist()
+    figures = torch.stack(noted.coords, dim=1).tolist() if vocab else [[]] * len(prompts)
+    answers = []
+    for ids, row, coords in zip(new_ids, probabilities, figures, strict=True):
+        length = next((i for i, token_id in enumerate(ids) if token_id in stop_ids), len(ids))
+        beliefs = {
+            place: CoordBelief(*coords[place])
+            for place, token_id in enumerate(ids[:length])
+            if vocab is not None and token_id in vocab.ids
+        }
+        pieces = text_pieces(encoder, ids[:length])
+        answers.append(
+            Answer(
+                text="".join(pieces),
+                pieces=pieces,
+                probabilities=with_masses(row[:length], beliefs),
+                finish_reason="eos" if length < len(ids) else "length",
+                beliefs=beliefs,
+                passes=min(length + 1, len(ids)),
+            )
+        )
+    return answers
+
+
+def _listed(ids: int | Sequence[int] | None) -> Sequence[int]:
+    if ids is None:
+        return ()
+    return (ids,) if isinstance(ids, int) else ids

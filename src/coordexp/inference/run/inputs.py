@@ -1,0 +1,172 @@
+"""What is predicted on: a file of records, or a folder of pictures without any."""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Protocol, overload
+
+from PIL import Image
+from typing_extensions import override
+
+from coordexp.coord_tokens.codec import CoordAlphabet
+from coordexp.data.contract.record import Record, record_to_json
+from coordexp.data.files.image import picture_record
+from coordexp.data.files.jsonl import RecordFile
+from coordexp.errors import InputError, RecordError
+
+_KEY_BYTES = 12
+
+
+class PictureInput(Protocol):
+    """Records, and the folder that their pictures are relative to."""
+
+    path: Path
+    root: Path
+
+    def __len__(self) -> int: ...
+    def __getitem__(self, index: int) -> Record: ...
+    def key_of(self, index: int) -> str:
+        """Return what tells a record from all others, and not where it stands."""
+        ...
+
+    def error_at(self, index: int, error: RecordError) -> RecordError:
+        """Return an error, placed at a record."""
+        ...
+
+
+def load_source(path: Path, alphabet: CoordAlphabet) -> PictureInput:
+    """Return the records of a JSONL file, checked, or of a folder.
+
+    Raises:
+        RecordError: If a record breaks the contract.
+        InputError: If there is nothing to predict on.
+    """
+    if path.is_dir():
+        return PictureFolder(path)
+    return RecordSource(RecordFile(path, alphabet), alphabet)
+
+
+class RecordSource(Sequence[Record]):
+    """The records of a JSONL file.
+
+    Args:
+        records: The file; every line of it is read here, which checks it.
+        alphabet: Of its coord tokens.
+
+    Raises:
+        RecordError: If a record breaks the contract.
+    """
+
+    def __init__(self, records: RecordFile, alphabet: CoordAlphabet) -> None:
+        self.path, self.root = records.path, records.root
+        self._records = records
+        self._keys = bytearray()  # in a list, those of a million records would take 100 MB
+        for record in records:
+            content = json.dumps(record_to_json(record, alphabet), sort_keys=True)
+            self._keys += hashlib.blake2b(content.encode(), digest_size=_KEY_BYTES).digest()
+
+    @override
+    def __len__(self) -> int:
+        return len(self._records)
+
+    @overload
+    def __getitem__(self, index: int) -> Record: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Record]: ...
+    @override
+    def __getitem__(self, index: int | slice) -> Record | Sequence[Record]:
+        return self._records[index]
+
+    def key_of(self, index: int) -> str:
+        """Return a digest of all that a record holds."""
+        return self._keys[_KEY_BYTES * index : _KEY_BYTES * (index + 1)].hex()
+
+    def error_at(self, index: int, error: RecordError) -> RecordError:
+        """Return an error with file and line."""
+        return error if error.file else error.at(self.path, index + 1)
+
+
+class Excerpt(Sequence[Record]):
+    """Some of a source's records.
+
+    Args:
+        source: Whose.
+        indices: Which, in this order.
+    """
+
+    def __init__(self, source: PictureInput, indices: Sequence[int]) -> None:
+        self.path, self.root = source.path, source.root
+        self._source = source
+        self._indices = indices
+
+    @override
+    def __len__(self) -> int:
+        return len(self._indices)
+
+    @overload
+    def __getitem__(self, index: int) -> Record: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Record]: ...
+    @override
+    def __getitem__(self, index: int | slice) -> Record | Sequence[Record]:
+        if isinstance(index, slice):
+            return Excerpt(self._source, self._indices[index])
+        return self._source[self._indices[index]]
+
+    def key_of(self, index: int) -> str:
+        """Return the key that the record has in its source."""
+        return self._source.key_of(self._indices[index])
+
+    def error_at(self, index: int, error: RecordError) -> RecordError:
+        """Return an error, placed as in the source."""
+        return self._source.error_at(self._indices[index], error)
+
+
+class PictureFolder(Sequence[Record]):
+    """The pictures in a folder and below, by name, as records without objects.
+
+    Args:
+        path: The folder. Files that are no pictures by their suffix are left out.
+
+    Raises:
+        InputError: If it holds none.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = self.root = path
+        Image.init()
+        self._names = sorted(
+            file.relative_to(path).as_posix()
+            for file in path.rglob("*")
+            if file.suffix.lower() in Image.EXTENSION and file.is_file()
+        )
+        if not self._names:
+            raise InputError(f"{path}: no pictures in this folder or below")
+
+    @override
+    def __len__(self) -> int:
+        return len(self._names)
+
+    @overload
+    def __getitem__(self, index: int) -> Record: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Record]: ...
+    @override
+    def __getitem__(self, index: int | slice) -> Record | Sequence[Record]:
+        """Return one picture as a record; its size is the upright one.
+
+        Raises:
+            RecordError: If the picture cannot be read.
+        """
+        if isinstance(index, slice):
+            return [self[i] for i in range(*index.indices(len(self)))]
+        return picture_record(self.root, self._names[index])
+
+    def key_of(self, index: int) -> str:
+        """Return the picture's path in the folder."""
+        return self._names[index]
+
+    def error_at(self, index: int, error: RecordError) -> RecordError:
+        """Return an error with the picture's path."""
+        return RecordError(error.message, file=self.path / self._names[index])

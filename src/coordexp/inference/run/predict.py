@@ -1,0 +1,260 @@
+"""Predictions for a file of records, or a folder of pictures, as JSONL.
+
+Images are asked for in batches, which are dealt out to the ranks in turn and are the same for any
+number of ranks. The next batch is read and resized while the model works on this one.
+"""
+
+import copy
+import os
+from collections import Counter, deque
+from collections.abc import Collection, Generator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from rich.console import Console
+
+from coordexp.data.contract.record import Record
+from coordexp.data.files.image import load_image
+from coordexp.errors import RecordError
+from coordexp.inference.read.prediction_lines import RowOptions, prediction_row
+from coordexp.inference.run.ask import Ask, AskOptions, HalvingAsk, Question, build_ask
+from coordexp.inference.run.inputs import Excerpt, PictureInput, load_source
+from coordexp.inference.run.parts import Parts
+from coordexp.inference.run.predictor import Predictor, load_predictor
+from coordexp.inference.run.progress import shown_progress
+from coordexp.inference.run.ranks import Ranks
+from coordexp.rendering.encode import Encoder
+
+__all__ = ["Predictor", "load_predictor", "predict_file"]
+
+_AHEAD = 2  # batches that are read before they are needed
+
+
+@dataclass(frozen=True, slots=True)
+class _Batch:
+    """Images that are asked for together.
+
+    Args:
+        indices: Their places in the data.
+        records: What is known of them.
+        questions: What is asked.
+        unread: Pictures that could not be read, by place, with the reason.
+    """
+
+    indices: list[int]
+    records: list[Record]
+    questions: list[Question]
+    unread: dict[int, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """What a run has written; all zero on every rank but the first.
+
+    Args:
+        lines: Images with a line.
+        objects: Objects in them.
+        repeated: Objects that were left out because they repeat another.
+        not_asked: Objects that were left out because their desc is none of the classes.
+        unread: What was wrong with each picture that could not be read.
+        indices: Of each line, the place of its record in the data.
+    """
+
+    lines: int = 0
+    objects: int = 0
+    repeated: int = 0
+    not_asked: int = 0
+    unread: Sequence[str] = ()
+    indices: Sequence[int] = ()
+
+
+def predict_file(
+    predictor: Predictor,
+    data: Path | str,
+    out: Path | str,
+    *,
+    batch_size: int,
+    max_new_tokens: int,
+    constrain: bool = True,
+    restrict_to: Sequence[str] | None = None,
+    ordered: bool = True,
+    row_options: RowOptions | None = None,
+    ranks: Ranks | None = None,
+) -> Summary:
+    """Ask a model about each image and write what it says; see `answer_file`.
+
+    Args:
+        predictor: The model.
+        data: JSONL of records, or a folder of pictures.
+        out: JSONL of predictions.
+        batch_size: Images at once.
+        max_new_tokens: Longest answer.
+        constrain: Whether answers are kept inside the grammar.
+        restrict_to: The only descs there may be; None for any.
+        ordered: Whether the grammar keeps a box's corners in order.
+        row_options: What a line holds.
+        ranks: Which share is this process's; None for all of it.
+
+    Raises:
+        InputError: As `answer_file` does, or if nothing can keep the model to some descs.
+    """
+    asking = AskOptions(
+        constrain=constrain,
+        restrict_to=None if restrict_to is None else tuple(restrict_to),
+        max_new_tokens=max_new_tokens,
+        ordered=ordered,
+    )
+    return answer_file(
+        HalvingAsk(build_ask(predictor, asking)),
+        predictor.encoder,
+        Path(data),
+        Path(out),
+        batch_size=batch_size,
+        run={"model": str(predictor.path.resolve()), **asdict(asking)},
+        row_options=row_options or RowOptions(),
+        ranks=ranks or Ranks(),
+    )
+
+
+def answer_file(
+    ask: Ask,
+    encoder: Encoder,
+    data: Path,
+    out: Path,
+    *,
+    batch_size: int,
+    run: Mapping[str, object],
+    row_options: RowOptions,
+    ranks: Ranks,
+    indices: Sequence[int] | None = None,
+    quiet: bool = False,
+) -> Summary:
+    """Write one prediction line for each image that can be read.
+
+    What is answered is kept beside `out` until the file is complete, and a run that was stopped
+    goes on from there.
+
+    Args:
+        ask: What answers.
+        encoder: Makes the prompts.
+        data: JSONL of records, or a folder of pictures.
+        out: JSONL of predictions.
+        batch_size: Images at once.
+        run: All else that the answers depend on, so that only the same run is gone on with.
+        row_options: What a line holds.
+        ranks: Which share is this process's.
+        indices: Which images are asked about; None for all.
+        quiet: Whether no progress is shown.
+
+    Raises:
+        RecordError: If a record is wrong; nothing is written then.
+        InputError: If `out` has the remains of another run beside it.
+    """
+    source = load_source(data, encoder.style.alphabet)
+    whole = {"data": str(data.resolve()), **run, **row_options.to_json()}
+    if indices is not None:
+        source = Excerpt(source, indices)
+    parts = Parts(out, whole)
+    shares = _open_batches(source, batch_size, parts.done, ranks)
+    work = _RankWork(
+        ask=ask,
+        encoder=encoder,
+        source=source,
+        root=os.path.relpath(source.root, out.parent),
+        row_options=row_options,
+    )
+    console = Console(stderr=True, quiet=quiet or ranks.rank > 0)
+    with parts.writer(ranks.rank) as writer, closing(work.batches(shares)) as batches:
+        for batch in shown_progress(batches, total=len(shares), console=console):
+            writer.append(work.entries(batch))
+    ranks.wait()
+    return Summary() if ranks.rank > 0 else _join(Parts(out, whole), source)
+
+
+@dataclass(frozen=True, slots=True)
+class _RankWork:
+    """What a rank does with its batches."""
+
+    ask: Ask
+    encoder: Encoder
+    source: PictureInput
+    root: str
+    row_options: RowOptions
+
+    def batches(self, shares: Sequence[Sequence[int]]) -> Generator[_Batch]:
+        """Yield the batches, read by another thread while this one works."""
+        encoder = self.encoder
+        # A tokenizer cannot be used by two threads at once.
+        own = Encoder(copy.deepcopy(encoder.tokenizer), encoder.inputs, encoder.style)
+        pending: deque[Future[_Batch]] = deque()
+        with ThreadPoolExecutor(1, thread_name_prefix="pictures") as pool:
+            try:
+                for share in shares:
+                    pending.append(pool.submit(_read, self.source, own, share))
+                    if len(pending) > _AHEAD:
+                        yield pending.popleft().result()
+                while pending:
+                    yield pending.popleft().result()
+            finally:
+                for future in pending:
+                    future.cancel()
+
+    def entries(self, batch: _Batch) -> list[dict[str, object]]:
+        """Return the lines of a batch."""
+        answers = self.ask(batch.questions) if batch.questions else []
+        entries: list[dict[str, object]] = []
+        for index, record, answer in zip(batch.indices, batch.records, answers, strict=True):
+            row = prediction_row(record, answer, self.encoder.style, self.root, self.row_options)
+            entries.append({"key": self.source.key_of(index), "row": row})
+        for index, why in batch.unread.items():
+            entries.append({"key": self.source.key_of(index), "unread": why})
+        return entries
+
+
+def _open_batches(
+    source: PictureInput, batch_size: int, done: Collection[str], ranks: Ranks
+) -> list[list[int]]:
+    """Return a rank's batches without what has its line already."""
+    count = len(source)
+    starts = range(0, count, batch_size)[ranks.rank :: ranks.count]
+    batches = [range(start, min(start + batch_size, count)) for start in starts]
+    still = ([index for index in batch if source.key_of(index) not in done] for batch in batches)
+    return [batch for batch in still if batch]
+
+
+def _read(source: PictureInput, encoder: Encoder, indices: Sequence[int]) -> _Batch:
+    batch = _Batch([], [], [], {})
+    for index in indices:
+        try:
+            record = source[index]
+            picture = load_image(source.root, record)
+            prompt = encoder.encode_prompt(record, picture)
+        except RecordError as error:
+            batch.unread[index] = str(source.error_at(index, error))
+            continue
+        batch.indices.append(index)
+        batch.records.append(record)
+        batch.questions.append(Question(prompt, picture))
+    return batch
+
+
+def _join(parts: Parts, source: PictureInput) -> Summary:
+    keys = [source.key_of(index) for index in range(len(source))]
+    objects = 0
+    reasons: Counter[str] = Counter()
+    for row in parts.rows(keys):
+        objects += len(row["pred"])
+        reasons.update(drop["reason"] for drop in row["parse"]["dropped"])
+    unread, done = parts.unread(keys), parts.done
+    lines = parts.join(keys)
+    parts.remove()
+    return Summary(
+        lines=lines,
+        objects=objects,
+        repeated=reasons["repeated"],
+        not_asked=reasons["not in classes"],
+        unread=unread,
+        indices=[index for index, key in enumerate(keys) if key in done],
+    )

@@ -1,0 +1,8 @@
+"""What a file of records holds.
+
+- `encoding`: whose tokenizer, prompt and format: a configuration's, or a model's.
+- `stats`: tokens as training will count them, objects, sizes, words; `stats_tables` and
+  `stats_page` show them.
+- `gallery`: the pictures with what is drawn on them and what the model is taught to say.
+- `run_audit`: what one run refuses beyond the contract.
+"""

@@ -1,0 +1,6 @@
+"""What is on disk.
+
+- `checkpoint`: there whole or not at all.
+- `resume`: what a checkpoint must carry so that a resumed run ends in the same bits.
+- `output`: what a run finds in its directory, and where it starts.
+"""

@@ -1,0 +1,230 @@
+"""Boxes while the run goes on: a saved checkpoint answers records and is scored.
+
+`training.detection_eval` asks for it. Every so many steps rank zero loads the checkpoint that has
+just been saved, answers the same few records of `data.eval`, and writes
+
+    detection/step-500/   predictions.jsonl, metrics.json, report.html with boxes drawn, ...
+    best/                 the weights with the highest AP so far, ready for `coordexp merge`
+
+`detection.json`, written last, says that the folder is complete. The row of the log comes after its
+checkpoint, so a resumed run looks first whether its checkpoint has been asked: what was measured is
+logged again, what was not is measured. Nothing of the training is touched, the random states
+included.
+
+Not covered: more than one process at it. The others wait, for no longer than their launcher's
+timeout.
+"""
+
+import json
+import logging
+import random
+import shutil
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from typing_extensions import override
+
+from coordexp.config.schema import Config
+from coordexp.evaluation.evaluate import evaluate_predictions
+from coordexp.files import write_text
+from coordexp.inference.read.prediction_lines import RowOptions
+from coordexp.inference.run.ask import AskOptions, HalvingAsk, build_ask
+from coordexp.inference.run.inputs import load_source
+from coordexp.inference.run.predict import Summary, answer_file
+from coordexp.inference.run.predictor import load_predictor
+from coordexp.inference.run.ranks import Ranks
+from coordexp.training.keep.checkpoint import PARTIAL, disk_errors, flush, publish_checkpoint
+
+logger = logging.getLogger(__name__)
+
+DETECTION, BEST, SUMMARY_NAME = "detection", "best", "detection.json"
+_BATCH_SIZE, _LONGEST_ANSWER = 8, 2048
+# Of a checkpoint: what only training needs.
+_STATE_SUFFIXES = frozenset({".pt", ".pth", ".py"})
+_STATE_NAMES = frozenset({"training_args.bin", "trainer_state.json", "latest"})
+_LOGGED = {
+    "AP": ("bbox", "AP"),
+    "AP50": ("bbox", "AP50"),
+    "AP75": ("bbox", "AP75"),
+    "F1": ("f1", "F1@0.5"),
+    "parsed": ("parse", "ok_share"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Detection:
+    """What is asked, and when.
+
+    Args:
+        run: The run's directory.
+        data: The records.
+        indices: Which of them.
+        steps: Between two evaluations.
+    """
+
+    run: Path
+    data: Path
+    indices: tuple[int, ...]
+    steps: int
+
+    def is_due(self, step: int) -> bool:
+        """Return whether the checkpoint of a step is asked."""
+        return step > 0 and step % self.steps == 0
+
+
+def build_detection(config: Config) -> Detection | None:
+    """Return what a run asks its checkpoints, None where it asks nothing.
+
+    Raises:
+        RecordError: If `data.eval` holds a line that is no record of objects.
+    """
+    block, data = config.training.detection_eval, config.data.eval
+    if block.steps is None or data is None:
+        return None
+    alphabet = config.custom.coord_tokens.alphabet.to_alphabet()
+    total = len(load_source(data, alphabet))
+    count = min(block.records, total)
+    return Detection(
+        run=config.training.output_dir,
+        data=data,
+        indices=tuple(k * total // count for k in range(count)),
+        steps=block.steps,
+    )
+
+
+class DetectionEvaluation(TrainerCallback):
+    """Evaluates after a checkpoint, or where a resumed run finds one that was not evaluated.
+
+    Args:
+        detection: What is asked, and when.
+        log: Takes a row, on rank zero.
+        wait: Returns when every rank has come this far.
+    """
+
+    def __init__(
+        self,
+        detection: Detection,
+        *,
+        log: Callable[[dict[str, float]], None],
+        wait: Callable[[], None],
+    ) -> None:
+        self._detection = detection
+        self._log = log
+        self._wait = wait
+
+    @override
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: object
+    ) -> None:
+        self._look(state)
+
+    @override
+    def on_save(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: object
+    ) -> None:
+        self._look(state)
+
+    def _look(self, state: TrainerState) -> None:
+        detection, step = self._detection, state.global_step
+        if not detection.is_due(step):
+            return
+        if state.is_world_process_zero:
+            with disk_errors(detection.run, DETECTION):
+                summary = known_summary(detection.run, step) or measure(detection, step)
+                keep_best(detection.run)
+            self._log({f"eval_detection/{name}": value for name, value in summary.items()})
+        self._wait()
+
+
+def known_summary(run: Path, step: int) -> dict[str, float] | None:
+    """Return what was measured at a step, None where that was not finished."""
+    path = run / DETECTION / f"step-{step}" / SUMMARY_NAME
+    if not path.exists():
+        return None
+    summary: dict[str, float] = json.loads(path.read_text(encoding="utf-8"))["figures"]
+    return summary
+
+
+def measure(detection: Detection, step: int) -> dict[str, float]:
+    """Ask the checkpoint of a step and return what is logged of it."""
+    began = time.monotonic()
+    out = detection.run / DETECTION / f"step-{step}"
+    shutil.rmtree(out, ignore_errors=True)  # of a run that was killed at it
+    predictions = out / "predictions.jsonl"
+    with _kept_random_states():
+        summary = _answer(detection, detection.run / f"checkpoint-{step}", predictions)
+        metrics = evaluate_predictions(predictions, out)
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+    for problem in summary.unread:
+        logger.warning("%s", problem)
+    figures = {**_figures(metrics), "records": float(summary.lines)}
+    figures["runtime"] = round(time.monotonic() - began, 3)
+    write_text(out / SUMMARY_NAME, json.dumps({"step": step, "figures": figures}) + "\n")
+    flush(out / SUMMARY_NAME)
+    return figures
+
+
+def _answer(detection: Detection, checkpoint: Path, predictions: Path) -> Summary:
+    predictor = load_predictor(checkpoint)
+    asking = AskOptions(constrain=True, restrict_to=None, max_new_tokens=_LONGEST_ANSWER)
+    return answer_file(
+        HalvingAsk(build_ask(predictor, asking)),
+        predictor.encoder,
+        detection.data,
+        predictions,
+        batch_size=_BATCH_SIZE,
+        run={"model": str(checkpoint), **asdict(asking)},
+        row_options=RowOptions(),
+        ranks=Ranks(),
+        indices=detection.indices,
+        quiet=True,
+    )
+
+
+def keep_best(run: Path) -> None:
+    """Copy the weights of the step with the highest AP so far to `best/`; the first of equals."""
+    summaries = {step: known_summary(run, step) or {} for step in _measured_steps(run)}
+    steps = [step for step, summary in summaries.items() if "AP" in summary]
+    if not steps:
+        return
+    best = min(steps, key=lambda step: (-summaries[step]["AP"], step))
+    kept = run / BEST / SUMMARY_NAME
+    source = run / f"checkpoint-{best}"
+    known = json.loads(kept.read_text(encoding="utf-8"))["step"] if kept.exists() else None
+    if known == best or not source.is_dir():
+        return
+    target = run / PARTIAL / BEST
+    target.mkdir(parents=True)
+    for path in sorted(source.iterdir()):
+        if path.is_file() and path.suffix not in _STATE_SUFFIXES and path.name not in _STATE_NAMES:
+            shutil.copyfile(path, target / path.name)
+    write_text(target / SUMMARY_NAME, json.dumps({"step": best, "figures": summaries[best]}) + "\n")
+    publish_checkpoint(run, BEST)
+    (run / PARTIAL).rmdir()
+
+
+def _measured_steps(run: Path) -> list[int]:
+    return sorted(int(path.name.removeprefix("step-")) for path in (run / DETECTION).iterdir())
+
+
+def _figures(metrics: Mapping[str, Any]) -> dict[str, float]:
+    """Return what is logged; what cannot be measured, AP without true objects say, is left out."""
+    found = {name: metrics[block][key] for name, (block, key) in _LOGGED.items()}
+    return {name: float(value) for name, value in found.items() if value is not None}
+
+
+@contextmanager
+def _kept_random_states() -> Iterator[None]:
+    python, numpy = random.getstate(), np.random.get_state()  # noqa: NPY002 - what libraries use
+    with torch.random.fork_rng():
+        yield
+    random.setstate(python)
+    np.random.set_state(numpy)  # noqa: NPY002

@@ -1,0 +1,50 @@
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from coordexp.errors import CheckpointError, InputError
+from coordexp.inference.run.command import RunOptions, run_predict
+
+OPTIONS = RunOptions(
+    batch_size=1,
+    max_new_tokens=9,
+    constrain=True,
+    classes=None,
+    restrict_to=None,
+    ordered=True,
+    coord_decode="token",
+    dedup_iou=None,
+    score_map=None,
+    coco=None,
+    backend="hf",
+)
+
+
+def comes_to_the_model(folder: Path, options: RunOptions) -> bool:
+    """Whether a run is let past what lies at its output; there is no model behind it."""
+    with pytest.raises(InputError) as caught:
+        run_predict(folder / "no-model", folder / "d.jsonl", folder / "p.jsonl", options)
+    return isinstance(caught.value, CheckpointError)
+
+
+def test_predictions_that_are_there_are_replaced_only_where_that_is_said(tmp_path: Path) -> None:
+    assert comes_to_the_model(tmp_path, OPTIONS)
+    (tmp_path / "p.jsonl").write_text("mine")
+    assert not comes_to_the_model(tmp_path, OPTIONS)
+    assert (tmp_path / "p.jsonl").read_text() == "mine"
+    assert comes_to_the_model(tmp_path, replace(OPTIONS, overwrite=True))
+
+
+def test_a_run_that_was_stopped_goes_on_unasked(tmp_path: Path) -> None:
+    (tmp_path / "p.jsonl").write_text("of the run before")
+    (tmp_path / "p.jsonl.part0").write_text("")
+    assert comes_to_the_model(tmp_path, OPTIONS)
+
+
+def test_coco_results_are_asked_about_too(tmp_path: Path) -> None:
+    options = replace(OPTIONS, coco=tmp_path / "coco.json")
+    assert comes_to_the_model(tmp_path, options)
+    (tmp_path / "coco.json").write_text("[]")
+    assert not comes_to_the_model(tmp_path, options)
+    assert comes_to_the_model(tmp_path, replace(options, overwrite=True))

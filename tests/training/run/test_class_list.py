@@ -1,0 +1,53 @@
+"""A run lists its classes: those of the prompt, or else those of the records."""
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pytest
+
+from coordexp.config.schema import Config
+from coordexp.training.run import class_list
+from coordexp.training.run.class_list import trained_classes
+
+MakeConfig = Callable[..., Config]
+
+
+def record(*descs: str) -> dict[str, object]:
+    objects = [{"desc": desc, "bbox_2d": [1, 2, 3, 4]} for desc in descs]
+    return {"images": ["a.png"], "width": 9, "height": 9, "objects": objects}
+
+
+def write(path: Path, rows: Sequence[object]) -> Path:
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
+    return path
+
+
+def test_the_descs_of_all_files_are_listed_by_name(make_config: MakeConfig, tmp_path: Path) -> None:
+    chat = {"messages": [{"role": "user", "content": "hi"}, {"role": "assistant", "content": "ho"}]}
+    first = write(tmp_path / "a.jsonl", [record("yak", "cat"), chat, record()])
+    second = write(tmp_path / "b.jsonl", [record("bee", "cat")])
+    mix = [{"path": str(first)}, {"path": str(second), "weight": 0.5}]
+    config = make_config(tmp_path / "run", data={"train": None, "mix": mix})
+    assert trained_classes(config) == ("bee", "cat", "yak")
+
+
+def test_one_class_in_two_unicode_forms_is_one(make_config: MakeConfig, tmp_path: Path) -> None:
+    path = write(tmp_path / "a.jsonl", [record("a\u0308ffchen", "\u00e4ffchen")])
+    config = make_config(tmp_path / "run", data={"train": str(path)})
+    assert trained_classes(config) == ("\u00e4ffchen",)
+
+
+def test_classes_of_the_prompt_keep_their_order(make_config: MakeConfig, tmp_path: Path) -> None:
+    path = write(tmp_path / "a.jsonl", [record("cat")])
+    custom = {"user_prompt": "Find {classes}.", "classes": ["yak", "cat"]}
+    config = make_config(tmp_path / "run", data={"train": str(path)}, custom=custom)
+    assert trained_classes(config) == ("yak", "cat")
+
+
+def test_phrases_are_not_numbered(
+    make_config: MakeConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(class_list, "MOST_CLASSES", 2)
+    path = write(tmp_path / "a.jsonl", [record("the left cat", "the right cat", "a tail")])
+    assert trained_classes(make_config(tmp_path / "run", data={"train": str(path)})) is None
