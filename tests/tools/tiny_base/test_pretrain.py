@@ -5,10 +5,10 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from transformers import AutoImageProcessor
 
 from coordexp.coord_tokens.codec import SPEC_ALPHABET
 from coordexp.data.contract.record import parse_record
+from coordexp.model.load import load_inputs
 from coordexp.quickstart.scenes import MAX_OBJECTS, SceneComposer, scene_to_record
 from coordexp.quickstart.tiny_model import build_model, build_tokenizer
 from coordexp.rendering.encode import IGNORE_INDEX, Encoder
@@ -44,8 +44,8 @@ TEXT_BASELINE = RenderingStyle(
 
 
 def test_the_fast_encoder_is_the_products_encoder(tiny_base: Path) -> None:
-    processor = AutoImageProcessor.from_pretrained(tiny_base, backend="pil")
-    encoder = Encoder(TOKENIZER, processor, TEXT_BASELINE)
+    inputs = load_inputs(tiny_base, min_pixels=None, max_pixels=None)
+    encoder = Encoder(TOKENIZER, inputs, TEXT_BASELINE)
     rng = np.random.default_rng(0)
     for count in range(1, MAX_OBJECTS + 1):
         scene = COMPOSER.compose(rng, count=count)
