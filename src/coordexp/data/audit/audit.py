@@ -1,7 +1,7 @@
 """Everything that is wrong, or looks wrong, with files of records, found in one pass.
 
 Rules of the contract are in `rules`, guesses in `suspicion` and `repeats`, the
-report in `audit_report`; `audit_sight` makes it fast. Nothing stops at the first fault.
+report in `findings`; `fast_path` makes it fast. Nothing stops at the first fault.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence

@@ -1,7 +1,7 @@
 """The stage-1 loss without logits: from hidden states to a scalar that knows its gradients.
 
 Shapes: `T` tokens, `D` width, `V` vocabulary, `K` bins. A *solver* computes the sums and the
-gradients together, in one pass over the vocabulary (`fused_blocks` in plain torch, `kernels` on a
+gradients together, in one pass over the vocabulary (`blocks` in plain torch, `triton` on a
 GPU). What is left for autograd is to hand the finished gradients out, so that the loss is an
 ordinary differentiable tensor for checkpointing, DDP, FSDP and PEFT. A second derivative is not
 available, and asking for one raises.
