@@ -4,7 +4,6 @@ Files may use older names than the model's modules, some families' do; transform
 and a model on the meta device, which has shapes and no weights, knows its embedding and its head.
 """
 
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ from transformers.conversion_mapping import get_model_conversion_mapping
 from transformers.core_model_loading import WeightRenaming, rename_source_key
 
 from coordexp.errors import CheckpointError
+from coordexp.families.config_file import load_object
 from coordexp.model.shards import StoredTensor, Weights, load_weights
 
 CONFIG = "config.json"
@@ -58,7 +58,7 @@ def load_base_layout(base: Path) -> BaseLayout:
         CheckpointError: If it has no safetensors weights, is quantised, is of a kind unknown to
             transformers, or lacks its vocabulary tables.
     """
-    if "quantization_config" in load_json(base / CONFIG):
+    if "quantization_config" in load_object(base / CONFIG):
         raise CheckpointError(
             f"{base}: is quantised; merge into the base that it was quantised from: put its path "
             "under weights.base in the checkpoint's coordexp.json"
@@ -89,28 +89,11 @@ def load_base_layout(base: Path) -> BaseLayout:
 
 def untied_config(base: Path) -> dict[str, object]:
     """Return the base's `config.json` with embedding and head untied, at every level."""
-    config = load_json(base / CONFIG)
+    config = load_object(base / CONFIG)
     for block in _blocks(config):
         if _TIE in block or block is config or block is config.get("text_config"):
             block[_TIE] = False
     return config
-
-
-def load_json(path: Path) -> dict[str, object]:
-    """Return a JSON object.
-
-    Raises:
-        CheckpointError: If the file cannot be read, or holds something else.
-    """
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise CheckpointError(f"{path}: cannot be read: {error.strerror or error}") from None
-    except ValueError as error:
-        raise CheckpointError(f"{path}: cannot be read: {error}") from None
-    if not isinstance(content, dict):
-        raise CheckpointError(f"{path}: expected a JSON object")
-    return content
 
 
 def _blocks(config: dict[str, object]) -> Iterator[dict[str, object]]:

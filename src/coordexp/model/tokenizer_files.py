@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from coordexp.errors import CheckpointError
+from coordexp.families.config_file import load_object
 from coordexp.files import write_text
 
 TOKENIZER = "tokenizer.json"
@@ -34,7 +35,7 @@ def check_tokenizer_files(directory: Path) -> None:
         CheckpointError: If a file is missing or is not what it should be.
     """
     _load_added(directory)
-    load_json(directory / SETTINGS)
+    load_object(directory / SETTINGS)
 
 
 def add_tokens(src: Path, dst: Path, names: Sequence[str], *, first_id: int) -> None:
@@ -53,37 +54,20 @@ def add_tokens(src: Path, dst: Path, names: Sequence[str], *, first_id: int) -> 
     document, added = _load_added(src)
     added += [{"id": i, "content": name, **_PROPERTIES} for i, name in tokens.items()]
     _write(dst / TOKENIZER, document)
-    settings = load_json(src / SETTINGS)
+    settings = load_object(src / SETTINGS)
     # Written by transformers up to version 4 beside the tokenizer's own list.
     decoder = settings.get("added_tokens_decoder")
     if isinstance(decoder, dict):
         decoder |= {str(i): {"content": name, **_PROPERTIES} for i, name in tokens.items()}
     _write(dst / SETTINGS, settings)
     if (src / ADDED).is_file():
-        _write(dst / ADDED, load_json(src / ADDED) | {name: i for i, name in tokens.items()})
-
-
-def load_json(path: Path) -> Json:
-    """Return a JSON object.
-
-    Raises:
-        CheckpointError: If the file cannot be read, or holds something else.
-    """
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise CheckpointError(f"{path}: cannot be read: {error.strerror or error}") from None
-    except ValueError as error:
-        raise CheckpointError(f"{path}: cannot be read: {error}") from None
-    if not isinstance(content, dict):
-        raise CheckpointError(f"{path}: expected a JSON object")
-    return content
+        _write(dst / ADDED, load_object(src / ADDED) | {name: i for i, name in tokens.items()})
 
 
 def _load_added(directory: Path) -> tuple[Json, list[object]]:
     """Return `tokenizer.json` and the list in it that new tokens join."""
     path = directory / TOKENIZER
-    document = load_json(path)
+    document = load_object(path)
     added = document.get("added_tokens")
     if not isinstance(added, list):
         raise CheckpointError(f"{path}: added_tokens: expected a list")

@@ -29,13 +29,14 @@ from transformers import PreTrainedTokenizerBase
 
 from coordexp.coord_tokens.codec import CoordAlphabet
 from coordexp.errors import CheckpointError, CoordExpError, InputError
+from coordexp.families.config_file import load_object
 from coordexp.families.family import Family
 from coordexp.families.known import family_of
 from coordexp.files import check_writable, copy_missing_files, whole_directory, write_text
 from coordexp.model.load import load_tokenizer
 from coordexp.model.shard_writing import NewTensor, write_weights
 from coordexp.model.shards import StoredTensor, Weights, load_weights
-from coordexp.model.tokenizer_files import add_tokens, check_tokenizer_files, load_json
+from coordexp.model.tokenizer_files import add_tokens, check_tokenizer_files
 
 Init = Literal["mean", "digits"]
 
@@ -161,7 +162,7 @@ def pad_vocabulary(
 
 
 def _open(src: Path) -> tuple[dict[str, object], PreTrainedTokenizerBase]:
-    config = load_json(src / "config.json")
+    config = load_object(src / "config.json")
     check_tokenizer_files(src)
     return config, load_tokenizer(src)
 
