@@ -1,3 +1,4 @@
+import json
 import shutil
 import signal
 import subprocess
@@ -71,6 +72,25 @@ def test_other_weights_and_papers_of_the_base_are_not_taken_over(
     assert (merged / "LICENSE").read_text() == "as it is"
     assert (merged / "README.base.md").read_text().endswith("# The base")
     assert "license: apache-2.0" in (merged / "README.md").read_text()
+
+
+@pytest.mark.parametrize("told", [True, False], ids=["every level", "the top alone"])
+@pytest.mark.usefixtures("in_this_process")
+def test_an_untied_base_may_lay_its_configuration_out_as_it_likes(
+    told: bool, cases: Cases, on_base: MakePath, tmp_path: Path
+) -> None:
+    adapter = cases(tied=False, tie_head=False, use_dora=False).adapter
+    base = tmp_path / "base"
+    shutil.copytree(load_weights_card(adapter).base or "", base)
+    config = json.loads((base / "config.json").read_text())
+    if not told:
+        del config["text_config"]["tie_word_embeddings"]
+    (base / "config.json").write_text(json.dumps(config))  # one line, where we would write many
+    here = on_base(adapter, base, tmp_path / "adapter")
+    merge_checkpoint(here, tmp_path / "merged")
+    written = (tmp_path / "merged" / "config.json").read_bytes()
+    assert (written == (base / "config.json").read_bytes()) is told
+    assert json.loads(written)["text_config"]["tie_word_embeddings"] is False
 
 
 def test_lora_alone_merges_too(

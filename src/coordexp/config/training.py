@@ -114,8 +114,8 @@ class Training(Block):
     objective_backend: ObjectiveBackend = "auto"
     """What computes the loss: `reference` on materialised logits, `fused` without them, `triton`
     (experimental) without them in kernels for NVIDIA GPUs, compiled and tested in Triton's
-    interpreter but not yet timed on one; `auto` takes one of the first two by the size of the vocabulary, and never changes
-    results beyond rounding."""
+    interpreter but not yet timed on one; `auto` takes one of the first two by the size of the
+    vocabulary, and never changes results beyond rounding."""
     global_max_length: PositiveInt | None = None
     """Most tokens that one example may have, image and prompt included, and the size of a pack;
     null sets no limit."""

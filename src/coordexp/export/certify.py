@@ -136,7 +136,6 @@ def read_files_back(merge: Merge, promised: Expected) -> tuple[WeightsComparison
         merge.checkpoint,
         merge.merged,
         tied=promised.tied,
-        was_tied=merge.layout.tied,
     )
     _refuse([*wrong_weights, *wrong_files])
     return comparison, files_equal

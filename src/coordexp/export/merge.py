@@ -12,6 +12,7 @@ from coordexp.export.certify import Merge, certify_merge
 from coordexp.export.model_card import CARD, write_model_card
 from coordexp.export.probe import build_probe
 from coordexp.export.saved_adapter import SavedAdapter, load_saved_adapter
+from coordexp.families.config_file import load_object
 from coordexp.families.known import load_family
 from coordexp.files import copy_missing_files, whole_directory, write_text
 from coordexp.model.card import (
@@ -155,8 +156,9 @@ def _write_rest(
     classes: tuple[str, ...] | None,
 ) -> None:
     """Write the configuration, and copy the base's tokenizer, processor and other small files."""
-    if not plan.tied:
-        text = json.dumps(untied_config(base), indent=2, ensure_ascii=False)
+    untied = untied_config(base)
+    if not plan.tied and untied != load_object(base / CONFIG):
+        text = json.dumps(untied, indent=2, ensure_ascii=False)
         write_text(dst / CONFIG, text + "\n")
     copy_missing_files(base, dst, wanted=_is_kept)
     plain = replace(card, base=None, coord_rows=None, tie_head=None)

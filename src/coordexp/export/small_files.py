@@ -15,7 +15,7 @@ _PAPERS = {"README.md", CARD_NAME, "coordexp_certificate.json"}
 
 
 def compare_small_files(
-    base: Path, checkpoint: Path, merged: Path, *, tied: bool, was_tied: bool
+    base: Path, checkpoint: Path, merged: Path, *, tied: bool
 ) -> tuple[int, list[str]]:
     """Return how many files are the base's byte for byte, and everything that is not as it must be.
 
@@ -24,7 +24,6 @@ def compare_small_files(
         checkpoint: The adapter's.
         merged: The merged model's, before it gets a model card.
         tied: Whether embedding and head must share one table.
-        was_tied: Whether they do in the base.
     """
     kept = {path.name for path in base.iterdir() if path.is_file() and _is_kept(path.name)}
     own = {CARD_NAME, *weight_files(merged)}
@@ -34,7 +33,8 @@ def compare_small_files(
         f"{name}: is neither the base's nor made by merging"
         for name in sorted({path.name for path in merged.iterdir()} - kept - own)
     ]
-    if tied != was_tied:
+    before = _flat(_json(base / CONFIG))
+    if not tied and any(before.get(flag) != "false" for flag in _tying_flags(before)):
         kept.remove(CONFIG)
         problems += _untied_config_problems(base / CONFIG, merged / CONFIG)
     for name in sorted(kept):
@@ -52,9 +52,7 @@ def _is_kept(name: str) -> bool:
 def _untied_config_problems(base: Path, merged: Path) -> list[str]:
     """Return what differs beside the flag, and where the flag is not false."""
     before, after = _flat(_json(base)), _flat(_json(merged))
-    flags = {key for key in before.keys() | after.keys() if key.split(".")[-1] == _TIE} | {_TIE}
-    if any(key.startswith("text_config.") for key in before):
-        flags.add(f"text_config.{_TIE}")
+    flags = _tying_flags(before | after)
     wrong = [
         f"{CONFIG}: {key} is {_shown(after, key)}; expected false"
         for key in sorted(flags)
@@ -65,6 +63,14 @@ def _untied_config_problems(base: Path, merged: Path) -> list[str]:
         for key in sorted(before.keys() | after.keys())
         if key not in flags and before.get(key) != after.get(key)
     ]
+
+
+def _tying_flags(config: dict[str, str]) -> set[str]:
+    """Return the keys that say whether embedding and head are tied, at every level."""
+    flags = {key for key in config if key.split(".")[-1] == _TIE} | {_TIE}
+    if any(key.startswith("text_config.") for key in config):
+        flags.add(f"text_config.{_TIE}")
+    return flags
 
 
 def _where(base: Path, merged: Path) -> str:
