@@ -5,8 +5,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from coordexp.coord_tokens.codec import SPEC_ALPHABET
+from coordexp.data.files.image import load_image
 from coordexp.data.files.jsonl import RecordFile
 from coordexp.errors import CoordExpError, InputError
 from coordexp.lab.graft import HELDOUT_EVERY, GraftOptions, graft
@@ -46,7 +48,9 @@ def write_base(folder: Path, *, coord_tokens: bool) -> Path:
 def pictures(tmp_path: Path) -> Path:
     """Records whose objects the stand-in repeats as what the base says."""
     folder = tmp_path / "data"
-    folder.mkdir()
+    (folder / "images").mkdir(parents=True)
+    for number in range(PICTURES):
+        Image.new("RGB", (64, 64), (number, 0, 0)).save(folder / "images" / f"{number}.png")
     rows = [
         {
             "images": [f"images/{number}.png"],
@@ -124,6 +128,8 @@ def test_no_picture_is_both_taught_and_checked(
         for name in ("train.jsonl", "heldout.jsonl")
     )
     assert train.isdisjoint(heldout)
+    record = next(iter(RecordFile(tmp_path / "dst.work" / "train.jsonl", SPEC_ALPHABET)))
+    assert load_image(tmp_path / "dst.work", record).size == (64, 64)
     assert len(train | heldout) == PICTURES
 
 

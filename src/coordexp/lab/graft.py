@@ -6,7 +6,7 @@ any task, the base is asked about pictures of any kind, its own answers become r
 tokens are trained on those. No labels are needed, and nothing is learned but another spelling.
 
     DST.work/answers.jsonl      what the base says, in integers
-    DST.work/pictures           a link to the pictures' folder
+    DST.work/pictures/          the pictures, as hard links where the disk allows it
     DST.work/train.jsonl, heldout.jsonl     the answers as records
     DST.work/fitted/            the base with coord tokens, fitted to what it knows
     DST.work/train.yaml, checkpoint/        an ordinary training, where one is asked for
@@ -156,10 +156,9 @@ def _write_records(answers: Sequence[Prediction], pictures: Path, work: Path) ->
         InputError: If no answer, or no object, is left to learn from.
     """
     root = pictures if pictures.is_dir() else pictures.parent
-    link = work / _PICTURES
-    if not link.is_symlink():
-        link.symlink_to(root.resolve(), target_is_directory=True)
     kept = [row for row in answers if row.status == "ok"]
+    for row in kept:
+        _bring(root / row.image, work / _PICTURES / row.image)
     heldout = kept[::HELDOUT_EVERY]
     train = [row for number, row in enumerate(kept) if number % HELDOUT_EVERY]
     counts = {
@@ -177,6 +176,20 @@ def _write_records(answers: Sequence[Prediction], pictures: Path, work: Path) ->
     write_jsonl(work / "train.jsonl", map(_record, train))
     write_jsonl(work / "heldout.jsonl", map(_record, heldout))
     return counts
+
+
+def _bring(source: Path, target: Path) -> None:
+    """Have a picture below the records that name it: a record's path may not leave its folder.
+
+    Nothing is written into the user's own folder, and a symbolic link would lead out again.
+    """
+    if target.exists():
+        return
+    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        target.hardlink_to(source)
+    except OSError:  # another disk, or one without links
+        shutil.copyfile(source, target)
 
 
 def _record(row: Prediction) -> dict[str, Any]:
