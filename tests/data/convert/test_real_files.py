@@ -120,13 +120,13 @@ def test_a_labelme_file_alone_gives_the_picture_that_is_in_it(tmp_path: Path) ->
     assert (tmp_path / "b_images" / "apc2016_obj3.jpg").is_file()
 
 
-def test_sahis_wrong_areas_are_noted_and_not_used(tmp_path: Path) -> None:
+def test_sahis_wrong_areas_are_noted_and_kept_for_figures(tmp_path: Path) -> None:
     (src,) = fetched("sahi").glob("*/demo/demo_data/terrain2_coco.json")
     done = converted(src, tmp_path / "a.jsonl", strict=True)
     document = json.loads(src.read_text())
     boxes = [row["bbox"] for row in document["annotations"]]
     assert done.things == [[("car", (x, y, x + w, y + h)) for x, y, w, h in boxes]]
-    wrong = "noted: an area that disagrees with its shape: not used"
+    wrong = "noted: an area that disagrees with its shape: kept, for COCO's figures by size use it"
     assert done.counts == {wrong: len(boxes)}
     outlines = converted(src, tmp_path / "b.jsonl", KeepRules(geometry="poly"))
     assert [values for _, values in outlines.things[0]] == [
