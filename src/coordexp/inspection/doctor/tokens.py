@@ -148,7 +148,7 @@ def labels(pieces: Pieces) -> CheckResult:
         counts[token.kind] += token.times
     words = ", ".join(f"{count} {kind}" for kind, count in counts.items())
     if not any(look.record.taught for look in looks):
-        return CheckResult("yellow", "no object in any record", "look at data.train")
+        return CheckResult("yellow", "no record has an object", "look at data.train")
     return CheckResult("green", f"{feeds.short_place(shown.index)}: {words}")
 
 
