@@ -34,13 +34,11 @@ class PictureGrid:
     def __post_init__(self) -> None:
         if not 0 < self.least <= self.most:
             raise InputError(
-                f"--min-pixels {self.least} and --max-pixels {self.most}: expected at least 1, and "
+                f"min_pixels {self.least} and max_pixels {self.most}: expected at least 1, and "
                 "the first no more than the second"
             )
         if self.most < self.cell_px**2:
-            raise InputError(
-                f"--max-pixels {self.most}: one cell of the grid has {self.cell_px**2}"
-            )
+            raise InputError(f"max_pixels {self.most}: one cell of the grid has {self.cell_px**2}")
 
     def limited(self, *, least: int | None = None, most: int | None = None) -> "PictureGrid":
         """Return the grid with other limits; None keeps the own one, as far as the other allows.
