@@ -11,16 +11,15 @@ from coordexp.viewing.answers import (
     NO_MISTAKE,
     Mark,
     ShownAnswer,
-    answer_block,
     answer_browser,
-    answer_legend,
+    thumbnail_uri,
 )
 from coordexp.viewing.class_colours import class_colour
 from coordexp.viewing.draw import PREDICTED_COLOUR
-from coordexp.viewing.report import Page
 from tests.viewing.chromium import result_of
+from tests.viewing.hostile import EVIL, PageReader
+from tests.viewing.rendered import rendered, rendered_page
 
-EVIL = "<script>alert('x')</script>\"&"
 BOX = Geometry("bbox_2d", (4, 5, 20, 25), "px")
 POLY = Geometry("poly", (4, 5, 20, 5, 12, 25), "px")
 LINE = Geometry("line", (4, 5, 20, 25), "px")
@@ -30,7 +29,7 @@ def answer(*marks: Mark, title: str = "a.png", picture: bool = True) -> ShownAns
     return ShownAnswer(
         title=title,
         remark=title,
-        picture=Image.new("RGB", (40, 30), "#345678") if picture else None,
+        picture=thumbnail_uri(Image.new("RGB", (40, 30), "#345678")) if picture else None,
         size=(40, 30),
         marks=marks,
         tokens=[("{", 1.0), (title, 0.1), ("}", 0.97)],
@@ -48,23 +47,32 @@ def some() -> list[ShownAnswer]:
     ]
 
 
-def page_of(answers: list[ShownAnswer]) -> Page:
-    browser = answer_browser(
-        [answer_block(item) for item in answers], [item.marks for item in answers]
-    )
-    return Page("Answers").add("Pictures", answer_legend(), browser)
+def shown(answer: ShownAnswer) -> str:
+    return rendered("answers", "answer", answer)
 
 
-def test_all_text_is_escaped() -> None:
+def browser(answers: list[ShownAnswer]) -> str:
+    return rendered("answers", "answer_browser", answer_browser(answers))
+
+
+def write_page(path: Path, answers: list[ShownAnswer]) -> None:
+    html = rendered_page("answers", "answer_browser", answer_browser(answers))
+    path.write_text(html, encoding="utf-8")
+
+
+def test_all_text_stays_text() -> None:
     evil = Mark(EVIL, EVIL, BOX, true=False, score=0.5, mistake=EVIL)
     for picture in (True, False):
-        found = page_of([answer(evil, title=EVIL, picture=picture)]).sections[0][1]
-        assert "<script" not in found
-        assert "&quot;&amp;" in found
+        reader = PageReader()
+        reader.feed(browser([answer(evil, title=EVIL, picture=picture)]))
+        assert not {"script", "style", "textarea"} & {tag for tag, _ in reader.elements}
+        assert reader.text.count(EVIL) == 8
+        for _, values in reader.elements:
+            assert not [name for name in values if name.startswith("on")]
 
 
 def test_mistakes_are_found_under_their_class_and_the_other_one() -> None:
-    (found,) = re.findall(r'data-mistakes="(.*?)"', answer_block(some()[0]))
+    (found,) = re.findall(r'data-mistakes="(.*?)"', shown(some()[0]))
     assert json.loads(html.unescape(found)) == [
         ["miss", "cat"],
         ["wrong class", "cat"],
@@ -73,8 +81,8 @@ def test_mistakes_are_found_under_their_class_and_the_other_one() -> None:
 
 
 def test_the_filters_count_answers() -> None:
-    page = page_of(some()).sections[0][1].partition("data-switch")[0]
-    options = re.findall(r'<option value="(.*?)">(.*?)</option>', page)
+    filters = browser(some()).partition("data-switch")[0]
+    options = re.findall(r'<option value="(.*?)">(.*?)</option>', filters)
     assert options == [
         ("", "every class (3)"),
         ("cat", "cat (2)"),
@@ -88,7 +96,7 @@ def test_the_filters_count_answers() -> None:
 
 def test_each_geometry_has_its_shape_in_pixels_of_the_original() -> None:
     marks = [Mark("a", "a", shape, true=True) for shape in (BOX, POLY, LINE)]
-    found = answer_block(answer(*marks))
+    found = shown(answer(*marks))
     assert '<svg viewBox="0 0 40 30"' in found
     assert re.findall(r"<(poly\w+) points=\"(.*?)\"", found) == [
         ("polygon", "4 5 20 5 20 25 4 25"),
@@ -98,18 +106,18 @@ def test_each_geometry_has_its_shape_in_pixels_of_the_original() -> None:
 
 
 def test_odd_tokens_are_coloured_and_certain_ones_are_not() -> None:
-    found = answer_block(answer())
+    found = shown(answer())
     assert '{<i class="p0" title="0.1">a.png</i><i class="p4" title="0.97">}</i>' in found
     plain = ShownAnswer("t", "", None, (4, 3), (), [("{}", None)])
-    assert "<code>{}</code>" in answer_block(plain)
-    assert "coloured" not in answer_block(plain)
+    assert "<code>{}</code>" in shown(plain)
+    assert "coloured" not in shown(plain)
 
 
 @pytest.mark.browser
 @pytest.mark.slow
 def test_labels_and_colours_can_be_switched(tmp_path: Path) -> None:
     few = [Mark("cat", "cat", BOX, true=False, score=0.9)]
-    page_of([answer(*few), answer(*few * 31)]).write(tmp_path / "page.html")
+    write_page(tmp_path / "page.html", [answer(*few), answer(*few * 31)])
     script = """
         const seen = [];
         const choose = (name, value) => {
@@ -140,7 +148,7 @@ def test_labels_and_colours_can_be_switched(tmp_path: Path) -> None:
 @pytest.mark.browser
 @pytest.mark.slow
 def test_the_filters_work_together_and_pointing_shows_the_box(tmp_path: Path) -> None:
-    page_of(some()).write(tmp_path / "page.html")
+    write_page(tmp_path / "page.html", some())
     script = """
         const seen = [];
         const choose = (name, kind) => {

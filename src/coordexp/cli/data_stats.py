@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from coordexp.inspection.survey.stats_tables import Sheet
+    from coordexp.viewing.elements import Sheet
 
 
 def data_stats(

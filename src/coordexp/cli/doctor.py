@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from coordexp.inspection.doctor.tokens import Looks
     from coordexp.inspection.doctor.verdict import Diagnosis
-    from coordexp.inspection.survey.stats_tables import Sheet
+    from coordexp.viewing.elements import Sheet
 
 
 def doctor(

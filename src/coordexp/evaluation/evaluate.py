@@ -34,7 +34,7 @@ from coordexp.evaluation.measure.reasons import reasons
 from coordexp.evaluation.measure.scores import score_health
 from coordexp.evaluation.measure.tables import PER_CLASS_COLUMNS, Row
 from coordexp.evaluation.page.page import evaluation_page
-from coordexp.viewing.report import write_atomically
+from coordexp.files import write_text
 
 logger = logging.getLogger(__name__)
 
@@ -162,11 +162,11 @@ def compute_figures(predictions: Path, options: EvaluateOptions = DEFAULTS) -> C
 def write_figures(out: Path, computed: Computed) -> None:
     """Write everything but the report."""
     out.mkdir(parents=True, exist_ok=True)
-    write_atomically(out / "per_class.csv", _csv(computed.evaluation.classes))
+    write_text(out / "per_class.csv", _csv(computed.evaluation.classes))
     write_jsonl(out / "per_image.jsonl", computed.evaluation.per_image())
     if computed.fitted is not None:
-        write_atomically(out / "calibration.json", _json(computed.fitted.to_json()))
-    write_atomically(out / "metrics.json", _json(computed.metrics))
+        write_text(out / "calibration.json", _json(computed.fitted.to_json()))
+    write_text(out / "metrics.json", _json(computed.metrics))
 
 
 def check_folder(out: Path) -> None:

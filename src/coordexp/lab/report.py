@@ -18,8 +18,9 @@ from coordexp.lab.compare import Difference, difference, resample_run
 from coordexp.lab.execute import load_line
 from coordexp.lab.results import Line
 from coordexp.lab.study import Cell, Plan
-from coordexp.viewing.charts import Series, line_chart
-from coordexp.viewing.report import Html, Page, Tile, cards, note, stat_tiles, table
+from coordexp.viewing.charts import LineChart, Series, line_chart
+from coordexp.viewing.elements import Sheet, Tile
+from coordexp.viewing.page import Page
 
 JUDGED = ("AP", "F1@0.5", "F1@mIoU", "mean_best_iou")
 """What verdicts are about; the first one is a study's main figure."""
@@ -88,36 +89,29 @@ def judge(plan: Plan, arms: Arms) -> Iterator[Verdict]:
 
 
 def _page(plan: Plan, lines: Mapping[Cell, Line | None], verdicts: list[Verdict]) -> Page:
-    page = Page(title=f"Study {plan.name}", subtitle="Recipes, seeds and tasks, as ordinary runs.")
-    page.add("Runs so far", _tiles(lines))
-    page.add(
-        "Verdicts",
-        note(
-            "Differences of means over seeds, with 95 % intervals over drawn pictures and drawn "
-            "seeds, both recipes on the same draws. One seed supports no verdict."
-        ),
-        *(_verdict_table(verdicts, figure) for figure in JUDGED),
-    )
-    page.add("By number of training pictures", cards(list(_curves(lines))))
-    page.add("Every run", _run_table(lines))
-    return page
+    values = {
+        "counts": _tiles(lines),
+        "verdicts": [_verdict_sheet(verdicts, figure) for figure in JUDGED],
+        "curves": list(_curves(lines)),
+        "runs": _run_sheet(lines),
+    }
+    subtitle = "Recipes, seeds and tasks, as ordinary runs."
+    return Page(__name__, "study.html.j2", f"Study {plan.name}", subtitle, values)
 
 
-def _tiles(lines: Mapping[Cell, Line | None]) -> Html:
+def _tiles(lines: Mapping[Cell, Line | None]) -> list[Tile]:
     ended = [line for line in lines.values() if line is not None]
     failed = [line for line in ended if line.problem is not None]
     hours = sum(cost["cpu_seconds"] for line in ended for cost in line.cost.values()) / 3600
-    return stat_tiles(
-        [
-            Tile("Planned", str(len(lines)), "runs"),
-            Tile("Done", str(len(ended) - len(failed)), "with figures"),
-            Tile("Failed", str(len(failed)), "listed below", "warn" if failed else "plain"),
-            Tile("CPU hours", f"{hours:.1f}", "training and predicting"),
-        ]
-    )
+    return [
+        Tile("Planned", str(len(lines)), "runs"),
+        Tile("Done", str(len(ended) - len(failed)), "with figures"),
+        Tile("Failed", str(len(failed)), "listed below", "warn" if failed else "plain"),
+        Tile("CPU hours", f"{hours:.1f}", "training and predicting"),
+    ]
 
 
-def _verdict_table(verdicts: list[Verdict], figure: str) -> Html:
+def _verdict_sheet(verdicts: list[Verdict], figure: str) -> Sheet:
     rows = [
         [
             f"{verdict.task} {verdict.size}: {verdict.recipe} against {verdict.against}",
@@ -132,10 +126,10 @@ def _verdict_table(verdicts: list[Verdict], figure: str) -> Html:
         if (found := verdict.difference).figure == figure
     ]
     head = ["comparison", "this", "other", "difference", "interval", "seeds", "verdict"]
-    return table(head, rows, caption=figure)
+    return Sheet(figure, head, rows)
 
 
-def _curves(lines: Mapping[Cell, Line | None]) -> Iterator[Html]:
+def _curves(lines: Mapping[Cell, Line | None]) -> Iterator[LineChart]:
     values: defaultdict[str, defaultdict[str, defaultdict[int, list[float]]]] = defaultdict(
         lambda: defaultdict(lambda: defaultdict(list))
     )
@@ -154,9 +148,9 @@ def _curves(lines: Mapping[Cell, Line | None]) -> Iterator[Html]:
         yield line_chart(f"AP on {task}", series, x_name="training picture")
 
 
-def _run_table(lines: Mapping[Cell, Line | None]) -> Html:
+def _run_sheet(lines: Mapping[Cell, Line | None]) -> Sheet:
     head = ["run", "AP", "AP75", "AP90", "F1@0.5", "best IoU, any class", "bin error", "CPU s"]
-    return table(head, [_run_row(cell, line) for cell, line in lines.items()])
+    return Sheet("", head, [_run_row(cell, line) for cell, line in lines.items()])
 
 
 def _run_row(cell: Cell, line: Line | None) -> list[str]:

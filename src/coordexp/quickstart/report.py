@@ -4,7 +4,6 @@ Everything is read from files that the stages wrote, so that the page can be mad
 """
 
 import json
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,28 +11,14 @@ from typing import Any, NamedTuple
 
 from PIL import Image
 
-from coordexp.data.files.jsonl import read_rows
 from coordexp.errors import InputError
 from coordexp.evaluation.measure.predictions import Prediction, read_predictions
 from coordexp.evaluation.page.page import class_bars, shot, shown, shown_share
-from coordexp.objective.terms import TERMS
-from coordexp.viewing.charts import Series, line_chart
-from coordexp.viewing.distributions import EdgeBelief, bin_distribution
-from coordexp.viewing.report import (
-    Html,
-    Page,
-    Shot,
-    Tile,
-    Tone,
-    box_legend,
-    cards,
-    commands,
-    note,
-    paragraph,
-    picture_grid,
-    stat_tiles,
-    table,
-)
+from coordexp.quickstart.curves import training_curves
+from coordexp.viewing.charts import BarChart
+from coordexp.viewing.distributions import BeliefChart, EdgeBelief, bin_distribution
+from coordexp.viewing.elements import Sheet, Shot, Tile, Tone
+from coordexp.viewing.page import Page
 
 SCENES, BELIEFS = 8, 6
 
@@ -44,15 +29,6 @@ HEADLINE = (
     ("F1@0.5", ("f1", "F1@0.5"), "needs no scores"),
     ("Mean best IoU", ("f1", "mean_best_iou"), "of each true object"),
     ("Parsed whole", ("parse", "ok_share"), "of all answers"),
-)
-_CURVES_BEFORE_TERMS = (
-    ("Text cross-entropy", "base_ce/loss", "names and structure, nats per token"),
-    ("Coord loss, weighted sum", "coord_diag/loss", "what coord positions add to the loss"),
-)
-_CURVES_AFTER_TERMS = (
-    ("Coord mass", "coord_diag/coord_vocab_mass", "probability inside the coord tokens; 1 is all"),
-    ("Total loss", "loss", "what the optimizer sees"),
-    ("Learning rate", "learning_rate", "of the first parameter group"),
 )
 
 
@@ -104,28 +80,35 @@ def write_quickstart_report(out_html: Path, inputs: QuickstartReportInputs) -> N
     """
     after = _load_side(inputs.after)
     before = _load_side(inputs.before) if inputs.before else None
-    page = Page(
-        inputs.title,
+    values = {
+        "notes": inputs.notes,
+        "headline": _headline(before, after),
+        "warnings": _warnings(before, after),
+        "figures": _figure_sheet(before, after),
+        "scenes": _scenes(before, after),
+        "curves": training_curves(inputs.train_log),
+        "beliefs": _beliefs(inputs.distributions) if inputs.distributions else None,
+        "classes": _classes(after.metrics),
+        "costs": _costs(inputs.stages) if inputs.stages else None,
+        "steps": [(stage.name, stage.command) for stage in inputs.stages if stage.command],
+    }
+    subtitle = (
         f"{len(after.predictions):,} scenes that training never saw, "
-        f"{after.metrics['objects']['true']:,} objects in them.",
+        f"{after.metrics['objects']['true']:,} objects in them."
     )
-    page.add("Result", *_headline(before, after, inputs.notes))
-    page.add("Held-out scenes", *_scenes(before, after))
-    page.add("Training", *_curves(inputs.train_log))
-    if inputs.distributions:
-        page.add("What the model believes", *_beliefs(inputs.distributions))
-    page.add("Classes", _classes(after.metrics))
-    if inputs.stages:
-        page.add("Time and memory", _costs(inputs.stages))
-        steps = [(stage.name, stage.command) for stage in inputs.stages if stage.command]
-        page.add("The same on your data", commands(steps))
-    page.write(out_html)
+    Page(__name__, "quickstart.html.j2", inputs.title, subtitle, values).write(out_html)
 
 
 class _Side(NamedTuple):
     folder: Path
     predictions: tuple[Prediction, ...]
     metrics: Mapping[str, Any]
+
+
+class _Scenes(NamedTuple):
+    rows: Sequence[Sequence[Shot]]
+    columns: Sequence[str]
+    missing: str
 
 
 def _load_side(folder: Path) -> _Side:
@@ -142,7 +125,7 @@ def _load_json(path: Path) -> Any:  # noqa: ANN401 - JSON that our own stages wr
         raise InputError(f"{path}:{error.lineno}: not JSON: {error.msg}") from None
 
 
-def _headline(before: _Side | None, after: _Side, notes: Sequence[str]) -> list[Html]:
+def _headline(before: _Side | None, after: _Side) -> list[Tile]:
     tiles = []
     for name, (block, key), remark in HEADLINE:
         new = after.metrics[block][key]
@@ -150,22 +133,27 @@ def _headline(before: _Side | None, after: _Side, notes: Sequence[str]) -> list[
         show = shown_share if block == "parse" else shown
         tone = _tone(old, new)
         tiles.append(Tile(name, show(new), f"before: {show(old)}" if before else remark, tone))
-    blocks = [note(text) for text in notes] + [stat_tiles(tiles)]
-    sides = [("Before", before), ("After", after)]
-    for name, side in sides:
-        warning = side.metrics["scores"]["warning"] if side else None
-        if warning:
-            blocks.append(note(f"{name}: {warning}", tone="warn"))
-    rows = [[name, *_figures(side)] for name, side in sides if side]
-    head = ["", "AP", "AP50", "AP75", "AR100", "F1@0.5", "F1@0.95", "Best IoU", "Parsed"]
+    return tiles
+
+
+def _named(before: _Side | None, after: _Side) -> list[tuple[str, _Side]]:
+    return [*([("Before", before)] if before else []), ("After", after)]
+
+
+def _warnings(before: _Side | None, after: _Side) -> list[str]:
     return [
-        *blocks,
-        table(
-            head,
-            rows,
-            caption="± is the standard deviation over image orders. A dash: nothing to measure.",
-        ),
+        f"{name}: {warning}"
+        for name, side in _named(before, after)
+        if (warning := side.metrics["scores"]["warning"])
     ]
+
+
+def _figure_sheet(before: _Side | None, after: _Side) -> Sheet:
+    return Sheet(
+        "± is the standard deviation over image orders. A dash: nothing to measure.",
+        ["", "AP", "AP50", "AP75", "AR100", "F1@0.5", "F1@0.95", "Best IoU", "Parsed"],
+        [[name, *_figures(side)] for name, side in _named(before, after)],
+    )
 
 
 def _tone(old: float | None, new: float | None) -> Tone:
@@ -185,7 +173,7 @@ def _figures(side: _Side) -> list[str]:
     ]
 
 
-def _scenes(before: _Side | None, after: _Side) -> list[Html]:
+def _scenes(before: _Side | None, after: _Side) -> _Scenes:
     earlier = {row.image: row for row in before.predictions} if before else {}
     count = len(after.predictions)
     chosen = sorted({k * count // SCENES for k in range(SCENES)})
@@ -195,15 +183,9 @@ def _scenes(before: _Side | None, after: _Side) -> list[Html]:
         shots = [_shot(side, folder) for folder, side in [*pair, (after.folder, row)] if side]
         rows.append([item for item in shots if item is not None])
     whole = [row for row in rows if len(row) == (2 if before else 1)]
-    columns = ["Before", "After"] if before else []
-    blocks = [
-        paragraph("Evenly spaced through the held-out file, not chosen by result."),
-        box_legend(),
-        picture_grid(whole, columns=columns),
-    ]
-    if len(whole) < len(rows):
-        blocks.append(note(f"{len(rows) - len(whole)} of {len(rows)} scenes could not be shown."))
-    return blocks
+    lost = len(rows) - len(whole)
+    missing = f"{lost} of {len(rows)} scenes could not be shown." if lost else ""
+    return _Scenes(whole, ["Before", "After"] if before else [], missing)
 
 
 def _shot(row: Prediction, folder: Path) -> Shot | None:
@@ -214,47 +196,10 @@ def _shot(row: Prediction, folder: Path) -> Shot | None:
     return shot(row, folder, caption)
 
 
-def _curves(train_log: Path) -> list[Html]:
-    series: defaultdict[str, list[tuple[float, float]]] = defaultdict(list)
-    for number, row in read_rows(train_log):
-        if not isinstance(row, dict) or not isinstance(row.get("step"), int | float):
-            raise InputError(f"{train_log}:{number}: expected an object with a step")
-        for key, value in row.items():
-            if isinstance(value, int | float) and not isinstance(value, bool):
-                series[key].append((float(row["step"]), float(value)))
-    charts = [
-        line_chart(
-            title,
-            [Series(title, series[key], noisy=key != "learning_rate")],
-            x_name="step",
-            remark=remark,
-        )
-        for title, key, remark in _curve_titles()
-        if key in series
-    ]
-    if not charts:
-        return [note("The training log holds no figures.")]
-    return [paragraph("Each logged step faint, the running mean strong."), cards(charts)]
-
-
-def _curve_titles() -> list[tuple[str, str, str]]:
-    """Return title, key and remark of each curve."""
-    terms = [(term.title, term.metric, term.remark) for term in TERMS if term.is_shown]
-    return [*_CURVES_BEFORE_TERMS, *terms, *_CURVES_AFTER_TERMS]
-
-
-def _beliefs(path: Path) -> list[Html]:
-    figures = [
+def _beliefs(path: Path) -> list[BeliefChart]:
+    return [
         bin_distribution(f"“{desc}” in {image}", _open(path.parent / root / image), beliefs)
         for (root, image, desc), beliefs in _grouped_beliefs(_load_json(path))[:BELIEFS]
-    ]
-    return [
-        paragraph(
-            "A coordinate is a distribution over the bins of an axis. Those of x1 and x2 stand "
-            "along the top of each scene, those of y1 and y2 along its left side, each to the "
-            "scale of its own peak. Dashed lines are the true edges."
-        ),
-        cards(figures),
     ]
 
 
@@ -281,12 +226,11 @@ def _open(path: Path) -> Image.Image:
         raise InputError(f"{path}: cannot be opened as a picture: {error}") from None
 
 
-def _classes(metrics: Mapping[str, Any]) -> Html:
-    rows = [(row["class"], row["AP"], row["true"]) for row in metrics["per_class"]]
-    return class_bars(rows) if rows else note("The held-out scenes hold no objects.")
+def _classes(metrics: Mapping[str, Any]) -> BarChart:
+    return class_bars([(row["class"], row["AP"], row["true"]) for row in metrics["per_class"]])
 
 
-def _costs(stages: Sequence[Stage]) -> Html:
+def _costs(stages: Sequence[Stage]) -> Sheet:
     rows = [
         [
             stage.name,
@@ -296,7 +240,7 @@ def _costs(stages: Sequence[Stage]) -> Html:
         for stage in stages
     ]
     rows.append(["All", _shown_time(sum(stage.seconds for stage in stages)), ""])
-    return table(["Stage", "Time", "Peak memory"], rows)
+    return Sheet("", ["Stage", "Time", "Peak memory"], rows)
 
 
 def _shown_time(seconds: float) -> str:

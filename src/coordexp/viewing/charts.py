@@ -1,17 +1,14 @@
-"""Charts as inline SVG, which takes its colours and type from the page around it.
+"""The geometry of charts, which `templates/charts.html.j2` draws as inline SVG.
 
-Each chart is drawn about as wide as a phone, so that its letters keep their size there; wider
-screens show several side by side (`report.cards`).
+They take their colours and type from the page around them. Each chart is drawn about as wide as a
+phone, so that its letters keep their size there; wider screens show several side by side.
 """
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
-from coordexp.viewing.report import Html, text
-
-WIDTH, HEIGHT = 360, 210
-LEFT, RIGHT, TOP, BOTTOM = 44, 10, 10, 26
 MOST_POINTS = 400
 
 
@@ -30,9 +27,134 @@ class Series:
     noisy: bool = True
 
 
+@dataclass(frozen=True, slots=True)
+class ChartFrame:
+    """The axes of a chart: data on one side, drawing units on the other."""
+
+    width: ClassVar = 360
+    height: ClassVar = 210
+    left: ClassVar = 44
+    right: ClassVar = 350
+    top: ClassVar = 10
+    bottom: ClassVar = 184
+
+    x_ticks: tuple[float, ...]
+    y_ticks: tuple[float, ...]
+    x_name: str
+
+    def x(self, value: float) -> float:
+        """Return the place of a value from left to right."""
+        low, high = self.x_ticks[0], self.x_ticks[-1]
+        return self.left + (value - low) / (high - low) * (self.right - self.left)
+
+    def y(self, value: float) -> float:
+        """Return the place of a value from top to bottom."""
+        low, high = self.y_ticks[0], self.y_ticks[-1]
+        return self.bottom - (value - low) / (high - low) * (self.bottom - self.top)
+
+    def path(self, points: Sequence[tuple[float, float]]) -> str:
+        """Return a line through points of the data."""
+        return "M" + "L".join(f"{self.x(x):.1f} {self.y(y):.1f}" for x, y in points)
+
+    def across(self) -> list[tuple[float, str]]:
+        """Return place and number of each tick below; the last one leaves its room to the name."""
+        return [(self.x(value), short_number(value)) for value in self.x_ticks[:-1]]
+
+    def upwards(self) -> list[tuple[float, str]]:
+        """Return place and number of each tick on the left."""
+        return [(self.y(value), short_number(value)) for value in self.y_ticks]
+
+
+@dataclass(frozen=True, slots=True)
+class DrawnLine:
+    """One series of a line chart.
+
+    Args:
+        name: In the legend.
+        path: What is drawn strong.
+        raw: What is drawn faint below it; empty for nothing.
+    """
+
+    name: str
+    path: str
+    raw: str
+
+
+@dataclass(frozen=True, slots=True)
+class LineChart:
+    """Lines over a common axis.
+
+    Args:
+        title: Above the chart.
+        remark: A sentence under the title.
+        label: All of it in words.
+        frame: None where there is nothing to draw.
+        lines: In the order of their colours.
+    """
+
+    title: str
+    remark: str = ""
+    label: str = ""
+    frame: ChartFrame | None = None
+    lines: Sequence[DrawnLine] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One column of a histogram, in drawing units.
+
+    Args:
+        x: Its left side.
+        y: Its top.
+        width: From left to right.
+        height: From top to bottom.
+        told: What it stands for, in words.
+    """
+
+    x: float
+    y: float
+    width: float
+    height: float
+    told: str
+
+
+@dataclass(frozen=True, slots=True)
+class Histogram:
+    """Columns over a continuous axis.
+
+    Args:
+        title: Above the chart.
+        remark: A sentence under the title.
+        label: All of it in words.
+        frame: None where there is nothing to count.
+        columns: Those that are not empty.
+        mark: Where a dashed line stands, in drawing units; None for no line.
+    """
+
+    title: str
+    remark: str = ""
+    label: str = ""
+    frame: ChartFrame | None = None
+    columns: Sequence[Column] = ()
+    mark: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class BarChart:
+    """Named horizontal bars.
+
+    Args:
+        title: Above the chart.
+        bars: Name, length in percent and figure of each.
+    """
+
+    title: str
+    bars: Sequence[tuple[str, str, str]]
+
+
 def line_chart(
     title: str, series: Sequence[Series], *, x_name: str, remark: str = "", counted: bool = True
-) -> Html:
+) -> LineChart:
     """Return lines over a common axis; noisy ones faint, under their running mean.
 
     Args:
@@ -44,35 +166,27 @@ def line_chart(
     """
     drawn = [item for item in series if item.points]
     if not drawn:
-        return figure(title, Html('<p class="empty">nothing to draw</p>'), remark)
+        return LineChart(title, remark)
     xs = [x for item in drawn for x, _ in item.points]
     ys = [y for item in drawn for _, y in item.points]
-    frame = _Frame(nice_ticks(min(xs), max(xs), whole=counted), nice_ticks(min(0.0, *ys), max(ys)))
-    lines = "".join(_lines(item, frame, k) for k, item in enumerate(drawn))
-    legend = ""
-    if len(drawn) > 1:
-        keys = "".join(f'<span class="key c{k}">{text(s.name)}</span>' for k, s in enumerate(drawn))
-        legend = f'<p class="legend">{keys}</p>'
+    across, upwards = (
+        nice_ticks(min(xs), max(xs), whole=counted),
+        nice_ticks(min(0.0, *ys), max(ys)),
+    )
+    frame = ChartFrame(across, upwards, x_name)
     first, last = drawn[0].points[0][1], drawn[0].points[-1][1]
-    label = f"{title}: from {_short(first)} to {_short(last)} over {_short(max(xs))} {x_name}"
-    label += "s" if counted else ""
-    svg = (
-        f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{text(label)}">'
-        f"{frame.axes(x_name)}{lines}</svg>"
+    label = (
+        f"{title}: from {short_number(first)} to {short_number(last)} "
+        f"over {short_number(max(xs))} {x_name}{'s' if counted else ''}"
     )
-    return figure(title, Html(svg + legend), remark)
+    return LineChart(title, remark, label, frame, [_line(item, frame) for item in drawn])
 
 
-def bar_chart(title: str, bars: Sequence[tuple[str, float | None, str]], *, most: float) -> Html:
+def bar_chart(
+    title: str, bars: Sequence[tuple[str, float | None, str]], *, most: float
+) -> BarChart:
     """Return named horizontal bars from 0 to `most`, each with its figure; None draws no bar."""
-    if not bars:
-        return figure(title, Html('<p class="empty">nothing to count</p>'))
-    rows = "".join(
-        f'<li><span>{text(name)}</span><i><b style="width:{_percent(value, most)}"></b></i>'
-        f"<em>{text(shown)}</em></li>"
-        for name, value, shown in bars
-    )
-    return figure(title, Html(f'<ol class="bars">{rows}</ol>'))
+    return BarChart(title, [(name, _percent(value, most), shown) for name, value, shown in bars])
 
 
 def histogram(
@@ -83,7 +197,7 @@ def histogram(
     mark: float | None = None,
     remark: str = "",
     counted: bool = False,
-) -> Html:
+) -> Histogram:
     """Return columns over a continuous axis.
 
     Args:
@@ -95,73 +209,14 @@ def histogram(
         counted: Whether the axis below counts things and has no fractions.
     """
     if not columns:
-        return figure(title, Html('<p class="empty">nothing to count</p>'), remark)
+        return Histogram(title, remark)
     ends = [columns[0][0], columns[-1][1], *([] if mark is None else [mark])]
     most = max(count for _, _, count in columns)
     across = nice_ticks(min(ends), max(ends), whole=counted)
-    frame = _Frame(across, nice_ticks(0, most, whole=True))
-    bars = "".join(
-        f'<rect class="column" x="{frame.x(low):.1f}" y="{frame.y(count):.1f}" '
-        f'width="{max(0.5, frame.x(high) - frame.x(low) - 1):.1f}" '
-        f'height="{frame.y(0) - frame.y(count):.1f}"><title>{_short(low)} to {_short(high)}: '
-        f"{count:,}</title></rect>"
-        for low, high, count in columns
-        if count
-    )
-    line = ""
-    if mark is not None:
-        at = f"{frame.x(mark):.1f}"
-        line = f'<path class="mark" d="M{at} {TOP}L{at} {HEIGHT - BOTTOM}"/>'
-    label = f"{title}: from {_short(ends[0])} to {_short(columns[-1][1])} {x_name}"
-    svg = (
-        f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{text(label)}">'
-        f"{frame.axes(x_name)}{bars}{line}</svg>"
-    )
-    return figure(title, Html(svg), remark)
-
-
-def heat_table(
-    title: str,
-    columns: Sequence[str],
-    rows: Sequence[tuple[str, Sequence[int]]],
-    *,
-    remark: str = "",
-) -> Html:
-    """Return counts in a table whose cells are as dark as they are large in their row.
-
-    What stands on the diagonal is what should be there, and has another colour. Long names are cut
-    short, and whole where one points at them.
-
-    Args:
-        title: Above the table.
-        columns: Their names; the first ones are those of the rows.
-        rows: Name and counts of each.
-        remark: A sentence under the title.
-    """
-    head = "".join(_heading(name, "col") for name in ("", *columns))
-    body = ""
-    for place, (name, counts) in enumerate(rows):
-        total = max(1, sum(counts))
-        cells = "".join(
-            f'<td class="{"right" if column == place else ""}" style="--heat:{count / total:.2f}">'
-            f"{count or ''}</td>"
-            for column, count in enumerate(counts)
-        )
-        body += f"<tr>{_heading(name, 'row')}{cells}</tr>"
-    table = f'<table class="heat"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'
-    return figure(title, Html(f'<div class="scroll" tabindex="0">{table}</div>'), remark)
-
-
-def _heading(name: str, scope: str) -> str:
-    return f'<th scope="{scope}" title="{text(name)}"><span>{text(name)}</span></th>'
-
-
-def figure(title: str, content: Html, remark: str = "") -> Html:
-    """Return content under a title."""
-    small = f"<small>{text(remark)}</small>" if remark else ""
-    return Html(
-        f'<figure class="chart"><figcaption>{text(title)}{small}</figcaption>{content}</figure>'
-    )
+    frame = ChartFrame(across, nice_ticks(0, most, whole=True), x_name)
+    drawn = [_column(frame, *column) for column in columns if column[2]]
+    label = f"{title}: from {short_number(ends[0])} to {short_number(columns[-1][1])} {x_name}"
+    return Histogram(title, remark, label, frame, drawn, None if mark is None else frame.x(mark))
 
 
 def nice_ticks(low: float, high: float, *, whole: bool = False) -> tuple[float, ...]:
@@ -206,55 +261,28 @@ def thinned(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
     return kept if kept[-1] == points[-1] else [*kept, points[-1]]
 
 
-@dataclass(frozen=True, slots=True)
-class _Frame:
-    """The axes of a chart: data on one side, drawing units on the other."""
-
-    x_ticks: tuple[float, ...]
-    y_ticks: tuple[float, ...]
-
-    def x(self, value: float) -> float:
-        low, high = self.x_ticks[0], self.x_ticks[-1]
-        return LEFT + (value - low) / (high - low) * (WIDTH - LEFT - RIGHT)
-
-    def y(self, value: float) -> float:
-        low, high = self.y_ticks[0], self.y_ticks[-1]
-        return HEIGHT - BOTTOM - (value - low) / (high - low) * (HEIGHT - TOP - BOTTOM)
-
-    def path(self, points: Sequence[tuple[float, float]]) -> str:
-        return "M" + "L".join(f"{self.x(x):.1f} {self.y(y):.1f}" for x, y in points)
-
-    def axes(self, x_name: str) -> str:
-        grid = "".join(
-            f'<line class="grid" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{self.y(y):.1f}" '
-            f'y2="{self.y(y):.1f}"/><text x="{LEFT - 6}" y="{self.y(y) + 4:.1f}" '
-            f'text-anchor="end">{_short(y)}</text>'
-            for y in self.y_ticks
-        )
-        shown = self.x_ticks[:-1]
-        numbers = "".join(
-            f'<text x="{self.x(x):.1f}" y="{HEIGHT - 8}" text-anchor="middle">{_short(x)}</text>'
-            for x in shown
-        )
-        name = f'<text x="{WIDTH - RIGHT}" y="{HEIGHT - 8}" text-anchor="end">{text(x_name)}</text>'
-        return grid + numbers + name
-
-
-def _lines(series: Series, frame: _Frame, k: int) -> str:
-    if not series.noisy:
-        return f'<path class="line c{k}" d="{frame.path(thinned(series.points))}"/>'
-    mean = running_mean(series.points)
-    return (
-        f'<path class="line raw c{k}" d="{frame.path(thinned(series.points))}"/>'
-        f'<path class="line c{k}" d="{frame.path(thinned(mean))}"/>'
-    )
-
-
-def _short(value: float) -> str:
+def short_number(value: float) -> str:
     """Return a number as an axis shows it."""
     if value and abs(value) < 1e-3:  # noqa: PLR2004 - below, zeros after the point outweigh digits
         return f"{value:.1e}".replace(".0e", "e").replace("e-0", "e-")
     return f"{value / 1000:g}k" if abs(value) >= 10_000 else f"{value:.4g}"  # noqa: PLR2004
+
+
+def _line(series: Series, frame: ChartFrame) -> DrawnLine:
+    values = frame.path(thinned(series.points))
+    if not series.noisy:
+        return DrawnLine(series.name, values, raw="")
+    return DrawnLine(series.name, frame.path(thinned(running_mean(series.points))), raw=values)
+
+
+def _column(frame: ChartFrame, low: float, high: float, count: int) -> Column:
+    return Column(
+        x=frame.x(low),
+        y=frame.y(count),
+        width=max(0.5, frame.x(high) - frame.x(low) - 1),
+        height=frame.y(0) - frame.y(count),
+        told=f"{short_number(low)} to {short_number(high)}: {count:,}",
+    )
 
 
 def _percent(value: float | None, most: float) -> str:

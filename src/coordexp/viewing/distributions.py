@@ -8,13 +8,12 @@ mark the true edges.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Literal
+from typing import ClassVar, Literal, NamedTuple
 
 from PIL import Image
 
 from coordexp.coord_tokens.codec import CoordAlphabet, bin_to_pixel
-from coordexp.viewing.charts import figure
-from coordexp.viewing.report import Html, picture_uri, text
+from coordexp.viewing.elements import InlinePicture, inline_picture
 
 Edge = Literal["x1", "y1", "x2", "y2"]
 
@@ -54,13 +53,55 @@ class EdgeBelief:
         return bin_to_pixel(k, size, _alphabet(len(self.probs)))
 
 
+class DrawnEdge(NamedTuple):
+    """One edge of a belief chart, in drawing units.
+
+    Args:
+        belief: The distribution's outline.
+        truth: The line of the true edge.
+        told: How far off the peak is, in words.
+    """
+
+    belief: str
+    truth: str
+    told: str
+
+
+@dataclass(frozen=True, slots=True)
+class BeliefChart:
+    """A picture with the distributions of a box's edges along its sides.
+
+    Args:
+        title: Above it.
+        picture: Sharper than it is drawn.
+        width: Of the drawn picture.
+        height: Of the drawn picture.
+        edges: Of the box.
+    """
+
+    title: str
+    picture: InlinePicture
+    width: float
+    height: float
+    edges: Sequence[DrawnEdge]
+    strip: ClassVar = STRIP
+
+    @property
+    def label(self) -> str:
+        """All of it in words."""
+        told = " ".join(edge.told for edge in self.edges)
+        return f"Distributions over bins for {self.title}. {told}"
+
+
 @cache
 def _alphabet(bins: int) -> CoordAlphabet:
     # Building one checks every token's spelling.
     return CoordAlphabet(bins=bins)
 
 
-def bin_distribution(title: str, picture: Image.Image, beliefs: Sequence[EdgeBelief]) -> Html:
+def bin_distribution(
+    title: str, picture: Image.Image, beliefs: Sequence[EdgeBelief]
+) -> BeliefChart:
     """Return the picture with the distributions of a box's edges along its sides.
 
     Args:
@@ -71,17 +112,10 @@ def bin_distribution(title: str, picture: Image.Image, beliefs: Sequence[EdgeBel
     scale = PICTURE_SIDE / max(picture.size)
     width, height = picture.width * scale, picture.height * scale
     sharp = picture.resize((round(2 * width), round(2 * height)), Image.Resampling.BICUBIC)
-    marks = "".join(_belief(belief, width, height) for belief in beliefs)
-    label = f"Distributions over bins for {title}. " + " ".join(
-        _told(belief, picture.size) for belief in beliefs
-    )
-    svg = (
-        f'<svg viewBox="0 0 {STRIP + width:.0f} {STRIP + height:.0f}" role="img" '
-        f'aria-label="{text(label)}"><image href="{picture_uri(sharp)}" x="{STRIP}" y="{STRIP}" '
-        f'width="{width:.1f}" height="{height:.1f}"/>{marks}</svg>'
-    )
-    told = "".join(f"<li>{text(_told(belief, picture.size))}</li>" for belief in beliefs)
-    return figure(title, Html(f'{svg}<ul class="told">{told}</ul>'))
+    edges = [
+        DrawnEdge(*_drawn(belief, width, height), _told(belief, picture.size)) for belief in beliefs
+    ]
+    return BeliefChart(title, inline_picture(sharp), width, height, edges)
 
 
 def _told(belief: EdgeBelief, size: tuple[int, int]) -> str:
@@ -92,15 +126,15 @@ def _told(belief: EdgeBelief, size: tuple[int, int]) -> str:
     )
 
 
-def _belief(belief: EdgeBelief, width: float, height: float) -> str:
-    """Return the drawing of one edge's belief; y is the drawing of x, turned over the diagonal."""
+def _drawn(belief: EdgeBelief, width: float, height: float) -> tuple[str, str]:
+    """Return outline and true edge of a belief; y is the drawing of x, turned over the diagonal."""
     along, across = (width, height) if belief.edge[0] == "x" else (height, width)
     true = STRIP + belief.at(belief.true_bin, along)
     line = [(true, 0.0), (true, STRIP + across)]
     shape = _silhouette(belief, along)
     if belief.edge[0] == "y":
         line, shape = [(y, x) for x, y in line], [(y, x) for x, y in shape]
-    return f'<path class="belief" d="{_path(shape)}Z"/><path class="true-edge" d="{_path(line)}"/>'
+    return f"{_path(shape)}Z", _path(line)
 
 
 def _silhouette(belief: EdgeBelief, along: float) -> list[tuple[float, float]]:

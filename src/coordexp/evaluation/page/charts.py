@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -10,8 +10,16 @@ from coordexp.evaluation.measure.figures import Evaluation
 from coordexp.evaluation.measure.instances import Ints
 from coordexp.evaluation.measure.mistakes import confusions
 from coordexp.evaluation.measure.ranking import RECALLS
-from coordexp.viewing.charts import Series, bar_chart, heat_table, histogram, line_chart
-from coordexp.viewing.report import Html, cards, note
+from coordexp.viewing.charts import (
+    BarChart,
+    Histogram,
+    LineChart,
+    Series,
+    bar_chart,
+    histogram,
+    line_chart,
+)
+from coordexp.viewing.elements import HeatTable
 
 CONFUSED_SHOWN = 20
 LEAST_IN_BIN = 5
@@ -19,9 +27,21 @@ MISSED, NO_CLASS, OTHERS = "missed", "no class", "others"
 _FULL = 1.0
 
 
-def curves(evaluation: Evaluation, metrics: Mapping[str, Any]) -> list[Html]:
-    """Return precision over recall, calibration, and recall by size and number of objects."""
-    measured = metrics["bbox"]["AP"] is not None
+class CalibrationCharts(NamedTuple):
+    """How far scores can be read as shares.
+
+    Args:
+        share_right: Share of right predictions over score.
+        scores: How many predictions have which.
+    """
+
+    share_right: LineChart
+    scores: Histogram
+
+
+def precision_chart(evaluation: Evaluation) -> LineChart:
+    """Return precision over recall at two overlaps."""
+    measured = evaluation.bbox.figures.overall.AP is not None
     loose, tight = evaluation.bbox.figures.precision
     lines = [
         Series(name, list(zip(RECALLS.tolist(), values.tolist(), strict=True)), noisy=False)
@@ -29,38 +49,13 @@ def curves(evaluation: Evaluation, metrics: Mapping[str, Any]) -> list[Html]:
         if measured
     ]
     remark = "Mean over the classes"
-    pr = line_chart("Precision over recall", lines, x_name="recall", remark=remark, counted=False)
-    return [
-        cards([pr, *_calibration(metrics["calibration"])]),
-        cards([_by_size(metrics["recall_by_size"]), _by_count(metrics["recall_by_count"])]),
-    ]
+    return line_chart("Precision over recall", lines, x_name="recall", remark=remark, counted=False)
 
 
-def mistakes(evaluation: Evaluation, metrics: Mapping[str, Any]) -> list[Html]:
-    """Return the mistakes by kind, and what was taken for what."""
-    counts = metrics["mistakes"]
-    most = max(1, *counts.values())
-    bars = [(name, float(count), f"{count:,}") for name, count in counts.items()]
-    blocks = [bar_chart("Mistakes at IoU 0.5", bars, most=most)]
-    repeats = metrics["duplicates"]
-    if repeats["objects"]:
-        without = repeats["F1@0.5_without"]
-        blocks.append(
-            note(
-                f"{repeats['objects']:,} predictions ({repeats['share']:.1%}) repeat a surer one; "
-                f"{repeats['images_with_burst']:,} answers say one object three times or more, at "
-                f"most {repeats['longest_burst']} times. Without repeats F1@0.5 is "
-                f"{without:.3f}."
-            )
-        )
-    if evaluation.instances.categories.names:
-        blocks.append(_confusion(evaluation))
-    return blocks
-
-
-def _calibration(calibration: Mapping[str, Any] | None) -> list[Html]:
+def calibration_charts(calibration: Mapping[str, Any] | None) -> CalibrationCharts | None:
+    """Return the charts of a calibration; None where scores are no shares."""
     if calibration is None:
-        return [note("The scores are not between 0 and 1, so they cannot be read as shares.")]
+        return None
     bins = calibration["bins"]
     kept = [row for row in bins if row["predictions"] >= LEAST_IN_BIN]
     points = [(row["mean_score"], row["right"]) for row in kept]
@@ -74,27 +69,43 @@ def _calibration(calibration: Mapping[str, Any] | None) -> list[Html]:
     if points:  # alone, the diagonal would look like a perfect result
         lines.append(Series("as it should be", [(0.0, 0.0), (1.0, 1.0)], noisy=False))
     columns = [(row["from"], row["to"], row["predictions"]) for row in bins]
-    return [
+    return CalibrationCharts(
         line_chart("Share right over score", lines, x_name="score", remark=remark, counted=False),
         histogram("Scores", columns, x_name="score"),
-    ]
-
-
-def _by_size(rows: Sequence[Mapping[str, Any]]) -> Html:
-    return _recall_bars(
-        "Recall at IoU 0.5 · true objects by size",
-        [(f"{row['size']} ", row) for row in rows],
     )
 
 
-def _by_count(rows: Sequence[Mapping[str, Any]]) -> Html:
-    return _recall_bars(
-        "Recall at IoU 0.5 · by objects in the image",
-        [(row["objects"].replace("-", "\N{EN DASH}"), row) for row in rows],
+def recall_by_size(rows: Sequence[Mapping[str, Any]]) -> BarChart:
+    """Return recall for true objects of each size."""
+    named = [(f"{row['size']} ", row) for row in rows]
+    return _recall_bars("Recall at IoU 0.5 · true objects by size", named)
+
+
+def recall_by_count(rows: Sequence[Mapping[str, Any]]) -> BarChart:
+    """Return recall for images with so many objects."""
+    named = [(row["objects"].replace("-", "\N{EN DASH}"), row) for row in rows]
+    return _recall_bars("Recall at IoU 0.5 · by objects in the image", named)
+
+
+def mistake_bars(counts: Mapping[str, int]) -> BarChart:
+    """Return the mistakes by kind."""
+    bars = [(name, float(count), f"{count:,}") for name, count in counts.items()]
+    return bar_chart("Mistakes at IoU 0.5", bars, most=max(1, *counts.values()))
+
+
+def repeats_told(repeats: Mapping[str, Any]) -> str:
+    """Return what repeated predictions cost, in words; empty where there are none."""
+    if not repeats["objects"]:
+        return ""
+    return (
+        f"{repeats['objects']:,} predictions ({repeats['share']:.1%}) repeat a surer one; "
+        f"{repeats['images_with_burst']:,} answers say one object three times or more, at "
+        f"most {repeats['longest_burst']} times. Without repeats F1@0.5 is "
+        f"{repeats['F1@0.5_without']:.3f}."
     )
 
 
-def _recall_bars(title: str, rows: Sequence[tuple[str, Mapping[str, Any]]]) -> Html:
+def _recall_bars(title: str, rows: Sequence[tuple[str, Mapping[str, Any]]]) -> BarChart:
     bars = []
     for name, row in rows:
         recall = row["recall@0.5"]
@@ -103,8 +114,10 @@ def _recall_bars(title: str, rows: Sequence[tuple[str, Mapping[str, Any]]]) -> H
     return bar_chart(title, bars, most=_FULL)
 
 
-def _confusion(evaluation: Evaluation) -> Html:
-    """Return true classes in rows, what they were called in columns."""
+def confusion_table(evaluation: Evaluation) -> HeatTable | None:
+    """Return true classes in rows, what they were called in columns; None without a class."""
+    if not evaluation.instances.categories.names:
+        return None
     matches, found = evaluation.matches, evaluation.mistakes
     categories, truth = matches.instances.categories, matches.instances.truth
     times = confusions(matches, found)
@@ -126,7 +139,7 @@ def _confusion(evaluation: Evaluation) -> Html:
     else:
         counts = np.delete(np.delete(counts, len(shown), axis=1), len(shown), axis=0)
     rows = list(zip(names, counts.tolist(), strict=True))
-    return heat_table(title, [*names, NO_CLASS, MISSED], rows, remark=remark)
+    return HeatTable(title, [*names, NO_CLASS, MISSED], rows, remark=remark)
 
 
 def _called(

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
@@ -13,14 +14,33 @@ from coordexp.evaluation.measure.figures import Evaluation
 from coordexp.evaluation.measure.instances import Objects
 from coordexp.evaluation.measure.mistakes import MISTAKE_KINDS
 from coordexp.evaluation.measure.predictions import Prediction
-from coordexp.viewing.answers import Mark, ShownAnswer, answer_block, answer_browser, answer_legend
-from coordexp.viewing.report import Html, note, paragraph
+from coordexp.viewing.answers import (
+    AnswerBrowser,
+    Mark,
+    ShownAnswer,
+    answer_browser,
+    thumbnail_uri,
+)
 
 MOST_ANSWERS = 500
 LEFT_OUT, UNKNOWN = "left out", "(no class)"
 
 
-def gallery(evaluation: Evaluation, folder: Path) -> list[Html]:
+class Gallery(NamedTuple):
+    """The answers as a report shows them.
+
+    Args:
+        told: Which ones, and how to read them.
+        missing: How many pictures could not be opened, in words; empty for none.
+        browser: The answers.
+    """
+
+    told: str
+    missing: str
+    browser: AnswerBrowser
+
+
+def gallery(evaluation: Evaluation, folder: Path) -> Gallery:
     """Return the answers with their pictures, the worst first.
 
     Args:
@@ -29,27 +49,20 @@ def gallery(evaluation: Evaluation, folder: Path) -> list[Html]:
     """
     source = _ImageObjects(evaluation)
     order = worst_first(evaluation)
-    blocks, marks, missing = [], [], 0
-    for image in order[:MOST_ANSWERS]:
-        answer = source.answer(image, folder)
-        missing += answer.picture is None
-        marks.append(answer.marks)
-        blocks.append(answer_block(answer))
-    shown = len(blocks)
+    answers = [source.answer(image, folder) for image in order[:MOST_ANSWERS]]
     said = (
-        "All answers" if shown == len(order) else f"The {shown:,} worst of {len(order):,} answers"
+        "All answers"
+        if len(answers) == len(order)
+        else f"The {len(answers):,} worst of {len(order):,} answers"
     )
-    found = [
-        paragraph(
-            f"{said}, the lowest F1@0.5 first. Mistakes are judged at IoU 0.5. Where the file has "
-            "token probabilities, the model's words are coloured by them: red below 0.25, orange "
-            "below 0.5, yellow below 0.8, green below 0.95."
-        ),
-        answer_legend(),
-    ]
-    if missing:
-        found.append(note(f"{missing} of {shown} pictures could not be opened."))
-    return [*found, answer_browser(blocks, marks)]
+    missing = sum(answer.picture is None for answer in answers)
+    return Gallery(
+        f"{said}, the lowest F1@0.5 first. Mistakes are judged at IoU 0.5. Where the file has "
+        "token probabilities, the model's words are coloured by them: red below 0.25, orange "
+        "below 0.5, yellow below 0.8, green below 0.95.",
+        f"{missing} of {len(answers)} pictures could not be opened." if missing else "",
+        answer_browser(answers),
+    )
 
 
 def worst_first(evaluation: Evaluation) -> list[int]:
@@ -83,10 +96,11 @@ class _ImageObjects:
         remark = f"{found} of {true} found, {len(row.predicted)} predicted"
         if row.status not in ("ok", None):
             remark += f"; answer {row.status}"
+        picture = open_picture(row, folder)
         return ShownAnswer(
             title=row.image,
             remark=remark,
-            picture=open_picture(row, folder),
+            picture=None if picture is None else thumbnail_uri(picture),
             size=(row.width, row.height),
             marks=[*self._true_marks(image, row), *self._predicted_marks(image, row)],
             tokens=row.tokens or [(row.raw_text, None)],

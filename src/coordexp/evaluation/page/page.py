@@ -1,4 +1,4 @@
-"""The report of one predictions file, and the blocks that other reports borrow from it."""
+"""The report of one predictions file, and the elements that other reports borrow from it."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -8,40 +8,52 @@ from coordexp.evaluation.measure.bootstrap import FIGURES
 from coordexp.evaluation.measure.figures import Evaluation
 from coordexp.evaluation.measure.predictions import Prediction, ScoredObject
 from coordexp.evaluation.measure.tables import PER_CLASS_COLUMNS, Row
-from coordexp.evaluation.page.charts import curves, mistakes
-from coordexp.evaluation.page.gallery import gallery, open_picture
-from coordexp.viewing.charts import bar_chart
-from coordexp.viewing.draw import DrawnObject, draw_objects
-from coordexp.viewing.report import (
-    Html,
-    Page,
-    Shot,
-    Tile,
-    Tone,
-    cards,
-    note,
-    stat_tiles,
-    table,
+from coordexp.evaluation.page.charts import (
+    calibration_charts,
+    confusion_table,
+    mistake_bars,
+    precision_chart,
+    recall_by_count,
+    recall_by_size,
+    repeats_told,
 )
+from coordexp.evaluation.page.gallery import gallery, open_picture
+from coordexp.viewing.charts import BarChart, bar_chart
+from coordexp.viewing.draw import DrawnObject, draw_objects
+from coordexp.viewing.elements import Sheet, Shot, Tile, Tone, inline_picture
+from coordexp.viewing.page import Page
 
 CLASSES_SHOWN = 40
 
 
 def evaluation_page(evaluation: Evaluation, predictions: Path, metrics: Mapping[str, Any]) -> Page:
     """Return the report of one predictions file."""
-    page = Page(
-        title="Evaluation",
-        subtitle=f"{predictions.name}: {len(evaluation.predictions):,} images, "
+    subtitle = (
+        f"{predictions.name}: {len(evaluation.predictions):,} images, "
         f"{metrics['objects']['true']:,} true objects, "
-        f"{len(evaluation.instances.predicted):,} predictions.",
+        f"{len(evaluation.instances.predicted):,} predictions."
     )
-    page.add("Figures", *_headline(evaluation, metrics))
-    page.add("Curves", *curves(evaluation, metrics))
-    page.add("Mistakes", *mistakes(evaluation, metrics))
-    page.add("Classes", *_classes(evaluation.classes))
-    page.add("Answers", *_answers(metrics))
-    page.add("Pictures", *gallery(evaluation, predictions.parent))
-    return page
+    named = [(row["class"], row["AP"], row["true"]) for row in evaluation.classes]
+    values = {
+        "warnings": _warnings(evaluation, metrics),
+        "headline": _headline(evaluation, metrics),
+        "figures": _figures(evaluation, metrics),
+        "left_out": _left_out(evaluation),
+        "precision": precision_chart(evaluation),
+        "calibration": calibration_charts(metrics["calibration"]),
+        "recall_by_size": recall_by_size(metrics["recall_by_size"]),
+        "recall_by_count": recall_by_count(metrics["recall_by_count"]),
+        "mistakes": mistake_bars(metrics["mistakes"]),
+        "repeats": repeats_told(metrics["duplicates"]),
+        "confusion": confusion_table(evaluation),
+        "class_count": len(evaluation.classes),
+        "class_bars": class_bars(named),
+        "classes": _class_sheet(evaluation.classes),
+        "answers": _answer_sheets(metrics["parse"]),
+        "unknown": _unknown_told(metrics["categories"]),
+        "gallery": gallery(evaluation, predictions.parent),
+    }
+    return Page(__name__, "evaluation.html.j2", "Evaluation", subtitle, values)
 
 
 def shown(value: float | None, digits: int = 3) -> str:
@@ -69,10 +81,10 @@ def shot(row: Prediction, folder: Path, caption: str) -> Shot | None:
         picture, true=_drawn(row.truth), predicted=_drawn(row.predicted, scored=True)
     )
     alt = f"{row.image}: {len(row.truth)} true and {len(row.predicted)} predicted objects"
-    return Shot(drawn, caption, alt)
+    return Shot(inline_picture(drawn), caption, alt)
 
 
-def class_bars(classes: Sequence[tuple[str, float | None, int]]) -> Html:
+def class_bars(classes: Sequence[tuple[str, float | None, int]]) -> BarChart:
     """Return AP per class as bars, most frequent classes first.
 
     Args:
@@ -89,36 +101,38 @@ def _drawn(objects: Sequence[ScoredObject], *, scored: bool = False) -> list[Dra
     ]
 
 
-def _headline(evaluation: Evaluation, metrics: Mapping[str, Any]) -> list[Html]:
+def _warnings(evaluation: Evaluation, metrics: Mapping[str, Any]) -> list[str]:
+    warning = evaluation.health.warning()
+    return [*([] if warning is None else [warning]), *metrics["notes"]]
+
+
+def _headline(evaluation: Evaluation, metrics: Mapping[str, Any]) -> list[Tile]:
     f1, parse = metrics["f1"], metrics["parse"]
     sd = evaluation.bbox.sd
     boxes = evaluation.bbox.figures.overall
     tone: Tone = "plain" if evaluation.health.ranks else "warn"
     spread = f"± {shown(sd.AP)} over image orders" if sd else "box AP at IoU 0.50 to 0.95"
-    blocks = [
-        stat_tiles(
-            [
-                Tile("AP", shown(boxes.AP), spread, tone),
-                Tile("AP50", shown(boxes.AP50), "loose boxes count"),
-                Tile("AP75", shown(boxes.AP75), "tight boxes count"),
-                Tile("F1@0.5", shown(f1["F1@0.5"]), "needs no scores"),
-                Tile("Mean best IoU", shown(f1["mean_best_iou"]), "of each true object"),
-                Tile("Parsed whole", shown_share(parse["ok_share"]), "of all answers"),
-            ]
-        )
+    return [
+        Tile("AP", shown(boxes.AP), spread, tone),
+        Tile("AP50", shown(boxes.AP50), "loose boxes count"),
+        Tile("AP75", shown(boxes.AP75), "tight boxes count"),
+        Tile("F1@0.5", shown(f1["F1@0.5"]), "needs no scores"),
+        Tile("Mean best IoU", shown(f1["mean_best_iou"]), "of each true object"),
+        Tile("Parsed whole", shown_share(parse["ok_share"]), "of all answers"),
     ]
-    blocks[:0] = [note(text, tone="warn") for text in metrics["notes"]]
-    if (warning := evaluation.health.warning()) is not None:
-        blocks.insert(0, note(warning, tone="warn"))
-    blocks += [_coco_table(evaluation), _f1_table(f1), *_more_tables(metrics)]
+
+
+def _figures(evaluation: Evaluation, metrics: Mapping[str, Any]) -> list[Sheet]:
+    return [_coco_sheet(evaluation), _f1_sheet(metrics["f1"]), *_more_sheets(metrics)]
+
+
+def _left_out(evaluation: Evaluation) -> str:
     left_out = evaluation.instances.left_out
-    if left_out:
-        counted = ", ".join(f"{count:,} {reason}" for reason, count in left_out.items())
-        blocks.append(note(f"Left out of these figures: {counted}."))
-    return blocks
+    counted = ", ".join(f"{count:,} {reason}" for reason, count in left_out.items())
+    return f"Left out of these figures: {counted}." if left_out else ""
 
 
-def _coco_table(evaluation: Evaluation) -> Html:
+def _coco_sheet(evaluation: Evaluation) -> Sheet:
     head, rows = ["COCO"], []
     for name, result in (("Boxes", evaluation.bbox), ("Masks", evaluation.segm)):
         if result is None:
@@ -128,12 +142,10 @@ def _coco_table(evaluation: Evaluation) -> Html:
         rows.append([name, *map(shown, figures.values())])
         if result.sd:
             rows.append(["± sd", *map(shown, result.sd.to_json().values())])
-    return table(
-        head, rows, caption="Average precision and recall. A dash: no true object of that size."
-    )
+    return Sheet("Average precision and recall. A dash: no true object of that size.", head, rows)
 
 
-def _f1_table(f1: Mapping[str, float | None]) -> Html:
+def _f1_sheet(f1: Mapping[str, float | None]) -> Sheet:
     names = {
         "F1@0.5": "F1@0.5",
         "F1@0.95": "F1@0.95",
@@ -143,15 +155,15 @@ def _f1_table(f1: Mapping[str, float | None]) -> Html:
         "mean_best_iou": "Mean best IoU",
         "mean_best_iou_any_class": "… of any class",
     }
-    return table(
+    return Sheet(
+        "Greedy matching, one to one within a class; no ranking between images.",
         ["Matching", *names.values()],
         [["All classes", *(shown(f1[key]) for key in names)]],
-        caption="Greedy matching, one to one within a class; no ranking between images.",
     )
 
 
-def _more_tables(metrics: Mapping[str, Any]) -> list[Html]:
-    blocks = []
+def _more_sheets(metrics: Mapping[str, Any]) -> list[Sheet]:
+    sheets = []
     referring = metrics["referring"]
     if referring["expressions"]:
         names = [name for name in referring if name.startswith("accuracy")]
@@ -160,19 +172,19 @@ def _more_tables(metrics: Mapping[str, Any]) -> list[Html]:
             "how often the surest box is right."
         )
         row = ["Surest box", *(shown(referring[name]) for name in names)]
-        blocks.append(table(["Referring", *names], [row], caption=caption))
+        sheets.append(Sheet(caption, ["Referring", *names], [row]))
     if "intervals" in metrics:
         found = metrics["intervals"]
         caption = f"95 % intervals over {found['resamples']:,} draws of the images."
         known = {**metrics["bbox"], **metrics["f1"]}
         rows = [[name, shown(known[name]), _shown_interval(found[name])] for name in FIGURES]
-        blocks.append(table(["Figure", "of these images", "95 % interval"], rows, caption=caption))
+        sheets.append(Sheet(caption, ["Figure", "of these images", "95 % interval"], rows))
     if "compare" in metrics:
-        blocks.append(_comparison(metrics["compare"]))
-    return blocks
+        sheets.append(_comparison(metrics["compare"]))
+    return sheets
 
 
-def _comparison(compare: Mapping[str, Any]) -> Html:
+def _comparison(compare: Mapping[str, Any]) -> Sheet:
     rows = [
         [
             name,
@@ -184,11 +196,11 @@ def _comparison(compare: Mapping[str, Any]) -> Html:
         for name in FIGURES
         for row in [compare[name]]
     ]
-    return table(
+    return Sheet(
+        f"Beside {compare['with']}, on the same draws of the images. An interval without 0 is a "
+        "difference.",
         ["Compared", "this", "other", "difference", "95 % interval"],
         rows,
-        caption=f"Beside {compare['with']}, on the same draws of the images. An interval without "
-        "0 is a difference.",
     )
 
 
@@ -198,14 +210,8 @@ def _shown_interval(ends: Sequence[float] | None, form: str = ".3f") -> str:
     return f"{ends[0]:{form}} to {ends[1]:{form}}"
 
 
-def _classes(classes: Sequence[Row]) -> list[Html]:
-    if not classes:
-        return [note("The truth holds no objects, so there are no classes.")]
-    blocks = [class_bars([(row["class"], row["AP"], row["true"]) for row in classes])]
-    if len(classes) > CLASSES_SHOWN:
-        blocks.append(
-            note(f"The {CLASSES_SHOWN} most frequent of {len(classes)}; all are in per_class.csv.")
-        )
+def _class_sheet(classes: Sequence[Row]) -> Sheet:
+    """Return the figures of the most frequent classes."""
     ranked = sorted(classes, key=lambda row: -row["true"])[:CLASSES_SHOWN]
     names = PER_CLASS_COLUMNS[1:]
     rows = [
@@ -215,33 +221,28 @@ def _classes(classes: Sequence[Row]) -> list[Html]:
         ]
         for row in ranked
     ]
-    return [*blocks, table(["Class", *names], rows)]
+    return Sheet("", ["Class", *names], rows)
 
 
-def _answers(metrics: Mapping[str, Any]) -> list[Html]:
-    parse, categories = metrics["parse"], metrics["categories"]
-    blocks = [
-        cards(
-            [
-                _counts("Answer", parse["status"]),
-                _counts("Generation ended by", parse["finish_reason"]),
-                _counts("Dropped from answers", parse["dropped"]),
-            ]
-        )
+def _answer_sheets(parse: Mapping[str, Any]) -> list[Sheet]:
+    return [
+        _counts("Answer", parse["status"]),
+        _counts("Generation ended by", parse["finish_reason"]),
+        _counts("Dropped from answers", parse["dropped"]),
     ]
+
+
+def _unknown_told(categories: Mapping[str, Any]) -> str:
     unknown = categories["unknown_objects"]
-    if unknown:
-        kept = "false positives" if categories["unknown"] == "bucket" else "left out"
-        most = ", ".join(f"{d} ({n})" for d, n in categories["most_frequent_unknown"].items())
-        blocks.append(
-            note(
-                f"Predictions whose desc the truth never uses: {unknown:,}, {kept}. "
-                f"Most frequent: {most}."
-            )
-        )
-    return blocks
+    if not unknown:
+        return ""
+    kept = "false positives" if categories["unknown"] == "bucket" else "left out"
+    most = ", ".join(f"{d} ({n})" for d, n in categories["most_frequent_unknown"].items())
+    return (
+        f"Predictions whose desc the truth never uses: {unknown:,}, {kept}. Most frequent: {most}."
+    )
 
 
-def _counts(name: str, counts: Mapping[str, int]) -> Html:
+def _counts(name: str, counts: Mapping[str, int]) -> Sheet:
     rows = [[key, f"{count:,}"] for key, count in counts.items()] or [["nothing", "0"]]
-    return table([name, "Number"], rows)
+    return Sheet("", [name, "Number"], rows)

@@ -10,9 +10,9 @@ from coordexp.errors import RecordError
 from coordexp.inspection.doctor.records import Feeds
 from coordexp.inspection.doctor.tokens import Looks, TokenView, answer_objects, answer_text
 from coordexp.inspection.doctor.verdict import CheckResult, Doubt, Pieces, judged
-from coordexp.inspection.survey.stats_tables import Sheet
 from coordexp.rendering.dense_json import parse_answer
 from coordexp.rendering.encode import Encoder
+from coordexp.viewing.elements import Sheet
 
 _SHOWN = 8
 # Rounding to the nearest bin costs half a bin at most, and a few digits of a float.

@@ -25,7 +25,6 @@ from coordexp.inspection.doctor.place import device_name, gigabytes
 from coordexp.inspection.doctor.records import Feeds
 from coordexp.inspection.doctor.verdict import CheckResult, Doubt, Pieces, judged
 from coordexp.inspection.doctor.vocabulary import KnownVocab
-from coordexp.inspection.survey.stats_tables import Sheet
 from coordexp.model.coord_offset import reattach_coord_offset_hooks
 from coordexp.objective import CoordWeights, Stage1Output
 from coordexp.objective.terms import TERMS
@@ -35,6 +34,7 @@ from coordexp.training.loop.trainer import CoordTrainer
 from coordexp.training.run.build import build_objective
 from coordexp.training.run.stage1 import assemble_trainer
 from coordexp.training.watch.diagnostics import LossWindow, total_loss
+from coordexp.viewing.elements import Sheet
 
 # Batches among which one that teaches something is looked for, where no record has an object.
 _BATCHES_TRIED = 8

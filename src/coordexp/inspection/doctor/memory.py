@@ -31,10 +31,10 @@ from coordexp.data.plan.schedule import PackedBatches
 from coordexp.inspection.doctor.place import gigabytes
 from coordexp.inspection.doctor.records import Feeds
 from coordexp.inspection.doctor.verdict import CheckResult
-from coordexp.inspection.survey.stats_tables import Sheet
 from coordexp.model.shards import load_weights
 from coordexp.training.run.machine import has_gpu
 from coordexp.training.run.setup_errors import MEMORY_ADVICE
+from coordexp.viewing.elements import Sheet
 
 # Share of the device that the estimate may take before it is called tight.
 _COMFORTABLE = 0.9

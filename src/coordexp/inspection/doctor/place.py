@@ -15,7 +15,6 @@ from coordexp.config.deepspeed import load_deepspeed
 from coordexp.config.schema import Config
 from coordexp.errors import CoordExpError, InputError, install_advice
 from coordexp.inspection.doctor.verdict import CheckResult, Doubt, Pieces, judged
-from coordexp.inspection.survey.stats_tables import Sheet
 from coordexp.training.keep.output import find_start
 from coordexp.training.loop.trainer import CoordTrainer
 from coordexp.training.run.host import swift_fault
@@ -27,6 +26,7 @@ from coordexp.training.run.machine import (
     precision_fault,
 )
 from coordexp.training.watch.progress import check_trackers
+from coordexp.viewing.elements import Sheet
 
 _SHOWN = ("torch", "transformers", "peft", "accelerate", "safetensors", "pillow", "numpy")
 _GB = 1e9

@@ -14,11 +14,11 @@ from coordexp.data.files.mix import Mix
 from coordexp.data.plan.schedule import PackedBatches
 from coordexp.inspection.doctor.verdict import CheckResult, Doubt, Pieces, evenly_spaced, judged
 from coordexp.inspection.survey.stats import Spread
-from coordexp.inspection.survey.stats_tables import Sheet
 from coordexp.rendering.encode import Encoder
 from coordexp.training.run.build_feed import checked_records, plan_feed
 from coordexp.training.step.dataset import RecordDataset, record_length
 from coordexp.training.step.feed import Feed
+from coordexp.viewing.elements import Sheet
 
 # Lengths that are counted where no packing makes the run count them all.
 _MEASURED = 1000

@@ -69,6 +69,11 @@ class Token:
         """The text with its line breaks to be seen."""
         return self.text.replace("\n", "\N{DOWNWARDS ARROW WITH CORNER LEFTWARDS}")
 
+    @property
+    def ends_line(self) -> bool:
+        """Whether the next token stands on a line of its own."""
+        return self.text.endswith("\n")
+
 
 @dataclass(frozen=True, slots=True)
 class TokenView:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, TypeVar, cast
 
-from coordexp.inspection.survey.stats_tables import Sheet
+from coordexp.viewing.elements import Sheet
 
 Verdict = Literal["green", "yellow", "red"]
 Piece = TypeVar("Piece")

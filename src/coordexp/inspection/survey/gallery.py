@@ -18,20 +18,14 @@ from coordexp.errors import RecordError
 from coordexp.rendering.dense_json import render_answer
 from coordexp.rendering.style import RenderingStyle
 from coordexp.viewing.draw import DrawnObject, Labels, draw_by_class, is_crowd
-from coordexp.viewing.report import Page, note, paragraph
-from coordexp.viewing.samples import Sample, sample_block, sample_browser
+from coordexp.viewing.elements import Sheet
+from coordexp.viewing.page import Page
+from coordexp.viewing.samples import Sample, sample_browser, sample_picture
 
 PICTURE_SIDE = 640
 MOST_LISTED = 8
 DASH = "\N{EN DASH}"
 NO_BREAK = "\N{NO-BREAK SPACE}"
-
-_EXPLANATION = (
-    "Each picture with its objects as they are annotated. Beside it the answer that the model is "
-    "taught, and what it costs: a coordinate becomes a bin of its axis, which is read back as a "
-    "pixel edge. The error is the largest of an object's coordinates. A class has the same colour "
-    "on every picture."
-)
 
 
 def chosen_records(count: int, *, limit: int, seed: int | None) -> list[int]:
@@ -67,25 +61,20 @@ def gallery_page(
     Raises:
         RecordError: If a record breaks the contract; `coordexp data check` lists them all.
     """
-    blocks, classes, missing = [], [], 0
+    samples = []
     console = Console(stderr=True)
     for index in track(
         chosen, "draw", console=console, transient=True, disable=not console.is_terminal
     ):
         record, title = records[index], f"line {index + 1}"
-        sample = record_sample(records.root, record, style, index=index, title=title, labels=labels)
-        blocks.append(sample_block(sample))
-        classes.append(sample.classes)
-        missing += sample.picture is None
-    page = Page(
-        title="Records",
-        subtitle=f"{records.path.name}: {len(chosen):,} of {len(records):,} records.",
-    )
-    above = [paragraph(_EXPLANATION)]
-    if missing:
-        told = f"{missing:,} of {len(chosen):,} pictures could not be opened."
-        above.insert(0, note(told, tone="warn"))
-    return page.add("", *above, sample_browser(blocks, classes))
+        samples.append(
+            record_sample(records.root, record, style, index=index, title=title, labels=labels)
+        )
+    missing = sum(sample.picture is None for sample in samples)
+    told = f"{missing:,} of {len(chosen):,} pictures could not be opened." if missing else ""
+    subtitle = f"{records.path.name}: {len(chosen):,} of {len(records):,} records."
+    values = {"missing": told, "browser": sample_browser(samples)}
+    return Page(__name__, "records.html.j2", "Records", subtitle, values)
 
 
 def record_sample(
@@ -118,13 +107,13 @@ def record_sample(
         json_format=style.json_format,
         coord_tokens=style.coord_tokens,
     )
+    rows = [_row(number, item, record, alphabet) for number, item in enumerate(objects, start=1)]
     return Sample(
         title=f"{title}: {record.image}",
-        picture=picture,
+        picture=None if picture is None else sample_picture(picture),
         remark=remark,
         answer=answer,
-        head=["object", "error", "pixels", "bins", "pixels again"],
-        rows=[_row(number, item, record, alphabet) for number, item in enumerate(objects, start=1)],
+        sheet=Sheet("", ["object", "error", "pixels", "bins", "pixels again"], rows),
         classes=[item.desc for item in objects],
     )
 

@@ -5,9 +5,18 @@ from collections.abc import Sequence
 import numpy as np
 
 from coordexp.inspection.survey.stats import FileStats, Spread
-from coordexp.inspection.survey.stats_tables import Sheet, sheets, too_long
-from coordexp.viewing.charts import Series, bar_chart, histogram, line_chart
-from coordexp.viewing.report import Html, Page, Tile, Tone, cards, stat_tiles, table
+from coordexp.inspection.survey.stats_tables import sheets, too_long
+from coordexp.viewing.charts import (
+    BarChart,
+    Histogram,
+    LineChart,
+    Series,
+    bar_chart,
+    histogram,
+    line_chart,
+)
+from coordexp.viewing.elements import Tile, Tone
+from coordexp.viewing.page import Page
 
 COLUMNS = 30
 DESCS_DRAWN = 60
@@ -21,16 +30,24 @@ def stats_page(stats: FileStats, *, name: str, told: str) -> Page:
         name: Of the file.
         told: Whose tokens were counted.
     """
-    page = Page(title="Dataset statistics", subtitle=f"{name}, counted {told}.")
-    spreads, packs, sizes, descs = (_table(sheet) for sheet in sheets(stats))
-    page.add("Tokens", _tiles(stats), cards([_length_chart(stats), _coverage(stats)]), spreads)
-    page.add("Packing", packs)
-    page.add("Objects", cards([_object_chart(stats), _size_chart(stats)]), sizes)
-    page.add("Descs", _desc_chart(stats), descs)
-    return page
+    spreads, packs, kinds, words = sheets(stats)
+    values = {
+        "headline": _tiles(stats),
+        "lengths": _length_chart(stats),
+        "coverage": _coverage(stats),
+        "spreads": spreads,
+        "packs": packs,
+        "objects": _object_chart(stats),
+        "sizes": _size_chart(stats),
+        "kinds": kinds,
+        "descs": _desc_chart(stats),
+        "words": words,
+    }
+    subtitle = f"{name}, counted {told}."
+    return Page(__name__, "statistics.html.j2", "Dataset statistics", subtitle, values)
 
 
-def _tiles(stats: FileStats) -> Html:
+def _tiles(stats: FileStats) -> list[Tile]:
     lengths = Spread.of(stats.lengths)
     over: Tone = "warn" if stats.too_long else "plain"
     tiles = [
@@ -42,10 +59,10 @@ def _tiles(stats: FileStats) -> Html:
     ]
     if stats.limit is not None:
         tiles.append(Tile("Too long", f"{stats.too_long:,}", too_long(stats), over))
-    return stat_tiles(tiles)
+    return tiles
 
 
-def _length_chart(stats: FileStats) -> Html:
+def _length_chart(stats: FileStats) -> Histogram:
     limit = None if stats.limit is None else float(stats.limit)
     remark = "" if limit is None else "dashed: global_max_length"
     columns = _columns(stats.lengths)
@@ -54,7 +71,7 @@ def _length_chart(stats: FileStats) -> Html:
     )
 
 
-def _coverage(stats: FileStats) -> Html:
+def _coverage(stats: FileStats) -> LineChart:
     ranked = sorted(stats.lengths)
     points = [(float(length), (k + 1) / len(ranked)) for k, length in enumerate(ranked)]
     return line_chart(
@@ -66,12 +83,12 @@ def _coverage(stats: FileStats) -> Html:
     )
 
 
-def _object_chart(stats: FileStats) -> Html:
+def _object_chart(stats: FileStats) -> Histogram:
     columns = _columns(stats.objects)
     return histogram("Objects of a picture", columns, x_name="objects", counted=True)
 
 
-def _size_chart(stats: FileStats) -> Html:
+def _size_chart(stats: FileStats) -> Histogram:
     sides = np.sqrt(np.asarray(stats.box_share)) * 100
     counts, edges = np.histogram(sides, bins=COLUMNS, range=(0, 100))
     return histogram(
@@ -94,12 +111,8 @@ def _columns(values: Sequence[int]) -> list[tuple[float, float, int]]:
     ]
 
 
-def _desc_chart(stats: FileStats) -> Html:
+def _desc_chart(stats: FileStats) -> BarChart:
     shown = stats.descs.most_common(DESCS_DRAWN)
     bars = [(desc, float(number), f"{number:,}") for desc, number in shown]
     title = f"The most frequent {len(shown)} of {len(stats.descs):,}"
     return bar_chart(title, bars, most=float(max((number for _, number in shown), default=1)))
-
-
-def _table(sheet: Sheet) -> Html:
-    return table(sheet.head, sheet.rows, caption=sheet.title)

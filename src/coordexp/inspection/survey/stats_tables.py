@@ -1,26 +1,9 @@
 """What was counted, as tables for the terminal and the page."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-
 from coordexp.inspection.survey.stats import FileStats, Spread
+from coordexp.viewing.elements import Sheet
 
 DESCS_SHOWN = 20
-
-
-@dataclass(frozen=True, slots=True)
-class Sheet:
-    """One table.
-
-    Args:
-        title: Above it.
-        head: Names of the columns.
-        rows: The first cell names its row.
-    """
-
-    title: str
-    head: Sequence[str]
-    rows: Sequence[Sequence[str]]
 
 
 def sheets(stats: FileStats) -> list[Sheet]:
