@@ -8,7 +8,8 @@ import pytest
 from coordexp.errors import InputError, RecordError
 from coordexp.evaluation.evaluate import EvaluateOptions, compute_figures, evaluate_predictions
 from tests.evaluation.conftest import make_random_rows, make_row, write_predictions
-from tests.viewing.chromium import check_page, external_urls
+from tests.viewing.chromium import check_page, external_urls, result_of
+from tests.viewing.hostile import EVIL, NAME, check_words_stay_words
 
 BOX = (10, 10, 50, 50)
 FILES = ["metrics.json", "per_class.csv", "per_image.jsonl", "report.html"]
@@ -59,13 +60,28 @@ def test_missing_pictures_cost_a_note_not_the_figures(tmp_path: Path) -> None:
     assert "1 of 1 pictures could not be opened" in html
 
 
-def test_hostile_names_stay_text(tmp_path: Path) -> None:
-    evil = "<img src=https://example.org/x>"
-    rows = [make_row([(evil, BOX)], [(evil, BOX, 0.5), (evil + "!", BOX, 0.4)])]
-    evaluate_predictions(write_predictions(tmp_path / "p.jsonl", rows), tmp_path)
-    html = (tmp_path / "report.html").read_text(encoding="utf-8")
-    assert evil not in html
-    assert "&lt;img src=https://example.org/x&gt;" in html
+def write_hostile_report(folder: Path) -> Path:
+    row = make_row([(EVIL, BOX)], [(EVIL, BOX, 0.5), (EVIL + "!", BOX, 0.4)], image=NAME)
+    broken = make_row([(EVIL, BOX)], status="failed", dropped=[EVIL], finish=EVIL, image="1.png")
+    broken["raw_text"] = EVIL
+    row["tokens"] = [[EVIL, 0.3], [EVIL, 1.0]]
+    path = write_predictions(folder / NAME, [row, broken])
+    evaluate_predictions(path, folder / "out", EvaluateOptions(compare=path))
+    return folder / "out" / "report.html"
+
+
+def test_words_of_a_model_and_names_of_files_stay_words(tmp_path: Path) -> None:
+    page = write_hostile_report(tmp_path).read_text(encoding="utf-8")
+    check_words_stay_words(page, EVIL, times=10)
+    check_words_stay_words(page, f"{NAME}: 2 images", f"{NAME}, on the same draws", f"{EVIL}! (1)")
+
+
+@pytest.mark.browser
+@pytest.mark.slow
+def test_nothing_that_a_model_says_runs_in_a_browser(tmp_path: Path) -> None:
+    page = write_hostile_report(tmp_path)
+    script = "document.querySelectorAll('details').forEach((d) => d.open = true);"
+    assert result_of(page, tmp_path, f"{script} return document.title;") == "Evaluation"
 
 
 def test_empty_truth_and_empty_predictions_make_a_page(tmp_path: Path) -> None:

@@ -6,9 +6,10 @@ from pathlib import Path
 import pytest
 
 from coordexp.errors import InputError
-from coordexp.quickstart.report import QuickstartReportInputs, write_quickstart_report
+from coordexp.quickstart.report import QuickstartReportInputs, Stage, write_quickstart_report
 from tests.quickstart.fake_run import write_fake_run
 from tests.viewing.chromium import check_page, external_urls
+from tests.viewing.hostile import EVIL, NAME, check_words_stay_words
 
 
 @pytest.fixture(scope="module")
@@ -116,6 +117,30 @@ def test_a_broken_file_is_named_and_no_page_is_written(
     with pytest.raises(InputError, match=message):
         write_quickstart_report(tmp_path / "r.html", run)
     assert not (tmp_path / "r.html").exists()
+
+
+def test_words_of_the_run_stay_words(inputs: QuickstartReportInputs, tmp_path: Path) -> None:
+    run = moved(inputs, tmp_path)
+    (tmp_path / "data" / NAME).write_bytes((tmp_path / "data/images/000001.png").read_bytes())
+    for side in ("before", "after"):
+        path = tmp_path / side / "predictions.jsonl"
+        rows = [json.loads(line) for line in path.read_text().splitlines()]
+        rows[0]["image"] = NAME
+        rows[0]["gt"][0]["desc"] = EVIL
+        rows[0]["parse"]["status"] = "salvaged"
+        path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+        metrics = json.loads((tmp_path / side / "metrics.json").read_text())
+        metrics["per_class"][0]["class"] = EVIL
+        metrics["scores"]["warning"] = EVIL
+        (tmp_path / side / "metrics.json").write_text(json.dumps(metrics))
+    beliefs = json.loads((tmp_path / "distributions.json").read_text())
+    beliefs[0] |= {"image": NAME, "object": EVIL}
+    (tmp_path / "distributions.json").write_text(json.dumps(beliefs))
+    evil = replace(run, title=EVIL, notes=[EVIL], stages=[Stage(EVIL, 1.0, None, EVIL)])
+    write_quickstart_report(tmp_path / "r.html", evil)
+    html = (tmp_path / "r.html").read_text(encoding="utf-8")
+    check_words_stay_words(html, EVIL, times=9)
+    check_words_stay_words(html, f"“{EVIL}” in {NAME}", f"Before: {EVIL}", f"After: {EVIL}")
 
 
 @pytest.mark.browser

@@ -12,6 +12,8 @@ EVIL = (
     "{{ 7 * 7 }} {% raise %} {# gone #} ${7 * 7} %s {0} "
     "javascript:document.title='run' <!-- --> <![CDATA[ ]]> &lt;b&gt; &amp;"
 )
+NAME = "'\"><img src=x onerror=\"document.title='run'\">{{ 7 * 7 }}&amp;.png"
+"""The same as a name of a file."""
 
 
 class PageReader(HTMLParser):

@@ -1,6 +1,7 @@
 import re
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -91,6 +92,14 @@ def test_a_failed_write_leaves_the_old_page(tmp_path: Path) -> None:
 def test_external_urls_are_seen() -> None:
     html = '<img src="https://a/b.png"><link href=x.css><style>@import "y"; a{b:url(z)}</style>'
     assert external_urls(html) == ["https://a/b.png", "x.css", "y", "z"]
+
+
+def test_every_template_is_shipped() -> None:
+    project = tomllib.loads((SRC.parents[1] / "pyproject.toml").read_text(encoding="utf-8"))
+    patterns = project["tool"]["setuptools"]["package-data"]["coordexp"]
+    shipped = {path for pattern in patterns for path in SRC.glob(pattern)}
+    assert len(TEMPLATES) > 10
+    assert not set(TEMPLATES) - shipped
 
 
 @pytest.mark.parametrize("path", TEMPLATES, ids=lambda path: path.name)

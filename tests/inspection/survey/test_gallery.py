@@ -13,6 +13,7 @@ from coordexp.data.files.jsonl import RecordFile
 from coordexp.inspection.survey.encoding import default_style
 from coordexp.inspection.survey.gallery import chosen_records, gallery_page
 from coordexp.viewing.draw import Labels
+from tests.viewing.hostile import EVIL, NAME, check_words_stay_words
 
 STYLE = default_style(coord_tokens=True)
 LABELS: tuple[Labels, ...] = get_args(Labels)
@@ -94,12 +95,19 @@ def test_a_picture_that_cannot_be_opened_leaves_its_place_to_the_reason(tmp_path
     assert page.count("<img src=") == 1
 
 
-def test_words_of_the_data_are_only_words_in_the_page(tmp_path: Path) -> None:
-    evil = {"desc": "</script><b onclick='x'>\"&", "bbox_2d": [0, 0, 9, 9]}
-    page = gallery_page(records(tmp_path, evil), [0], STYLE).render()
-    assert "<b onclick" not in page
-    (classes,) = re.findall(r'data-classes="(.*?)"', page)
-    assert json.loads(html.unescape(classes)) == [evil["desc"]]
+def test_words_of_the_data_stay_words(tmp_path: Path) -> None:
+    Image.new("RGB", (640, 480), "white").save(tmp_path / "a.png")
+    (tmp_path / NAME).write_bytes((tmp_path / "a.png").read_bytes())
+    evil = {"desc": EVIL, "bbox_2d": [0, 0, 9, 9]}
+    row = {"images": [NAME], "width": 640, "height": 480, "objects": [evil], "prompt": EVIL}
+    path = tmp_path / "{{ 7 * 7 }}<b>.jsonl"
+    path.write_text(json.dumps(row) + "\n" + json.dumps(row | {"images": ["<i>/" + NAME]}) + "\n")
+    page = gallery_page(RecordFile(path), [0, 1], STYLE).render()
+    check_words_stay_words(page, EVIL, times=5)
+    check_words_stay_words(page, f"line 1: {NAME}", f"asked: {EVIL}", f"{path.name}: 2 of 2")
+    check_words_stay_words(page, f"no file {tmp_path}/<i>/{NAME}")
+    classes = re.findall(r'data-classes="(.*?)"', page)
+    assert [json.loads(html.unescape(found)) for found in classes] == [[EVIL], [EVIL]]
 
 
 def test_labels_are_left_out_of_a_crowd_unless_asked_for(tmp_path: Path) -> None:

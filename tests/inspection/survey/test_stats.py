@@ -15,6 +15,7 @@ from coordexp.inspection.survey.encoding import source_of_model
 from coordexp.inspection.survey.stats import FileStats, Spread, file_stats
 from coordexp.inspection.survey.stats_page import stats_page
 from coordexp.inspection.survey.stats_tables import sheets
+from tests.viewing.hostile import EVIL, check_words_stay_words
 
 
 def counted(path: Path, model: Path, limit: int | None = None) -> FileStats:
@@ -112,3 +113,16 @@ def test_the_tables_and_the_page_hold_the_figures(scenes: Path, tiny_expanded: P
     assert f"{Spread.of(stats.lengths).p95:,}" in page
     for desc in stats.descs:
         assert desc in page
+
+
+def test_words_of_the_data_stay_words_on_the_page() -> None:
+    stats = FileStats(limit=5)
+    stats.lengths.extend([3, 7])
+    stats.objects.extend([1, 1])
+    stats.descs.update([EVIL, EVIL])
+    stats.kinds.update(["bbox_2d", "bbox_2d"])
+    stats.box_px.extend([9.0, 9.0])
+    stats.box_share.extend([0.1, 0.1])
+    page = stats_page(stats, name=EVIL, told=EVIL).render()
+    check_words_stay_words(page, f"{EVIL}, counted {EVIL}.")
+    check_words_stay_words(page, EVIL, times=4)

@@ -1,0 +1,57 @@
+"""The page of a study, from what its runs left behind."""
+
+from pathlib import Path
+
+import pytest
+
+from coordexp.lab.execute import LINE_NAME
+from coordexp.lab.report import write_report
+from coordexp.lab.results import Line
+from coordexp.lab.study import Cell, Plan, Study
+from tests.evaluation.conftest import make_row, write_predictions
+from tests.viewing.hostile import EVIL, NAME, check_words_stay_words
+
+BOX = (10, 10, 50, 50)
+FIGURES = dict.fromkeys(
+    ("AP", "AP75", "AP90", "F1@0.5", "mean_best_iou_any_class", "mean_bin_error"), 0.5
+)
+
+
+def finish(out: Path, cell: Cell, problem: str | None = None) -> None:
+    """Leave behind what a run does, and a prediction that it made."""
+    folder = out / "runs" / cell.folder
+    (folder / "token").mkdir(parents=True)
+    write_predictions(
+        folder / "token" / "predictions.jsonl", [make_row([("a", BOX)], [("a", BOX, 0.5)])]
+    )
+    line = Line(
+        study="s",
+        task=cell.task,
+        size=cell.size,
+        recipe=cell.recipe,
+        seed=cell.seed,
+        base="b",
+        heldout=1,
+        digest="d",
+        commit=None,
+        cost={"train": {"cpu_seconds": 7.0}},
+        figures={} if problem else {"token": FIGURES},
+        problem=problem,
+    )
+    (folder / LINE_NAME).write_text(line.to_json(), encoding="utf-8")
+
+
+def test_names_and_problems_of_a_study_stay_words(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("coordexp.lab.compare.RESAMPLES", 20)
+    recipes = [f"{NAME} {letter}" for letter in "abc"]
+    cells = [Cell(seed, NAME, 2, recipe) for recipe in recipes for seed in (0, 1)]
+    for cell in cells[:4]:
+        finish(tmp_path, cell)
+    finish(tmp_path, cells[4], problem=EVIL)
+    study = Study.model_construct(out=tmp_path, against=(recipes[0],))
+    page = write_report(Plan(study, EVIL, {}, tuple(cells))).read_text(encoding="utf-8")
+    check_words_stay_words(page, f"Study {EVIL}", f"failed: {EVIL}", f"AP on {NAME}")
+    check_words_stay_words(page, f"{NAME} 2: {recipes[1]} against {recipes[0]}", times=4)
+    check_words_stay_words(page, f"{NAME} 2 {recipes[2]} seed 1")
