@@ -8,8 +8,8 @@ import pytest
 from coordexp.errors import InputError, RecordError
 from coordexp.evaluation.evaluate import EvaluateOptions, compute_figures, evaluate_predictions
 from tests.evaluation.conftest import make_random_rows, make_row, write_predictions
-from tests.viewing.chromium import check_page, external_urls, result_of
-from tests.viewing.hostile import EVIL, NAME, check_words_stay_words
+from tests.viewing.chromium import check_page, external_urls, overflowing, result_of
+from tests.viewing.hostile import EVIL, LONG, NAME, check_words_stay_words
 
 BOX = (10, 10, 50, 50)
 FILES = ["metrics.json", "per_class.csv", "per_image.jsonl", "report.html"]
@@ -60,18 +60,19 @@ def test_missing_pictures_cost_a_note_not_the_figures(tmp_path: Path) -> None:
     assert "1 of 1 pictures could not be opened" in html
 
 
-def write_hostile_report(folder: Path) -> Path:
-    row = make_row([(EVIL, BOX)], [(EVIL, BOX, 0.5), (EVIL + "!", BOX, 0.4)], image=NAME)
-    broken = make_row([(EVIL, BOX)], status="failed", dropped=[EVIL], finish=EVIL, image="1.png")
-    broken["raw_text"] = EVIL
-    row["tokens"] = [[EVIL, 0.3], [EVIL, 1.0]]
-    path = write_predictions(folder / NAME, [row, broken])
+def write_report_of(words: str, folder: Path, *, name: str) -> Path:
+    """Write the report of a model and a dataset that say nothing else; return the page."""
+    row = make_row([(words, BOX)], [(words, BOX, 0.5), (words + "!", BOX, 0.4)], image=name)
+    broken = make_row([(words, BOX)], status="failed", dropped=[words], finish=words, image="1.png")
+    broken["raw_text"] = words
+    row["tokens"] = [[words, 0.3], [words, 1.0]]
+    path = write_predictions(folder / name, [row, broken])
     evaluate_predictions(path, folder / "out", EvaluateOptions(compare=path))
     return folder / "out" / "report.html"
 
 
 def test_words_of_a_model_and_names_of_files_stay_words(tmp_path: Path) -> None:
-    page = write_hostile_report(tmp_path).read_text(encoding="utf-8")
+    page = write_report_of(EVIL, tmp_path, name=NAME).read_text(encoding="utf-8")
     check_words_stay_words(page, EVIL, times=10)
     check_words_stay_words(page, f"{NAME}: 2 images", f"{NAME}, on the same draws", f"{EVIL}! (1)")
 
@@ -79,9 +80,16 @@ def test_words_of_a_model_and_names_of_files_stay_words(tmp_path: Path) -> None:
 @pytest.mark.browser
 @pytest.mark.slow
 def test_nothing_that_a_model_says_runs_in_a_browser(tmp_path: Path) -> None:
-    page = write_hostile_report(tmp_path)
+    page = write_report_of(EVIL, tmp_path, name=NAME)
     script = "document.querySelectorAll('details').forEach((d) => d.open = true);"
     assert result_of(page, tmp_path, f"{script} return document.title;") == "Evaluation"
+
+
+@pytest.mark.browser
+@pytest.mark.slow
+def test_long_words_are_broken_on_a_phone(tmp_path: Path) -> None:
+    page = write_report_of(LONG, tmp_path, name=f"{LONG}.png")
+    assert overflowing(page, tmp_path) == []
 
 
 def test_empty_truth_and_empty_predictions_make_a_page(tmp_path: Path) -> None:

@@ -9,7 +9,8 @@ from coordexp.lab.report import write_report
 from coordexp.lab.results import Line
 from coordexp.lab.study import Cell, Plan, Study
 from tests.evaluation.conftest import make_row, write_predictions
-from tests.viewing.hostile import EVIL, NAME, check_words_stay_words
+from tests.viewing.chromium import overflowing
+from tests.viewing.hostile import EVIL, LONG, NAME, check_words_stay_words
 
 BOX = (10, 10, 50, 50)
 FIGURES = dict.fromkeys(
@@ -41,17 +42,33 @@ def finish(out: Path, cell: Cell, problem: str | None = None) -> None:
     (folder / LINE_NAME).write_text(line.to_json(), encoding="utf-8")
 
 
-def test_names_and_problems_of_a_study_stay_words(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def few_draws(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("coordexp.lab.compare.RESAMPLES", 20)
-    recipes = [f"{NAME} {letter}" for letter in "abc"]
-    cells = [Cell(seed, NAME, 2, recipe) for recipe in recipes for seed in (0, 1)]
+
+
+def write_report_of(words: str, folder: Path, *, name: str) -> Path:
+    """Write the page of a study of three recipes: two done, one failed and one run missing."""
+    recipes = [f"{name} {letter}" for letter in "abc"]
+    cells = [Cell(seed, name, 2, recipe) for recipe in recipes for seed in (0, 1)]
     for cell in cells[:4]:
-        finish(tmp_path, cell)
-    finish(tmp_path, cells[4], problem=EVIL)
-    study = Study.model_construct(out=tmp_path, against=(recipes[0],))
-    page = write_report(Plan(study, EVIL, {}, tuple(cells))).read_text(encoding="utf-8")
+        finish(folder, cell)
+    finish(folder, cells[4], problem=words)
+    study = Study.model_construct(out=folder, against=(recipes[0],))
+    return write_report(Plan(study, words, {}, tuple(cells)))
+
+
+@pytest.mark.usefixtures("few_draws")
+def test_names_and_problems_of_a_study_stay_words(tmp_path: Path) -> None:
+    page = write_report_of(EVIL, tmp_path, name=NAME).read_text(encoding="utf-8")
     check_words_stay_words(page, f"Study {EVIL}", f"failed: {EVIL}", f"AP on {NAME}")
-    check_words_stay_words(page, f"{NAME} 2: {recipes[1]} against {recipes[0]}", times=4)
-    check_words_stay_words(page, f"{NAME} 2 {recipes[2]} seed 1")
+    check_words_stay_words(page, f"{NAME} 2: {NAME} b against {NAME} a", times=4)
+    check_words_stay_words(page, f"{NAME} 2 {NAME} c seed 1")
+
+
+@pytest.mark.browser
+@pytest.mark.slow
+@pytest.mark.usefixtures("few_draws")
+def test_long_words_are_broken_on_a_phone(tmp_path: Path) -> None:
+    page = write_report_of(LONG, tmp_path, name=LONG)
+    assert overflowing(page, tmp_path) == []

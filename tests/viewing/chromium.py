@@ -70,6 +70,45 @@ def result_of(page: Path, folder: Path, script: str) -> object:
     return json.loads(html.unescape(result))
 
 
+def overflowing(page: Path, folder: Path) -> list[str]:
+    """Return what is wider than a phone on a page, or than the element around it.
+
+    What scrolls in its own place may be. A window of Chromium is never narrower than 500 pixels, a
+    frame in it is.
+
+    Args:
+        page: The page.
+        folder: For the browser's files.
+    """
+    frame = folder / "frame.html"
+    content = json.dumps(page.read_text(encoding="utf-8")).replace("</", "<\\/")
+    frame.write_text(
+        '<!doctype html><body><iframe style="width: 390px; border: 0"></iframe><script>'
+        f"const frame = document.querySelector('iframe'); frame.srcdoc = {content};"
+        "frame.onload = () => { document.body.dataset.result = JSON.stringify(("
+        f"{_OVERFLOWING})(frame.contentWindow)); }};</script></body>",
+        encoding="utf-8",
+    )
+    dom = browse(frame, folder / "frame", "--dump-dom")
+    (result,) = re.findall(r'data-result="(.*?)"', dom)
+    return [str(found) for found in json.loads(html.unescape(result))]
+
+
+_OVERFLOWING = """(phone) => {
+    const page = phone.document;
+    for (const closed of page.querySelectorAll("details")) closed.open = true;
+    const found = [];
+    for (const part of page.querySelectorAll("header *, main *")) {
+        if (part.closest(".scroll, pre, svg")) continue;
+        const cut = phone.getComputedStyle(part).overflow !== "visible";
+        const out = part.getBoundingClientRect().right > phone.innerWidth + 1;
+        if (out || (!cut && part.clientWidth && part.scrollWidth > part.clientWidth + 1))
+            found.push(`${part.tagName} ${part.className}: ${part.textContent.slice(0, 40)}`);
+    }
+    return found;
+}"""
+
+
 def external_urls(page: str) -> list[str]:
     """Return everything in a page that a browser would fetch from elsewhere."""
     # In the script, src is a property; what it could load, the policy forbids.

@@ -14,6 +14,8 @@ EVIL = (
 )
 NAME = "'\"><img src=x onerror=\"document.title='run'\">{{ 7 * 7 }}&amp;.png"
 """The same as a name of a file."""
+LONG = 90 * "w"
+"""A word wider than a phone."""
 
 
 class PageReader(HTMLParser):
