@@ -8,5 +8,5 @@
 - `cells`: all runs, some at a time
 - `slots`, `fit`: coord rows fitted to what a base knows where it writes a number
 - `graft`: the same from its own answers, and trained on them; once for a base
-- `compare`, `report`: verdicts with intervals, and the page
+- `compare`, `report`: verdicts with intervals, and the page, with its HTML in `templates/`
 """

@@ -1,6 +1,7 @@
 """Everything that could be wrong with a run, looked at before it costs anything.
 
-- `doctor`: all checks, one after the other; `verdict` is what each says, `page` how it is shown.
+- `doctor`: all checks, one after the other; `verdict` is what each says, `page` how it is shown,
+  with its HTML in `templates/`.
 - `place`: versions, device and disk. `vocabulary`: the base.
 - `records`, `boxes`, `prompt`: the data. `tokens`: what is taught. `course`: for how long.
 - `learning`, `step`: who learns. `memory`: how much it takes.

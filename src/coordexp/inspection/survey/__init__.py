@@ -5,4 +5,6 @@
   `stats_page` show them.
 - `gallery`: the pictures with what is drawn on them and what the model is taught to say.
 - `run_audit`: what one run refuses beyond the contract.
+
+`templates/` holds the HTML of both pages.
 """
