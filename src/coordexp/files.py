@@ -30,13 +30,12 @@ def unfinished_path(path: Path, *, before: str = "", behind: str = ".partial") -
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a text file under a temporary name and rename it when it is complete."""
+    """Write a text file under a temporary name and rename it when it is complete on the disk."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = unfinished_path(path)
     try:
-        with partial.open("w", encoding="utf-8", newline="\n") as file:
-            file.write(text)
-            file.flush()
+        partial.write_text(text, encoding="utf-8", newline="\n")
+        with partial.open("r+b") as file:
             os.fsync(file.fileno())
         partial.replace(path)
     finally:
