@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from coordexp.cli.options import Bins, Spelling, parse_alphabet
+
 if TYPE_CHECKING:
     from coordexp.data.audit.findings import AuditReport
 
@@ -35,6 +37,8 @@ def data_check(
     model: Annotated[
         Path | None, typer.Option(help="The same for a base, checkpoint or merged model.")
     ] = None,
+    spelling: Spelling = None,
+    bins: Bins = None,
     as_json: Annotated[  # noqa: FBT002
         bool, typer.Option("--json", help="Print the report as JSON, with every place.")
     ] = False,
@@ -42,17 +46,24 @@ def data_check(
     """List everything that is wrong with records, and what looks wrong.
 
     What this passes, training and prediction can read. Violations end with exit code 1, warnings
-    alone with 0.
+    alone with 0. Without --alphabet records are read in the alphabet that data prepare noted beside
+    the first file, or that the configuration or model names.
     """
+    from coordexp.coord_tokens.codec import SPEC_ALPHABET  # noqa: PLC0415
     from coordexp.data.audit.audit import audit_files  # noqa: PLC0415
+    from coordexp.data.files.written_alphabet import load_alphabet  # noqa: PLC0415
 
+    given = parse_alphabet(spelling, bins)
+    alphabet = given or load_alphabet(files[0]) or SPEC_ALPHABET
     if config is None and model is None:
-        report = audit_files(files, images=images, decode=decode)
+        report = audit_files(files, images=images, decode=decode, alphabet=alphabet)
     else:  # a tokenizer takes seconds to load
         from coordexp.inspection.survey.encoding import source_of  # noqa: PLC0415
         from coordexp.inspection.survey.run_audit import audit_run  # noqa: PLC0415
 
-        source = source_of(config=config, model=model)
+        source = source_of(config=config, model=model, alphabet=alphabet)
+        if given is not None:
+            source.check_alphabet(given)
         report = audit_files(files, images=images, decode=decode, alphabet=source.style.alphabet)
         audit_run(files, source, report)
     if as_json:

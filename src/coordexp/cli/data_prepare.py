@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from coordexp.cli.options import Overwrite
+from coordexp.cli.options import Bins, Overwrite, Spelling, parse_alphabet
 from coordexp.families.known import DEFAULT_FAMILY
 
 if TYPE_CHECKING:
@@ -21,6 +21,8 @@ _Number = int | None
 def data_prepare(  # noqa: PLR0913, PLR0917 - one for each option
     src: Annotated[Path, typer.Argument(help="JSONL of records in pixels.")],
     dst: Annotated[Path, typer.Argument(help="JSONL to write, in coord tokens.")],
+    spelling: Spelling = None,
+    bins: Bins = None,
     max_pixels: Annotated[
         _Number, typer.Option(help="Resize pictures to at most this area.")
     ] = None,
@@ -56,12 +58,15 @@ def data_prepare(  # noqa: PLR0913, PLR0917 - one for each option
     from rich.console import Console  # noqa: PLC0415
 
     from coordexp.cli.progress import bytes_progress  # noqa: PLC0415
+    from coordexp.coord_tokens.codec import SPEC_ALPHABET  # noqa: PLC0415
+    from coordexp.data.files.written_alphabet import load_alphabet  # noqa: PLC0415
     from coordexp.data.prepare.one_shard import BROKEN  # noqa: PLC0415
     from coordexp.data.prepare.prepare import prepare_file  # noqa: PLC0415
     from coordexp.data.prepare.selection import Selection  # noqa: PLC0415
 
     if workers is not None and workers < 1:
         raise typer.BadParameter("expected at least 1", param_hint="--workers")
+    alphabet = parse_alphabet(spelling, bins) or load_alphabet(src) or SPEC_ALPHABET
     selection = Selection(
         max_objects=max_objects, low_diversity=low_diversity, tiny=tiny, seed=seed
     )
@@ -69,6 +74,7 @@ def data_prepare(  # noqa: PLR0913, PLR0917 - one for each option
         counts = prepare_file(
             src,
             dst,
+            alphabet,
             grid=_grid(min_pixels, max_pixels, model, family),
             selection=selection,
             drop_bad=drop_bad,

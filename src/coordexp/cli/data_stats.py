@@ -26,13 +26,15 @@ def data_stats(
     Tokens are counted as training does, with the real template and tokenizer. No picture is
     opened.
     """
+    from coordexp.coord_tokens.codec import SPEC_ALPHABET  # noqa: PLC0415
     from coordexp.data.files.jsonl import RecordFile  # noqa: PLC0415
+    from coordexp.data.files.written_alphabet import load_alphabet  # noqa: PLC0415
     from coordexp.inspection.survey.encoding import source_of  # noqa: PLC0415
     from coordexp.inspection.survey.stats import file_stats  # noqa: PLC0415
     from coordexp.inspection.survey.stats_page import stats_page  # noqa: PLC0415
     from coordexp.inspection.survey.stats_tables import sheets  # noqa: PLC0415
 
-    source = source_of(config=config, model=model)
+    source = source_of(config=config, model=model, alphabet=load_alphabet(file) or SPEC_ALPHABET)
     records = RecordFile(file, source.style.alphabet)
     stats = file_stats(
         records, source.encoder(), limit=source.max_length, pack_buffer=source.pack_buffer

@@ -39,14 +39,17 @@ def data_view(
     do to each box: pixels, bins, pixels again and how far they are off. Without --config and
     --model the answer has every default, in coord tokens.
     """
+    from coordexp.coord_tokens.codec import SPEC_ALPHABET  # noqa: PLC0415
     from coordexp.data.files.jsonl import RecordFile  # noqa: PLC0415
+    from coordexp.data.files.written_alphabet import load_alphabet  # noqa: PLC0415
     from coordexp.inspection.survey.encoding import default_style, source_of  # noqa: PLC0415
     from coordexp.inspection.survey.gallery import chosen_records, gallery_page  # noqa: PLC0415
 
+    alphabet = load_alphabet(file) or SPEC_ALPHABET
     if config is None and model is None:
-        style = default_style(coord_tokens=True)
+        style = default_style(coord_tokens=True, alphabet=alphabet)
     else:
-        style = source_of(config=config, model=model).style
+        style = source_of(config=config, model=model, alphabet=alphabet).style
     records = RecordFile(file, style.alphabet)
     chosen = chosen_records(len(records), limit=limit, seed=seed if sample else None)
     gallery_page(records, chosen, style, labels=labels.value).write(out)

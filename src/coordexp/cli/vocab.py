@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from coordexp.cli.options import Overwrite
+from coordexp.cli.options import Bins, Overwrite, Spelling, parse_alphabet
 
 
 def vocab_expand(
@@ -15,6 +15,8 @@ def vocab_expand(
         Literal["digits", "mean"],
         typer.Option(help="New rows: from the number's digits, or the mean of all rows."),
     ] = "digits",
+    spelling: Spelling = None,
+    bins: Bins = None,
     pad_only: Annotated[  # noqa: FBT002
         bool,
         typer.Option("--pad-only", help="Add no tokens, only rows up to a multiple of 128."),
@@ -28,11 +30,19 @@ def vocab_expand(
     from coordexp.coord_tokens.codec import SPEC_ALPHABET  # noqa: PLC0415
     from coordexp.model.vocab_expansion import expand_vocabulary, pad_vocabulary  # noqa: PLC0415
 
+    alphabet = parse_alphabet(spelling, bins)
     if pad_only:
+        if alphabet is not None:
+            raise typer.BadParameter("--pad-only adds no tokens; leave --alphabet and --bins out")
         done = pad_vocabulary(src, dst, overwrite=overwrite, dry_run=dry_run)
     else:
         done = expand_vocabulary(
-            src, dst, alphabet=SPEC_ALPHABET, init=init, overwrite=overwrite, dry_run=dry_run
+            src,
+            dst,
+            alphabet=alphabet or SPEC_ALPHABET,
+            init=init,
+            overwrite=overwrite,
+            dry_run=dry_run,
         )
     parts = [f"rows {done.rows_before} -> {done.rows_after} in {' and '.join(done.tensors)}"]
     if done.coord_ids is not None:

@@ -20,6 +20,8 @@ from itertools import takewhile
 from numbers import Real
 from types import MappingProxyType
 
+from typing_extensions import override
+
 from coordexp.errors import RecordError
 
 _PLAIN_NUMBERS = frozenset((int, float))  # and no bool, which is a kind of int
@@ -53,13 +55,22 @@ class CoordAlphabet:
             raise ValueError(f"an axis needs at least 2 bins, got {self.bins}")
         try:
             spellings = set(map(self.pattern.format, range(self.bins)))
-        except (LookupError, ValueError) as error:
+        except (AttributeError, LookupError, ValueError) as error:
             message = f"the pattern {self.pattern!r} needs one field for the bin: {error}"
             raise ValueError(message) from None
         if len(spellings) != self.bins or "" in spellings:
             raise ValueError(f"the pattern {self.pattern!r} does not spell each bin differently")
-        if any(char in '"\\' or char < " " for char in self.pattern):
+        if any(char in '"\\' or char < " " for char in "".join(spellings)):
             raise ValueError(f"the pattern {self.pattern!r} holds characters that JSON escapes")
+
+    @override
+    def __str__(self) -> str:
+        """Return the first and the last coord token, for messages."""
+        return f"{self.token(0)} .. {self.token(self.bins - 1)}"
+
+    def is_same(self, other: "CoordAlphabet") -> bool:
+        """Return whether both spell the same bins alike; the wildcard is no bin."""
+        return self.tokens() == other.tokens()
 
     def token(self, k: int) -> str:
         """Return the spelling of bin `k`, unchecked."""
@@ -141,11 +152,7 @@ def token_to_int(token: str, alphabet: CoordAlphabet = SPEC_ALPHABET) -> int:
     try:
         return _bins_by_token(alphabet)[token]
     except (KeyError, TypeError):  # the latter of what cannot be a key, such as a list
-        last = alphabet.bins - 1
-        message = (
-            f"expected a coord token {alphabet.token(0)} .. {alphabet.token(last)}, got {token!r}"
-        )
-        raise RecordError(message) from None
+        raise RecordError(f"expected a coord token {alphabet}, got {token!r}") from None
 
 
 def tokens_to_ints(

@@ -8,12 +8,16 @@ On the real tokenizer of the first family::
 The ids are taken from the tokenizer, never assumed, and checked once, here.
 """
 
-from collections.abc import Iterable, Sequence
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from coordexp.coord_tokens.codec import SPEC_ALPHABET, CoordAlphabet
 from coordexp.errors import CheckpointError
+
+_FEWEST = 100  # numbered tokens that look like an alphabet; markers of other kinds are fewer
 
 
 class KnowsTokens(Protocol):
@@ -43,15 +47,20 @@ class CoordVocab:
         """Return the coord vocabulary of a tokenizer.
 
         Raises:
-            CheckpointError: If a coord token is missing, or the ids are not contiguous and in bin
-                order.
+            CheckpointError: If a coord token is missing, the ids are not contiguous and in bin
+                order, or the tokenizer's alphabet goes on behind the last bin.
         """
         known = tokenizer.get_vocab()
         missing = [token for token in alphabet.tokens() if token not in known]
         if missing:
             raise CheckpointError(
                 f"the tokenizer lacks {len(missing)} of {alphabet.bins} coord tokens, {missing[0]} "
-                "first; add them to the base with: coordexp vocab expand SRC DST"
+                f"first; add them to the base with: {_expand_command(alphabet)}{_others(known)}"
+            )
+        if alphabet.token(alphabet.bins) in known:  # bin 500 of 1000 is elsewhere than that of 1024
+            raise CheckpointError(
+                f"expected the alphabet {alphabet}, but the tokenizer knows "
+                f"{alphabet.token(alphabet.bins)} as well{_others(known)}"
             )
         first_id = known[alphabet.token(0)]
         for k, token in enumerate(alphabet.tokens()):
@@ -81,7 +90,7 @@ def coord_id_map(vocab: CoordVocab, vocab_size: int) -> tuple[int, ...]:
     if vocab_size < vocab.ids.stop:
         raise CheckpointError(
             f"the model has {vocab_size} vocabulary rows, but the last coord id is "
-            f"{vocab.ids.stop - 1}; expand the base with: coordexp vocab expand SRC DST"
+            f"{vocab.ids.stop - 1}; expand the base with: {_expand_command(vocab.alphabet)}"
         )
     return tuple(vocab.bin_of(token_id) for token_id in range(vocab_size))
 
@@ -112,3 +121,24 @@ def check_ids(ids: Sequence[int], vocab: CoordVocab) -> None:
             f"coord ids are {vocab.ids[0]} to {vocab.ids[-1]}{where}; leave ids out to take them "
             "from the tokenizer"
         )
+
+
+def _expand_command(alphabet: CoordAlphabet) -> str:
+    told = f" --alphabet '{alphabet.pattern}' --bins {alphabet.bins}"
+    return f"coordexp vocab expand SRC DST{'' if alphabet.is_same(SPEC_ALPHABET) else told}"
+
+
+def _others(known: Mapping[str, int]) -> str:
+    """Return, for a message, which numbered tokens a tokenizer has: likely its alphabet."""
+    runs: defaultdict[tuple[str, str], list[tuple[int, str]]] = defaultdict(list)
+    for token in known:
+        if found := re.fullmatch(r"(\D+)(\d+)(\D+)", token):
+            runs[found[1], found[3]].append((int(found[2]), token))
+    told = [
+        f"{min(run)[1]} .. {max(run)[1]}"
+        for run in runs.values()
+        if len(run) >= _FEWEST and min(run)[0] == 0 and max(run)[0] == len(run) - 1
+    ]
+    if not told:
+        return ""
+    return f"; it has {' and '.join(told)}, which custom.coord_tokens.alphabet can name instead"

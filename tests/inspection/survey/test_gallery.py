@@ -9,13 +9,14 @@ from typing import get_args
 import pytest
 from PIL import Image
 
+from coordexp.coord_tokens.codec import SPEC_ALPHABET
 from coordexp.data.files.jsonl import RecordFile
 from coordexp.inspection.survey.encoding import default_style
 from coordexp.inspection.survey.gallery import chosen_records, gallery_page
 from coordexp.viewing.draw import Labels
 from tests.viewing.hostile import EVIL, NAME, check_words_stay_words
 
-STYLE = default_style(coord_tokens=True)
+STYLE = default_style(coord_tokens=True, alphabet=SPEC_ALPHABET)
 LABELS: tuple[Labels, ...] = get_args(Labels)
 
 

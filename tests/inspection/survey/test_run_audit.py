@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from coordexp.coord_tokens.codec import SPEC_ALPHABET
 from coordexp.data.audit.audit import audit_files
 from coordexp.inspection.survey.encoding import source_of_model
 from coordexp.inspection.survey.run_audit import audit_run
@@ -15,7 +16,7 @@ CAT = {"desc": "cat", "bbox_2d": [1, 2, 3, 4]}
 
 def found(path: Path, model: Path, *, limit: int | None = None) -> list[tuple[str, int | None]]:
     report = audit_files([path], images=False)
-    audit_run([path], replace(source_of_model(model), max_length=limit), report)
+    audit_run([path], replace(source_of_model(model, SPEC_ALPHABET), max_length=limit), report)
     return [(item.rule.name, item.places[0].line) for item in report.findings]
 
 

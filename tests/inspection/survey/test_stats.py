@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from coordexp.coord_tokens.codec import SPEC_ALPHABET
 from coordexp.data.files.image import load_image
 from coordexp.data.files.jsonl import RecordFile
 from coordexp.errors import RecordError
@@ -19,11 +20,13 @@ from tests.viewing.hostile import EVIL, check_words_stay_words
 
 
 def counted(path: Path, model: Path, limit: int | None = None) -> FileStats:
-    return file_stats(RecordFile(path), source_of_model(model).encoder(), limit=limit)
+    return file_stats(
+        RecordFile(path), source_of_model(model, SPEC_ALPHABET).encoder(), limit=limit
+    )
 
 
 def test_lengths_are_those_of_the_encoded_examples(scenes: Path, tiny_expanded: Path) -> None:
-    encoder = source_of_model(tiny_expanded).encoder()
+    encoder = source_of_model(tiny_expanded, SPEC_ALPHABET).encoder()
     records = RecordFile(scenes)
     encoded = [
         len(encoder.encode(record, load_image(records.root, record), seed=0, epoch=0, index=k))

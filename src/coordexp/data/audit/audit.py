@@ -20,6 +20,7 @@ from coordexp.data.contract.chat import parse_chat
 from coordexp.data.contract.json_line import parse_json_line
 from coordexp.data.contract.record import Record, parse_record
 from coordexp.data.files.jsonl import lines_of
+from coordexp.data.files.written_alphabet import check_alphabet
 from coordexp.errors import InputError, RecordError
 
 
@@ -44,8 +45,10 @@ def audit_files(
         alphabet: Of the coord tokens.
 
     Raises:
-        InputError: If a file cannot be read.
+        InputError: If a file cannot be read, or was prepared in another alphabet.
     """
+    for path in paths:
+        check_alphabet(path, alphabet)
     look = PictureLook.NOT if not images else PictureLook.WHOLE if decode else PictureLook.OUTSIDE
     return _Audit(alphabet, look).of(paths)
 

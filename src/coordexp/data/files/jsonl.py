@@ -20,6 +20,7 @@ from coordexp.coord_tokens.codec import SPEC_ALPHABET, CoordAlphabet
 from coordexp.data.contract.chat import Sample, parse_sample
 from coordexp.data.contract.json_line import BLANK, parse_json_line
 from coordexp.data.contract.record import Record, parse_record
+from coordexp.data.files.written_alphabet import check_alphabet
 from coordexp.errors import CoordExpError, InputError, RecordError
 from coordexp.files import unfinished_path
 
@@ -130,10 +131,11 @@ class RecordFile(JsonlFile[Record]):
         alphabet: Of the coord tokens in it.
 
     Raises:
-        InputError: If the file cannot be read, or is empty.
+        InputError: If the file cannot be read, is empty, or was prepared in another alphabet.
     """
 
     def __init__(self, path: Path | str, alphabet: CoordAlphabet = SPEC_ALPHABET) -> None:
+        check_alphabet(Path(path), alphabet)
         super().__init__(Path(path), partial(parse_record, alphabet=alphabet))
 
 
@@ -145,10 +147,11 @@ class SampleFile(JsonlFile[Sample]):
         alphabet: Of the coord tokens in it.
 
     Raises:
-        InputError: If the file cannot be read, or is empty.
+        InputError: If the file cannot be read, is empty, or was prepared in another alphabet.
     """
 
     def __init__(self, path: Path | str, alphabet: CoordAlphabet = SPEC_ALPHABET) -> None:
+        check_alphabet(Path(path), alphabet)
         super().__init__(Path(path), partial(parse_sample, alphabet=alphabet))
 
 

@@ -20,6 +20,7 @@ from coordexp.data.contract.record import Record, RecordObject
 from coordexp.data.files.category_ids import load_category_ids, save_category_ids
 from coordexp.data.files.jsonl import read_lines
 from coordexp.data.files.sharding import cut_into_shards, run_in_order
+from coordexp.data.files.written_alphabet import check_alphabet, save_alphabet
 from coordexp.data.prepare.one_shard import Preparation, PreparedCounts, ShardJob, prepare_shard
 from coordexp.data.prepare.selection import Selection, tiny_lines
 from coordexp.errors import CoordExpError, InputError
@@ -83,15 +84,14 @@ def prepare_file(
         progress: Called with the bytes of `src` that were done, shard by shard.
 
     Raises:
-        InputError: If a file cannot be read, if `dst` is `src`, if an image lies outside the folder
-            of `dst`, if something is there already and may not be overwritten, or would be and is
-            read from.
+        InputError: If a file cannot be read, if `dst` is `src`, if `src` was prepared in another
+            alphabet, if an image lies outside the folder of `dst`, if something is there already
+            and may not be overwritten, or would be and is read from.
         RecordError: If a record breaks the contract; it names file, line and object.
         CoordExpError: If something cannot be written.
     """
     src, dst = Path(src), Path(dst)
-    if os.path.realpath(src) == os.path.realpath(dst):
-        raise InputError(f"{dst}: would overwrite the file that it is made from")
+    _check_source(src, dst, alphabet)
     pictures = dst.with_name(dst.stem + "_images")
     prefix = PurePosixPath(pictures.name) if grid else _image_prefix(src, dst)
     todo = Preparation(
@@ -121,6 +121,7 @@ def prepare_file(
             shards.append(shard.path)
             progress(shard.size)
         _check_any(src, totals)
+        save_alphabet(dst, alphabet)
         _deliver(shards, todo.work, dst, todo.pictures(src.parent) if grid else None, pictures)
         if category_ids:
             save_category_ids(dst, category_ids)
@@ -129,6 +130,12 @@ def prepare_file(
     finally:
         _leave_if_empty(todo.work)
     return totals
+
+
+def _check_source(src: Path, dst: Path, alphabet: CoordAlphabet) -> None:
+    if os.path.realpath(src) == os.path.realpath(dst):
+        raise InputError(f"{dst}: would overwrite the file that it is made from")
+    check_alphabet(src, alphabet)
 
 
 def _jobs(src: Path, todo: Preparation, lines: frozenset[int] | None) -> Iterator[ShardJob]:

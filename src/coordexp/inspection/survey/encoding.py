@@ -5,7 +5,7 @@ from pathlib import Path
 
 from coordexp.config.custom import Custom
 from coordexp.config.load import load_config
-from coordexp.coord_tokens.codec import SPEC_ALPHABET
+from coordexp.coord_tokens.codec import CoordAlphabet
 from coordexp.errors import InputError
 from coordexp.inspection.survey.stats import PACK_BUFFER
 from coordexp.model.card import CARD_NAME, load_card_section, load_weights_card
@@ -41,9 +41,29 @@ class RecordEncoding:
         """
         return build_encoder(self.path, self.style)
 
+    def check_alphabet(self, alphabet: CoordAlphabet) -> None:
+        """Check that an alphabet is the source's.
 
-def source_of(*, config: Path | None, model: Path | None) -> RecordEncoding:
+        Raises:
+            InputError: If it is another one; the message names both.
+        """
+        own = self.style.alphabet
+        if not alphabet.is_same(own):
+            raise InputError(
+                f"got the alphabet {alphabet}, but records are encoded {self.told} in {own}; leave "
+                "--alphabet and --bins out, or name another configuration or model"
+            )
+
+
+def source_of(
+    *, config: Path | None, model: Path | None, alphabet: CoordAlphabet
+) -> RecordEncoding:
     """Return the source that a user named.
+
+    Args:
+        config: YAML of a run.
+        model: A base, checkpoint or merged model.
+        alphabet: Of a base that does not say.
 
     Raises:
         InputError: If neither was named, or both.
@@ -51,7 +71,7 @@ def source_of(*, config: Path | None, model: Path | None) -> RecordEncoding:
     if config is not None and model is None:
         return source_of_config(config)
     if model is not None and config is None:
-        return source_of_model(model)
+        return source_of_model(model, alphabet)
     raise InputError("whose tokens? give either --config X.yaml or --model PATH")
 
 
@@ -71,18 +91,22 @@ def source_of_config(path: Path) -> RecordEncoding:
     )
 
 
-def source_of_model(path: Path) -> RecordEncoding:
+def source_of_model(path: Path, alphabet: CoordAlphabet) -> RecordEncoding:
     """Return what a model was trained with, by its `coordexp.json`.
 
     A base without one is asked as a configuration that says nothing would ask it, in coord tokens
     where its tokenizer has them.
 
+    Args:
+        path: Its folder.
+        alphabet: In which a base without a `coordexp.json` is asked.
+
     Raises:
         CheckpointError: If it cannot be read.
     """
     if not (path / CARD_NAME).is_file():
-        tokens = SPEC_ALPHABET.token(0) in load_tokenizer(path).get_vocab()
-        new = default_style(coord_tokens=tokens)
+        tokens = alphabet.token(0) in load_tokenizer(path).get_vocab()
+        new = default_style(coord_tokens=tokens, alphabet=alphabet)
         return RecordEncoding(path, new, None, PACK_BUFFER, f"as a new run of {path.name}")
     style = style_from_json(load_card_section(path, "style"))
     base = load_weights_card(path).base
@@ -90,8 +114,8 @@ def source_of_model(path: Path) -> RecordEncoding:
     return RecordEncoding(place, style, None, PACK_BUFFER, f"as {path.name} was trained")
 
 
-def default_style(*, coord_tokens: bool) -> RenderingStyle:
-    """Return the style of a configuration that says nothing about it."""
+def default_style(*, coord_tokens: bool, alphabet: CoordAlphabet) -> RenderingStyle:
+    """Return the style of a configuration that says nothing about it but the alphabet."""
     custom = Custom()
     return RenderingStyle(
         system_prompt=custom.system_prompt,
@@ -99,7 +123,7 @@ def default_style(*, coord_tokens: bool) -> RenderingStyle:
         json_format=custom.json_format,
         object_ordering=custom.object_ordering,
         coord_tokens=coord_tokens,
-        alphabet=custom.coord_tokens.alphabet.to_alphabet(),
+        alphabet=alphabet,
         min_pixels=None,
         max_pixels=None,
     )
