@@ -8,7 +8,9 @@ from typer.testing import CliRunner, Result
 
 import coordexp.inference.run.command as inference_run
 from coordexp.cli.app import app
-from coordexp.inference.run.command import RunOptions
+from coordexp.inference.read.prediction_lines import RowOptions
+from coordexp.inference.run.ask import AskOptions
+from coordexp.inference.run.options import PredictOptions
 from coordexp.inference.run.predict import Summary
 
 
@@ -17,9 +19,11 @@ class FakeRun:
 
     def __init__(self, summary: Summary | None) -> None:
         self.summary = summary
-        self.asked: list[RunOptions] = []
+        self.asked: list[PredictOptions] = []
 
-    def __call__(self, model: Path, data: Path, out: Path, options: RunOptions) -> Summary | None:
+    def __call__(
+        self, model: Path, data: Path, out: Path, options: PredictOptions
+    ) -> Summary | None:
         """Remember the options."""
         assert (model, data, out) == (Path("m"), Path("d.jsonl"), Path("p.jsonl"))
         self.asked.append(options)
@@ -50,23 +54,20 @@ def test_without_options_answers_are_kept_inside_the_grammar(fake: FakeRun) -> N
     done = predict()
     assert (done.exit_code, done.stdout) == (0, "p.jsonl: 3 predictions\n")
     assert fake.asked == [
-        RunOptions(
+        PredictOptions(
             batch_size=8,
-            max_new_tokens=2048,
-            constrain=True,
-            classes=None,
-            restrict_to=None,
-            ordered=True,
-            coord_decode="token",
-            dedup_iou=None,
-            score_map=None,
-            coco=None,
-            backend="hf",
+            asking=AskOptions(constrain=True, restrict_to=None, max_new_tokens=2048, ordered=True),
+            rows=RowOptions(),
         )
     ]
 
 
-def test_every_option_reaches_the_run(fake: FakeRun, calibration: Path) -> None:
+def test_every_option_reaches_the_run(
+    fake: FakeRun, calibration: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("c.txt").write_text("cat\n\n dog \n")
+    Path("r.txt").write_text("rug")
     done = predict(
         *("--batch-size", 2, "--max-new-tokens", 9, "--constrain", "off", "--classes", "c.txt"),
         *("--restrict-to", "r.txt"),
@@ -79,14 +80,17 @@ def test_every_option_reaches_the_run(fake: FakeRun, calibration: Path) -> None:
         "dedup iou=0.9: 9 objects, 7 without repeats",
     ]
     (asked,) = fake.asked
-    assert (asked.batch_size, asked.max_new_tokens, asked.constrain) == (2, 9, False)
-    assert (asked.classes, asked.restrict_to) == (Path("c.txt"), Path("r.txt"))
+    assert asked.batch_size == 2
+    assert asked.asking == AskOptions(
+        constrain=False, restrict_to=("rug",), max_new_tokens=9, ordered=False
+    )
     assert asked.coco == Path("c.json")
-    assert (asked.ordered, asked.coord_decode, asked.dedup_iou) == (False, "expectation", 0.9)
+    rows = asked.rows
+    assert (rows.coord_decode, rows.dedup_iou, rows.classes) == ("expectation", 0.9, ("cat", "dog"))
     assert asked.backend == "vllm"
-    assert asked.score_map is not None
-    assert asked.score_map.apply(0.5) == pytest.approx(0.4, abs=1e-5)
-    assert asked.score_map.apply(0.25) < asked.score_map.apply(0.26)
+    assert rows.score_map is not None
+    assert rows.score_map.apply(0.5) == pytest.approx(0.4, abs=1e-5)
+    assert rows.score_map.apply(0.25) < rows.score_map.apply(0.26)
 
 
 def test_a_file_that_is_no_calibration_is_refused_before_a_model_is_loaded(

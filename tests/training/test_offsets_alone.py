@@ -18,6 +18,7 @@ from coordexp.inference.run.predictor import load_predictor
 from coordexp.model.coord_offset import find_offset_head
 from coordexp.model.load import load_base, load_checkpoint
 from coordexp.training.run.stage1 import build_trainer, train
+from tests.inference.plainly import plainly
 
 MakeConfig = Callable[..., Config]
 FROZEN: dict[str, Any] = {
@@ -103,7 +104,7 @@ def test_it_is_merged_certified_and_answers(alone: Path, scenes: Path, tmp_path:
     assert report.certificate.origin.method == "coord offsets alone"
     for model in (alone, tmp_path / "merged"):
         out = tmp_path / f"{model.name}.jsonl"
-        predict_file(load_predictor(model), scenes, out, batch_size=6, max_new_tokens=40)
+        predict_file(load_predictor(model), scenes, out, plainly(batch_size=6, max_new_tokens=40))
         assert len(out.read_text().splitlines()) == 6
     assert (tmp_path / "run.jsonl").read_text().count("raw_text") == 6
 

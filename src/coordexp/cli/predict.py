@@ -122,18 +122,26 @@ def predict(  # noqa: PLR0913, PLR0917 - one for each option
     when the same command is given again. On several GPUs put
     torchrun --nproc-per-node N -m in front.
     """
-    from coordexp.inference.run.command import RunOptions, run_predict  # noqa: PLC0415
+    from coordexp.inference.read.class_filter import read_classes  # noqa: PLC0415
+    from coordexp.inference.read.prediction_lines import RowOptions  # noqa: PLC0415
+    from coordexp.inference.run.ask import AskOptions  # noqa: PLC0415
+    from coordexp.inference.run.command import run_predict  # noqa: PLC0415
+    from coordexp.inference.run.options import PredictOptions  # noqa: PLC0415
 
-    options = RunOptions(
+    options = PredictOptions(
         batch_size=batch_size,
-        max_new_tokens=max_new_tokens,
-        constrain=constrain is Constrain.ON,
-        classes=classes,
-        restrict_to=restrict_to,
-        ordered=corners is Corners.ORDERED,
-        coord_decode=coord_decode.value,
-        dedup_iou=dedup,
-        score_map=None if calibration is None else load_score_map(calibration),
+        asking=AskOptions(
+            constrain=constrain is Constrain.ON,
+            restrict_to=None if restrict_to is None else read_classes(restrict_to),
+            max_new_tokens=max_new_tokens,
+            ordered=corners is Corners.ORDERED,
+        ),
+        rows=RowOptions(
+            coord_decode=coord_decode.value,
+            dedup_iou=dedup,
+            score_map=None if calibration is None else load_score_map(calibration),
+            classes=None if classes is None else read_classes(classes),
+        ),
         coco=coco,
         backend=backend.value,
         overwrite=overwrite,

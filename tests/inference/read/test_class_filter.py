@@ -17,10 +17,11 @@ from coordexp.inference.read.class_filter import asked_classes, class_ids
 from coordexp.inference.read.prediction_lines import RowOptions, scored_objects
 from coordexp.inference.run import single
 from coordexp.inference.run.ask import Ask, AskOptions, Question
-from coordexp.inference.run.predict import Summary, answer_file, predict_file
+from coordexp.inference.run.predict import AnswerFile, Summary, answer_file, predict_file
 from coordexp.inference.run.predictor import Predictor
 from coordexp.inference.run.ranks import Ranks
 from coordexp.rendering.style import RenderingStyle
+from tests.inference.plainly import plainly
 
 MakeStyle = Callable[..., RenderingStyle]
 TRAINED = ("eight", "five", "four", "nine", "one", "seven", "six", "three", "two", "zero")
@@ -86,12 +87,8 @@ def test_a_file_counts_what_it_leaves_out(
     def answered(name: str, classes: tuple[str, ...] | None) -> Summary:
         return answer_file(
             ask,
-            predictor.encoder,
-            scenes,
-            tmp_path / name,
-            batch_size=4,
-            run={},
-            row_options=RowOptions(classes=classes),
+            AnswerFile(predictor.encoder, scenes, tmp_path / name, model="m"),
+            plainly(batch_size=4, max_new_tokens=9, rows=RowOptions(classes=classes)),
             ranks=Ranks(),
             quiet=True,
         )
@@ -111,7 +108,10 @@ def test_a_model_inside_its_grammar_says_the_same_with_a_list(
     def rows(name: str, classes: tuple[str, ...] | None) -> list[dict[str, list[object]]]:
         options = RowOptions(classes=classes)
         predict_file(
-            predictor, scenes, tmp_path / name, batch_size=6, max_new_tokens=10, row_options=options
+            predictor,
+            scenes,
+            tmp_path / name,
+            plainly(batch_size=6, max_new_tokens=10, rows=options),
         )
         return [json.loads(line) for line in (tmp_path / name).read_text("utf-8").splitlines()]
 

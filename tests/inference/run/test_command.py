@@ -4,24 +4,14 @@ from pathlib import Path
 import pytest
 
 from coordexp.errors import CheckpointError, InputError
-from coordexp.inference.run.command import RunOptions, run_predict
+from coordexp.inference.run.command import run_predict
+from coordexp.inference.run.options import PredictOptions
+from tests.inference.plainly import plainly
 
-OPTIONS = RunOptions(
-    batch_size=1,
-    max_new_tokens=9,
-    constrain=True,
-    classes=None,
-    restrict_to=None,
-    ordered=True,
-    coord_decode="token",
-    dedup_iou=None,
-    score_map=None,
-    coco=None,
-    backend="hf",
-)
+OPTIONS = plainly(batch_size=1, max_new_tokens=9)
 
 
-def comes_to_the_model(folder: Path, options: RunOptions) -> bool:
+def comes_to_the_model(folder: Path, options: PredictOptions) -> bool:
     """Whether a run is let past what lies at its output; there is no model behind it."""
     with pytest.raises(InputError) as caught:
         run_predict(folder / "no-model", folder / "d.jsonl", folder / "p.jsonl", options)

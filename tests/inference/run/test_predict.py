@@ -25,7 +25,7 @@ from coordexp.inference.read.prediction_lines import (
     scored_objects,
 )
 from coordexp.inference.run.ask import Ask, AskOptions, Question, build_ask
-from coordexp.inference.run.predict import Summary, answer_file, predict_file
+from coordexp.inference.run.predict import AnswerFile, Summary, answer_file, predict_file
 from coordexp.inference.run.predictor import Predictor, load_predictor
 from coordexp.inference.run.ranks import Ranks
 from coordexp.model.adapters import install_lora
@@ -34,6 +34,7 @@ from coordexp.model.coord_offset import install_coord_offset_adapter
 from coordexp.model.fingerprint import rows_fingerprint, tokenizer_fingerprint
 from coordexp.model.load import coord_rows, load_base, load_coord_vocab, load_tokenizer
 from coordexp.rendering.style import RenderingStyle, style_to_json
+from tests.inference.plainly import plainly
 
 MakeStyle = Callable[..., RenderingStyle]
 LENGTH = 10
@@ -45,7 +46,7 @@ def predictions(
     predictor: Predictor, scenes: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Path:
     out = tmp_path_factory.mktemp("predictions") / "deep" / "p.jsonl"
-    summary = predict_file(predictor, scenes, out, batch_size=4, max_new_tokens=LENGTH)
+    summary = predict_file(predictor, scenes, out, plainly(batch_size=4, max_new_tokens=LENGTH))
     assert (summary.lines, summary.unread) == (6, [])
     assert summary.objects > 0
     return out
@@ -77,7 +78,7 @@ def test_the_batch_size_changes_no_answer(
     predictor: Predictor, scenes: Path, predictions: Path, tmp_path: Path
 ) -> None:
     out = predictions.parent / "one.jsonl"
-    predict_file(predictor, scenes, out, batch_size=1, max_new_tokens=LENGTH)
+    predict_file(predictor, scenes, out, plainly(batch_size=1, max_new_tokens=LENGTH))
     assert [row["raw_text"] for row in rows_of(out)] == [
         row["raw_text"] for row in rows_of(predictions)
     ]
@@ -199,7 +200,10 @@ def test_a_bad_record_at_the_end_writes_nothing(
         file.write("{}\n")
     with pytest.raises(RecordError, match=r"train\.jsonl:7: "):
         predict_file(
-            predictor, own_scenes, tmp_path / "out" / "p.jsonl", batch_size=2, max_new_tokens=2
+            predictor,
+            own_scenes,
+            tmp_path / "out" / "p.jsonl",
+            plainly(batch_size=2, max_new_tokens=2),
         )
     assert not (tmp_path / "out").exists()
 
@@ -211,7 +215,7 @@ def test_a_picture_that_is_missing_is_counted_and_the_rest_is_done(
     (own_scenes.parent / records[1].image).unlink()
     (own_scenes.parent / records[4].image).write_bytes(b"no picture")
     out = tmp_path / "p.jsonl"
-    summary = predict_file(predictor, own_scenes, out, batch_size=2, max_new_tokens=LENGTH)
+    summary = predict_file(predictor, own_scenes, out, plainly(batch_size=2, max_new_tokens=LENGTH))
     assert summary.lines == 4
     missing, broken = summary.unread
     assert "train.jsonl:2: images[0]: there is no file" in missing
@@ -239,12 +243,8 @@ def test_a_run_that_was_stopped_goes_on(
     def go(ask: Ask) -> Summary:
         return answer_file(
             ask,
-            predictor.encoder,
-            scenes,
-            out,
-            batch_size=2,
-            run={"model": "m"},
-            row_options=RowOptions(),
+            AnswerFile(predictor.encoder, scenes, out, model="m"),
+            plainly(batch_size=2, max_new_tokens=LENGTH),
             ranks=Ranks(),
         )
 
@@ -272,7 +272,10 @@ def test_a_folder_of_pictures_needs_no_records(
 ) -> None:
     out = tmp_path / "p.jsonl"
     folder = scenes.parent / "images"
-    assert predict_file(predictor, folder, out, batch_size=4, max_new_tokens=LENGTH).lines == 6
+    assert (
+        predict_file(predictor, folder, out, plainly(batch_size=4, max_new_tokens=LENGTH)).lines
+        == 6
+    )
     by_name = {Path(str(row["image"])).name: row for row in rows_of(predictions)}
     for row in rows_of(out):
         assert row["gt"] == []
@@ -298,7 +301,7 @@ def test_a_folder_with_broken_pictures_answers_the_others(
 ) -> None:
     folder, out = tmp_path / "pics", tmp_path / "p.jsonl"
     make_odd_folder(folder, scenes)
-    summary = predict_file(predictor, folder, out, batch_size=3, max_new_tokens=LENGTH)
+    summary = predict_file(predictor, folder, out, plainly(batch_size=3, max_new_tokens=LENGTH))
     assert (summary.lines, summary.indices) == (2, [4, 5])
     assert [text.split(": ")[0] for text in summary.unread] == [
         str(folder / name) for name in ("cut.png", "empty.jpg", "float.tiff", "text.bmp")
@@ -323,7 +326,9 @@ def test_whatever_the_image_processor_raises_is_a_picture_without_a_line(
     shutil.copytree(scenes.parent / "images", tmp_path / "pics")
     Image.new("RGB", (64, 64), (1, 2, 3)).save(tmp_path / "pics" / "odd.png")
     out = tmp_path / "p.jsonl"
-    summary = predict_file(predictor, tmp_path / "pics", out, batch_size=7, max_new_tokens=2)
+    summary = predict_file(
+        predictor, tmp_path / "pics", out, plainly(batch_size=7, max_new_tokens=2)
+    )
     assert summary.lines == 6
     (told,) = summary.unread
     assert "odd.png: images[0]: the image processor cannot take it: a pixel" in told
@@ -342,12 +347,8 @@ def test_answers_are_kept_when_a_picture_is_taken_out(
     def go(ask: Ask) -> Summary:
         return answer_file(
             ask,
-            predictor.encoder,
-            data,
-            out,
-            batch_size=2,
-            run={"model": "m"},
-            row_options=RowOptions(),
+            AnswerFile(predictor.encoder, data, out, model="m"),
+            plainly(batch_size=2, max_new_tokens=LENGTH),
             ranks=Ranks(),
         )
 
@@ -388,8 +389,7 @@ def test_two_ranks_write_what_one_does(
             predictor,
             scenes,
             out,
-            batch_size=4,
-            max_new_tokens=LENGTH,
+            plainly(batch_size=4, max_new_tokens=LENGTH),
             ranks=Ranks(rank, 2, wait=lambda: None),
         )
 
@@ -442,7 +442,10 @@ def test_an_adapter_answers_as_its_merged_model(
             shutil.copy(tmp_path / "merged" / "coordexp.json", base)
         out = tmp_path / f"{name}.jsonl"
         predict_file(
-            load_predictor(tmp_path / name), scenes, out, batch_size=6, max_new_tokens=LENGTH
+            load_predictor(tmp_path / name),
+            scenes,
+            out,
+            plainly(batch_size=6, max_new_tokens=LENGTH),
         )
         texts.append([row["raw_text"] for row in rows_of(out)])
     assert texts[0] == texts[1]
@@ -455,7 +458,7 @@ def test_the_text_baseline_needs_no_coord_tokens(
     predictor = load_predictor(as_merged(tiny_base, tmp_path / "model", coord_tokens=False))
     assert predictor.vocab is None
     out = tmp_path / "p.jsonl"
-    assert predict_file(predictor, scenes, out, batch_size=6, max_new_tokens=2).lines == 6
+    assert predict_file(predictor, scenes, out, plainly(batch_size=6, max_new_tokens=2)).lines == 6
 
 
 def test_a_model_without_the_coord_tokens_it_needs_is_refused(

@@ -10,8 +10,10 @@ import pytest
 from coordexp.data.files.image import load_image
 from coordexp.data.files.jsonl import RecordFile
 from coordexp.errors import CheckpointError, CoordExpError, InputError
-from coordexp.inference.run.ask import Question
-from coordexp.inference.run.command import RunOptions, run_predict
+from coordexp.inference.read.prediction_lines import RowOptions
+from coordexp.inference.run.ask import AskOptions, Question
+from coordexp.inference.run.command import run_predict
+from coordexp.inference.run.options import PredictOptions
 from coordexp.inference.run.predictor import Predictor
 from coordexp.inference.run.vllm_backend import load_vllm_ask
 from coordexp.model.card import WeightsCard, write_card
@@ -148,31 +150,22 @@ def test_an_answer_that_is_cut_off_says_so(
 def test_a_file_is_predicted_through_vllm(
     predictor: Predictor, scenes: Path, tmp_path: Path
 ) -> None:
-    options = RunOptions(
-        batch_size=4,
-        max_new_tokens=9,
-        constrain=False,
-        classes=None,
-        restrict_to=None,
-        ordered=True,
-        coord_decode="token",
-        dedup_iou=None,
-        score_map=None,
-        coco=None,
-        backend="vllm",
-    )
+    asking = AskOptions(constrain=False, restrict_to=None, max_new_tokens=9)
+    options = PredictOptions(batch_size=4, asking=asking, rows=RowOptions(), backend="vllm")
     summary = run_predict(predictor.path, scenes, tmp_path / "p.jsonl", options)
     assert summary is not None
     assert (summary.lines, summary.objects) == (6, 6)
-    names, kept = tmp_path / "names.txt", tmp_path / "kept.jsonl"
-    names.write_text("dog\nzero\n")
-    some = run_predict(predictor.path, scenes, kept, replace(options, classes=names))
+    kept = tmp_path / "kept.jsonl"
+    filtered = replace(options, rows=RowOptions(classes=("dog", "zero")))
+    some = run_predict(predictor.path, scenes, kept, filtered)
     assert some is not None
     assert (some.objects, some.not_asked) == (0, 6)
+    restricted = replace(asking, restrict_to=("dog", "zero"))
+    inside = replace(options, asking=replace(asking, constrain=True))
     with pytest.raises(InputError, match="leave out --restrict-to"):
-        run_predict(predictor.path, scenes, kept, replace(options, restrict_to=names))
+        run_predict(predictor.path, scenes, kept, replace(options, asking=restricted))
     with pytest.raises(InputError, match="--constrain off"):
-        run_predict(predictor.path, scenes, tmp_path / "q.jsonl", replace(options, constrain=True))
+        run_predict(predictor.path, scenes, tmp_path / "q.jsonl", inside)
 
 
 def test_an_adapter_has_to_be_merged_first(predictor: Predictor, tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from coordexp.inference.run.predict import load_predictor, predict_file
 from coordexp.model.card import load_card_section, load_trained_classes, load_weights_card
 from coordexp.model.load import load_base
 from coordexp.training.run.stage1 import build_trainer, train
+from tests.inference.plainly import plainly
 
 MakeConfig = Callable[..., Config]
 TEXT: dict[str, dict[str, Any]] = {
@@ -226,7 +227,9 @@ def test_a_model_trained_as_a_whole_is_used_as_it_is(
     with pytest.raises(CheckpointError, match=r"trained with tuner\.train_type: full"):
         merge_checkpoint(saved, tmp_path / "merged", overwrite=False)
     out = tmp_path / "p.jsonl"
-    summary = predict_file(load_predictor(saved), scenes, out, batch_size=6, max_new_tokens=2)
+    summary = predict_file(
+        load_predictor(saved), scenes, out, plainly(batch_size=6, max_new_tokens=2)
+    )
     assert summary.lines == 6
 
 

@@ -9,10 +9,29 @@ import logging
 import unicodedata
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
+from pathlib import Path
 
 from coordexp.errors import InputError
 
 logger = logging.getLogger(__name__)
+
+
+def read_classes(path: Path) -> tuple[str, ...]:
+    """Return the lines of a text file, without empty ones.
+
+    Raises:
+        InputError: If it cannot be read or names no class.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror or error}") from None
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}: cannot be read: {error}") from None
+    names = tuple(line.strip() for line in text.splitlines() if line.strip())
+    if not names:
+        raise InputError(f"{path}: no class in it; expected one a line")
+    return names
 
 
 def asked_classes(names: Sequence[str], trained: Sequence[str] | None) -> tuple[str, ...]:

@@ -1,6 +1,6 @@
 """`coordexp predict`, and `coordexp.predict` for one picture.
 
-- `command`: load, ask, write; `ranks` its processes, `inputs` what it reads.
+- `command`: load, ask, write; `options`: how; `ranks` its processes, `inputs` what it reads.
 - `predict`: the loop; `parts`: what is on disk while it goes on; `progress`: how far it is.
 - `predictor`: a model with all that it takes to ask it; `ask`: inside the grammar or freely.
 - `vllm_backend`: the same questions through vLLM.

@@ -4,10 +4,9 @@ import hashlib
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Protocol, overload
+from typing import Protocol
 
 from PIL import Image
-from typing_extensions import override
 
 from coordexp.coord_tokens.codec import CoordAlphabet
 from coordexp.data.contract.record import Record, record_to_json
@@ -21,8 +20,10 @@ _KEY_BYTES = 12
 class PictureInput(Protocol):
     """Records, and the folder that their pictures are relative to."""
 
-    path: Path
-    root: Path
+    @property
+    def root(self) -> Path:
+        """The folder."""
+        ...
 
     def __len__(self) -> int: ...
     def __getitem__(self, index: int) -> Record: ...
@@ -47,7 +48,7 @@ def load_source(path: Path, alphabet: CoordAlphabet) -> PictureInput:
     return RecordSource(RecordFile(path, alphabet), alphabet)
 
 
-class RecordSource(Sequence[Record]):
+class RecordSource:
     """The records of a JSONL file.
 
     Args:
@@ -59,23 +60,17 @@ class RecordSource(Sequence[Record]):
     """
 
     def __init__(self, records: RecordFile, alphabet: CoordAlphabet) -> None:
-        self.path, self.root = records.path, records.root
+        self.root = records.root
         self._records = records
         self._keys = bytearray()  # in a list, those of a million records would take 100 MB
         for record in records:
             content = json.dumps(record_to_json(record, alphabet), sort_keys=True)
             self._keys += hashlib.blake2b(content.encode(), digest_size=_KEY_BYTES).digest()
 
-    @override
     def __len__(self) -> int:
         return len(self._records)
 
-    @overload
-    def __getitem__(self, index: int) -> Record: ...
-    @overload
-    def __getitem__(self, index: slice) -> Sequence[Record]: ...
-    @override
-    def __getitem__(self, index: int | slice) -> Record | Sequence[Record]:
+    def __getitem__(self, index: int) -> Record:
         return self._records[index]
 
     def key_of(self, index: int) -> str:
@@ -84,10 +79,10 @@ class RecordSource(Sequence[Record]):
 
     def error_at(self, index: int, error: RecordError) -> RecordError:
         """Return an error with file and line."""
-        return error if error.file else error.at(self.path, index + 1)
+        return error if error.file else error.at(self._records.path, index + 1)
 
 
-class Excerpt(Sequence[Record]):
+class Excerpt:
     """Some of a source's records.
 
     Args:
@@ -96,22 +91,14 @@ class Excerpt(Sequence[Record]):
     """
 
     def __init__(self, source: PictureInput, indices: Sequence[int]) -> None:
-        self.path, self.root = source.path, source.root
+        self.root = source.root
         self._source = source
         self._indices = indices
 
-    @override
     def __len__(self) -> int:
         return len(self._indices)
 
-    @overload
-    def __getitem__(self, index: int) -> Record: ...
-    @overload
-    def __getitem__(self, index: slice) -> Sequence[Record]: ...
-    @override
-    def __getitem__(self, index: int | slice) -> Record | Sequence[Record]:
-        if isinstance(index, slice):
-            return Excerpt(self._source, self._indices[index])
+    def __getitem__(self, index: int) -> Record:
         return self._source[self._indices[index]]
 
     def key_of(self, index: int) -> str:
@@ -123,7 +110,7 @@ class Excerpt(Sequence[Record]):
         return self._source.error_at(self._indices[index], error)
 
 
-class PictureFolder(Sequence[Record]):
+class PictureFolder:
     """The pictures in a folder and below, by name, as records without objects.
 
     Args:
@@ -134,7 +121,7 @@ class PictureFolder(Sequence[Record]):
     """
 
     def __init__(self, path: Path) -> None:
-        self.path = self.root = path
+        self.root = path
         Image.init()
         self._names = sorted(
             file.relative_to(path).as_posix()
@@ -144,23 +131,15 @@ class PictureFolder(Sequence[Record]):
         if not self._names:
             raise InputError(f"{path}: no pictures in this folder or below")
 
-    @override
     def __len__(self) -> int:
         return len(self._names)
 
-    @overload
-    def __getitem__(self, index: int) -> Record: ...
-    @overload
-    def __getitem__(self, index: slice) -> Sequence[Record]: ...
-    @override
-    def __getitem__(self, index: int | slice) -> Record | Sequence[Record]:
+    def __getitem__(self, index: int) -> Record:
         """Return one picture as a record; its size is the upright one.
 
         Raises:
             RecordError: If the picture cannot be read.
         """
-        if isinstance(index, slice):
-            return [self[i] for i in range(*index.indices(len(self)))]
         return picture_record(self.root, self._names[index])
 
     def key_of(self, index: int) -> str:
@@ -169,4 +148,4 @@ class PictureFolder(Sequence[Record]):
 
     def error_at(self, index: int, error: RecordError) -> RecordError:
         """Return an error with the picture's path."""
-        return RecordError(error.message, file=self.path / self._names[index])
+        return RecordError(error.message, file=self.root / self._names[index])

@@ -7,10 +7,10 @@ number of ranks. The next batch is read and resized while the model works on thi
 import copy
 import os
 from collections import Counter, deque
-from collections.abc import Collection, Generator, Mapping, Sequence
+from collections.abc import Collection, Generator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 from rich.console import Console
@@ -19,8 +19,9 @@ from coordexp.data.contract.record import Record
 from coordexp.data.files.image import load_image
 from coordexp.errors import RecordError
 from coordexp.inference.read.prediction_lines import RowOptions, prediction_row
-from coordexp.inference.run.ask import Ask, AskOptions, HalvingAsk, Question, build_ask
+from coordexp.inference.run.ask import Ask, HalvingAsk, Question, build_ask
 from coordexp.inference.run.inputs import Excerpt, PictureInput, load_source
+from coordexp.inference.run.options import PredictOptions
 from coordexp.inference.run.parts import Parts
 from coordexp.inference.run.predictor import Predictor, load_predictor
 from coordexp.inference.run.progress import shown_progress
@@ -74,13 +75,8 @@ def predict_file(
     predictor: Predictor,
     data: Path | str,
     out: Path | str,
+    options: PredictOptions,
     *,
-    batch_size: int,
-    max_new_tokens: int,
-    constrain: bool = True,
-    restrict_to: Sequence[str] | None = None,
-    ordered: bool = True,
-    row_options: RowOptions | None = None,
     ranks: Ranks | None = None,
 ) -> Summary:
     """Ask a model about each image and write what it says; see `answer_file`.
@@ -89,81 +85,71 @@ def predict_file(
         predictor: The model.
         data: JSONL of records, or a folder of pictures.
         out: JSONL of predictions.
-        batch_size: Images at once.
-        max_new_tokens: Longest answer.
-        constrain: Whether answers are kept inside the grammar.
-        restrict_to: The only descs there may be; None for any.
-        ordered: Whether the grammar keeps a box's corners in order.
-        row_options: What a line holds.
+        options: How; the backend is the predictor.
         ranks: Which share is this process's; None for all of it.
 
     Raises:
         InputError: As `answer_file` does, or if nothing can keep the model to some descs.
     """
-    asking = AskOptions(
-        constrain=constrain,
-        restrict_to=None if restrict_to is None else tuple(restrict_to),
-        max_new_tokens=max_new_tokens,
-        ordered=ordered,
-    )
     return answer_file(
-        HalvingAsk(build_ask(predictor, asking)),
-        predictor.encoder,
-        Path(data),
-        Path(out),
-        batch_size=batch_size,
-        run={"model": str(predictor.path.resolve()), **asdict(asking)},
-        row_options=row_options or RowOptions(),
+        HalvingAsk(build_ask(predictor, options.asking)),
+        AnswerFile(predictor.encoder, Path(data), Path(out), model=str(predictor.path.resolve())),
+        options,
         ranks=ranks or Ranks(),
     )
 
 
+@dataclass(frozen=True, slots=True)
+class AnswerFile:
+    """Which images are asked about, and where the answers go.
+
+    Args:
+        encoder: Makes the prompts.
+        data: JSONL of records, or a folder of pictures.
+        out: JSONL of predictions.
+        model: Name of what answers, so that only the same run is gone on with.
+        indices: Which images are asked about; None for all.
+    """
+
+    encoder: Encoder
+    data: Path
+    out: Path
+    model: str
+    indices: Sequence[int] | None = None
+
+
 def answer_file(
-    ask: Ask,
-    encoder: Encoder,
-    data: Path,
-    out: Path,
-    *,
-    batch_size: int,
-    run: Mapping[str, object],
-    row_options: RowOptions,
-    ranks: Ranks,
-    indices: Sequence[int] | None = None,
-    quiet: bool = False,
+    ask: Ask, files: AnswerFile, options: PredictOptions, *, ranks: Ranks, quiet: bool = False
 ) -> Summary:
     """Write one prediction line for each image that can be read.
 
-    What is answered is kept beside `out` until the file is complete, and a run that was stopped
+    What is answered is kept beside the output until that is complete, and a run that was stopped
     goes on from there.
 
     Args:
         ask: What answers.
-        encoder: Makes the prompts.
-        data: JSONL of records, or a folder of pictures.
-        out: JSONL of predictions.
-        batch_size: Images at once.
-        run: All else that the answers depend on, so that only the same run is gone on with.
-        row_options: What a line holds.
+        files: What is asked about, and where the answers go.
+        options: How.
         ranks: Which share is this process's.
-        indices: Which images are asked about; None for all.
         quiet: Whether no progress is shown.
 
     Raises:
         RecordError: If a record is wrong; nothing is written then.
-        InputError: If `out` has the remains of another run beside it.
+        InputError: If the output has the remains of another run beside it.
     """
-    source = load_source(data, encoder.style.alphabet)
-    whole = {"data": str(data.resolve()), **run, **row_options.to_json()}
-    if indices is not None:
-        source = Excerpt(source, indices)
+    encoder, out = files.encoder, files.out
+    source = load_source(files.data, encoder.style.alphabet)
+    whole = {"data": str(files.data.resolve()), "model": files.model, **options.identity()}
+    if files.indices is not None:
+        source = Excerpt(source, files.indices)
     parts = Parts(out, whole)
-    shares = _open_batches(source, batch_size, parts.done, ranks)
+    shares = _open_batches(source, options.batch_size, parts.done, ranks)
     work = _RankWork(
         ask=ask,
         encoder=encoder,
         source=source,
         root=os.path.relpath(source.root, out.parent),
-        row_options=row_options,
+        row_options=options.rows,
     )
     console = Console(stderr=True, quiet=quiet or ranks.rank > 0)
     with parts.writer(ranks.rank) as writer, closing(work.batches(shares)) as batches:

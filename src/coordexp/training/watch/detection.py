@@ -22,7 +22,7 @@ import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +37,8 @@ from coordexp.files import write_text
 from coordexp.inference.read.prediction_lines import RowOptions
 from coordexp.inference.run.ask import AskOptions, HalvingAsk, build_ask
 from coordexp.inference.run.inputs import load_source
-from coordexp.inference.run.predict import Summary, answer_file
+from coordexp.inference.run.options import PredictOptions
+from coordexp.inference.run.predict import AnswerFile, Summary, answer_file
 from coordexp.inference.run.predictor import load_predictor
 from coordexp.inference.run.ranks import Ranks
 from coordexp.training.keep.checkpoint import PARTIAL, disk_errors, flush, publish_checkpoint
@@ -175,17 +176,16 @@ def measure(detection: Detection, step: int) -> dict[str, float]:
 def _answer(detection: Detection, checkpoint: Path, predictions: Path) -> Summary:
     predictor = load_predictor(checkpoint)
     asking = AskOptions(constrain=True, restrict_to=None, max_new_tokens=_LONGEST_ANSWER)
-    return answer_file(
-        HalvingAsk(build_ask(predictor, asking)),
+    files = AnswerFile(
         predictor.encoder,
         detection.data,
         predictions,
-        batch_size=_BATCH_SIZE,
-        run={"model": str(checkpoint), **asdict(asking)},
-        row_options=RowOptions(),
-        ranks=Ranks(),
+        model=str(checkpoint),
         indices=detection.indices,
-        quiet=True,
+    )
+    options = PredictOptions(batch_size=_BATCH_SIZE, asking=asking, rows=RowOptions())
+    return answer_file(
+        HalvingAsk(build_ask(predictor, asking)), files, options, ranks=Ranks(), quiet=True
     )
 
 
