@@ -47,6 +47,7 @@ from coordexp.coord_tokens.vocab import CoordVocab
 from coordexp.data.contract.record import Record
 from coordexp.data.files.image import load_image
 from coordexp.data.files.jsonl import RecordFile
+from coordexp.families.qwen3_vl.family import QWEN3_VL
 from coordexp.inference.decode.answer import Answer
 from coordexp.inference.decode.constrained import ConstrainedDecoder
 from coordexp.inference.decode.free import generate_answers
@@ -125,7 +126,12 @@ def count_objects(answers: Sequence[Answer], *, coord_tokens: bool = True) -> in
     """Return how many objects can be read in some answers."""
     return sum(
         len(
-            parse_prediction(answer.text, alphabet=SPEC_ALPHABET, coord_tokens=coord_tokens).objects
+            parse_prediction(
+                answer.text,
+                alphabet=SPEC_ALPHABET,
+                coord_tokens=coord_tokens,
+                end_marks=QWEN3_VL.end_marks,
+            ).objects
         )
         for answer in answers
     )

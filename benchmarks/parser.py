@@ -21,6 +21,7 @@ from results import processor, results_path, write_results
 from coordexp.coord_tokens.codec import SPEC_ALPHABET
 from coordexp.data.contract.geometry import Geometry
 from coordexp.data.contract.record import RecordObject
+from coordexp.families.qwen3_vl.family import QWEN3_VL
 from coordexp.inference.read.parse import ParsedAnswer, parse_prediction
 from coordexp.rendering.dense_json import JsonFormat, render_answer
 
@@ -87,7 +88,9 @@ def long_answer(objects: int) -> dict[str, object]:
 
 def parse(text: str) -> ParsedAnswer:
     """Parse as `coordexp predict` does."""
-    return parse_prediction(text, alphabet=SPEC_ALPHABET, coord_tokens=True)
+    return parse_prediction(
+        text, alphabet=SPEC_ALPHABET, coord_tokens=True, end_marks=QWEN3_VL.end_marks
+    )
 
 
 def check(parsed: ParsedAnswer, text: str) -> None:

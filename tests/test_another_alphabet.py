@@ -12,6 +12,7 @@ from coordexp.coord_tokens.codec import SPEC_ALPHABET, CoordAlphabet
 from coordexp.data.files.image import load_image
 from coordexp.data.files.jsonl import RecordFile
 from coordexp.data.files.written_alphabet import load_alphabet
+from coordexp.families.qwen3_vl.family import QWEN3_VL
 from coordexp.inference.read.parse import parse_prediction
 from coordexp.inference.run.predictor import load_encoder
 
@@ -108,7 +109,9 @@ def test_a_model_is_trained_merged_and_asked_in_it(
     )
     labels = [token for token in example.labels if token >= 0]
     answer = encoder.tokenizer.decode(labels)
-    read = parse_prediction(answer, alphabet=encoder.style.alphabet, coord_tokens=True)
+    read = parse_prediction(
+        answer, alphabet=encoder.style.alphabet, coord_tokens=True, end_marks=QWEN3_VL.end_marks
+    )
     assert [item.geometry for item in read.objects] == [o.geometry for o in records[0].objects]
 
     wrong = run("data", "check", prepared, "--model", merged, "--bins", "1000")

@@ -9,7 +9,6 @@ from coordexp.families.known import (
     DEFAULT_FAMILY,
     FAMILIES,
     family_of,
-    known_end_marks,
     load_family,
     load_grid,
 )
@@ -57,10 +56,6 @@ def test_a_configuration_that_cannot_be_read_is_named(tmp_path: Path) -> None:
         load_family(tmp_path)
     with pytest.raises(CheckpointError, match=r"config\.json: expected a JSON object"):
         load_family(write_checkpoint(tmp_path, []))
-
-
-def test_the_end_marks_of_all_families_are_known() -> None:
-    assert set(QWEN3_VL.end_marks) <= set(known_end_marks())
 
 
 def test_a_checkpoint_s_own_cell_and_limits_are_taken(tiny_base: Path) -> None:

@@ -16,6 +16,7 @@ from coordexp.cli.app import app
 from coordexp.coord_tokens.codec import SPEC_ALPHABET
 from coordexp.data.contract.record import Record, parse_record
 from coordexp.errors import CheckpointError, InputError, RecordError
+from coordexp.export.base_layout import untied_config
 from coordexp.families.boxes import BoxText
 from coordexp.families.family import Family, VocabularyNames
 from coordexp.families.inputs import INPUTS
@@ -196,3 +197,14 @@ def test_constrained_decoding_needs_a_cache_that_keeps_the_past(checkpoint: Path
     encoder = encoder_of(checkpoint)
     with pytest.raises(InputError, match="models of pinhole have none"):
         ConstrainedDecoder(small_model(), encoder, None, None)  # type: ignore[arg-type]
+
+
+def test_a_merged_model_is_untied_where_its_family_keeps_the_language_model(
+    checkpoint: Path,
+) -> None:
+    config = {"model_type": "pinhole", "llm": {"x": 1}, "text_config": {"x": 1}}
+    (checkpoint / "config.json").write_text(json.dumps(config))
+    untied = untied_config(checkpoint)
+    assert untied["llm"] == {"x": 1, "tie_word_embeddings": False}
+    assert untied["text_config"] == {"x": 1}
+    assert untied["tie_word_embeddings"] is False

@@ -15,7 +15,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
-import torch
 from peft import LoraConfig
 from torch import Tensor
 
@@ -26,6 +25,7 @@ from coordexp.export.saved_adapter import SavedAdapter
 from coordexp.model.card import WeightsCard
 from coordexp.model.shard_writing import SHARD_BYTES, AnyTensor, NewTensor
 from coordexp.model.shards import StoredTensor
+from coordexp.model.shifted_rows import shift_rows
 
 _MATRIX = 2
 
@@ -116,13 +116,11 @@ def _merged(
     return merge_lora_layer(name, weight.load(), leaves, config)
 
 
-@torch.no_grad()
 def _shifted(source: StoredTensor, offset: StoredTensor, card: WeightsCard) -> Tensor:
-    """Return a table with the learned rows added in float32 and rounded once."""
+    """Return a table with the learned rows added."""
     if card.coord_ids is None:
         raise TypeError("coord offsets without coord ids")
     first, last = card.coord_ids
     table = source.load()
-    rows = table[first : last + 1]
-    rows.copy_(rows.float() + offset.load().float())
+    shift_rows(table, offset.load(), ids=range(first, last + 1))
     return table

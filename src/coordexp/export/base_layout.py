@@ -16,6 +16,7 @@ from transformers.core_model_loading import WeightRenaming, rename_source_key
 
 from coordexp.errors import CheckpointError
 from coordexp.families.config_file import load_object
+from coordexp.families.known import family_of
 from coordexp.model.shards import StoredTensor, Weights, load_weights
 
 CONFIG = "config.json"
@@ -90,8 +91,9 @@ def load_base_layout(base: Path) -> BaseLayout:
 def untied_config(base: Path) -> dict[str, object]:
     """Return the base's `config.json` with embedding and head untied, at every level."""
     config = load_object(base / CONFIG)
+    text = family_of(config, source=base / CONFIG).text_config(config)
     for block in _blocks(config):
-        if _TIE in block or block is config or block is config.get("text_config"):
+        if _TIE in block or block is config or block is text:
             block[_TIE] = False
     return config
 

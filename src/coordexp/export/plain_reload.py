@@ -90,7 +90,10 @@ def load_plainly(path: Path) -> tuple[PreTrainedModel, PlainFacts]:
     facts = PlainFacts(
         model_class=type(model).__name__,
         tied=head.weight is embedding.weight,
-        flags=(model.config.tie_word_embeddings, model.config.text_config.tie_word_embeddings),
+        flags=(
+            model.config.tie_word_embeddings,
+            model.config.get_text_config().tie_word_embeddings,
+        ),
         foreign=tuple(sorted(name for name in origins if name.partition(".")[0] not in _OWNERS)),
         strays=tuple(sorted(str(key) for kind in kinds for key in found[kind])),
     )

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from coordexp.export.base_layout import CONFIG
 from coordexp.export.tensor_reader import weight_files
+from coordexp.families.known import load_family
 from coordexp.model.card import CARD_NAME, load_card_section, load_weights_card
 from coordexp.model.shards import INDEX_FILE, SINGLE_FILE
 
@@ -34,9 +35,10 @@ def compare_small_files(
         for name in sorted({path.name for path in merged.iterdir()} - kept - own)
     ]
     before = _flat(_json(base / CONFIG))
-    if not tied and any(before.get(flag) != "false" for flag in _tying_flags(before)):
+    flags = _tying_flags(before, load_family(base).text_block)
+    if not tied and any(before.get(flag) != "false" for flag in flags):
         kept.remove(CONFIG)
-        problems += _untied_config_problems(base / CONFIG, merged / CONFIG)
+        problems += _untied_config_problems(base, merged)
     for name in sorted(kept):
         if not (merged / name).is_file():
             problems.append(f"{name}: is missing")
@@ -51,8 +53,8 @@ def _is_kept(name: str) -> bool:
 
 def _untied_config_problems(base: Path, merged: Path) -> list[str]:
     """Return what differs beside the flag, and where the flag is not false."""
-    before, after = _flat(_json(base)), _flat(_json(merged))
-    flags = _tying_flags(before | after)
+    before, after = _flat(_json(base / CONFIG)), _flat(_json(merged / CONFIG))
+    flags = _tying_flags(before | after, load_family(base).text_block)
     wrong = [
         f"{CONFIG}: {key} is {_shown(after, key)}; expected false"
         for key in sorted(flags)
@@ -65,11 +67,11 @@ def _untied_config_problems(base: Path, merged: Path) -> list[str]:
     ]
 
 
-def _tying_flags(config: dict[str, str]) -> set[str]:
+def _tying_flags(config: dict[str, str], text_block: str) -> set[str]:
     """Return the keys that say whether embedding and head are tied, at every level."""
     flags = {key for key in config if key.split(".")[-1] == _TIE} | {_TIE}
-    if any(key.startswith("text_config.") for key in config):
-        flags.add(f"text_config.{_TIE}")
+    if any(key.startswith(f"{text_block}.") for key in config):
+        flags.add(f"{text_block}.{_TIE}")
     return flags
 
 

@@ -19,11 +19,6 @@ DEFAULT_FAMILY = QWEN3_VL.name
 _PROCESSOR = "preprocessor_config.json"
 
 
-def known_end_marks() -> tuple[str, ...]:
-    """Return the end marks of all families, for text whose model is not at hand."""
-    return tuple(dict.fromkeys(mark for each in FAMILIES.values() for mark in each.end_marks))
-
-
 def common_largest_ratio() -> int:
     """Return by how much the longer side of a picture may be longer for every family.
 

@@ -118,7 +118,7 @@ def collect_places(predictor: Predictor, data: Path, *, batch_size: int) -> Plac
             hidden += [row[first + place - 1] for place, _ in slots.numbers]
             bins += [value for _, value in slots.numbers]
             elsewhere += [row[first + place - 1] for place in slots.others[::ELSEWHERE_EVERY]]
-    width = int(predictor.model.config.text_config.hidden_size)
+    width = int(predictor.model.config.get_text_config().hidden_size)
     nothing = torch.zeros(0, width)
     return Places(
         hidden=torch.stack(hidden) if hidden else nothing,

@@ -5,7 +5,8 @@
   `fitted_rows` fits their rows to what a base knows.
 - `shards`, `shard_writing`: weights read and written one tensor at a time.
 - `coord_offset`: the adapter that trains just the coord rows; `hidden_head` lets the loss see
-  hidden states; `plain_weights` saves a model with offsets as the plain one that computes the same.
+  hidden states; `plain_weights` saves a model with offsets as the plain one that computes the same;
+  `shifted_rows` adds them in files.
 - `adapters`: LoRA or DoRA beside it.
 - `card`, `fingerprint`: `coordexp.json`, and what tells two bases apart.
 """

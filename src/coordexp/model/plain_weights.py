@@ -22,6 +22,7 @@ from transformers import PretrainedConfig, PreTrainedModel
 
 from coordexp.errors import CheckpointError
 from coordexp.model.coord_offset import ADAPTER_NAME, OffsetHead, find_offset_head
+from coordexp.model.shifted_rows import shift_rows
 
 TABLES_NAME = "coord_offset.pt"
 
@@ -122,14 +123,12 @@ def _places(model: nn.Module, head: OffsetHead) -> tuple[str, str]:
     return names[head.embedding], names[head]
 
 
-@torch.no_grad()
 def _shifted(
     table: Float[Tensor, "V D"], offsets: Float[Tensor, "K D"], head: OffsetHead
 ) -> Float[Tensor, "V D"]:
-    """Return a table with the offsets added in float32 and rounded once."""
+    """Return a copy of a table with the offsets added."""
     result = table.detach().clone()
-    rows = result[head.first_id : head.first_id + head.num_bins]
-    rows.copy_(rows.float() + offsets.to(rows.device).float())
+    shift_rows(result, offsets, ids=range(head.first_id, head.first_id + head.num_bins))
     return result
 
 

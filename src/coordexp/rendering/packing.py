@@ -6,8 +6,8 @@ only when all hold; `tests/rendering/test_packing.py` drops them one by one):
 - four-row `position_ids`, the text row first: it starts at 0 with each example, which is how
   transformers finds the borders. The three mRoPE rows below are those that each example has alone;
 - no `attention_mask`;
-- no cache of keys and values: `use_cache` off at the top level and in `text_config`, or in the
-  call.
+- no cache of keys and values: `use_cache` off at the top level and in the language model's
+  configuration, or in the call.
 
 ::
 

@@ -10,6 +10,7 @@ from PIL import Image
 from coordexp.coord_tokens.codec import SPEC_ALPHABET
 from coordexp.data.files.image import load_image
 from coordexp.data.files.jsonl import RecordFile
+from coordexp.families.qwen3_vl.family import QWEN3_VL
 from coordexp.inference.decode.answer import Answer
 from coordexp.inference.decode.constrained import ConstrainedDecoder
 from coordexp.inference.decode.grammar import AnswerGrammar
@@ -91,7 +92,9 @@ def test_a_batch_answers_as_one_by_one(
 
 def test_every_answer_can_be_read_as_a_whole(answers: Sequence[Answer]) -> None:
     for answer in answers:
-        parsed = parse_prediction(answer.text, alphabet=SPEC_ALPHABET, coord_tokens=True)
+        parsed = parse_prediction(
+            answer.text, alphabet=SPEC_ALPHABET, coord_tokens=True, end_marks=QWEN3_VL.end_marks
+        )
         assert (parsed.status, parsed.dropped) == ("ok", ())
 
 
@@ -103,7 +106,9 @@ def test_a_limit_closes_the_answer(
     answers = decoder(talker).answers(prompts[:2], max_new_tokens=limit)
     assert answers[0].finish_reason == "length"
     for answer in answers:
-        parsed = parse_prediction(answer.text, alphabet=SPEC_ALPHABET, coord_tokens=True)
+        parsed = parse_prediction(
+            answer.text, alphabet=SPEC_ALPHABET, coord_tokens=True, end_marks=QWEN3_VL.end_marks
+        )
         assert (parsed.status, parsed.dropped) == ("ok", ())
         assert len(parsed.objects) == 1
 
@@ -146,14 +151,18 @@ def test_corners_may_come_in_any_order_where_that_is_asked_for(
     reasons = {
         drop.reason
         for answer in free
-        for drop in parse_prediction(answer.text, alphabet=SPEC_ALPHABET, coord_tokens=True).dropped
+        for drop in parse_prediction(
+            answer.text, alphabet=SPEC_ALPHABET, coord_tokens=True, end_marks=QWEN3_VL.end_marks
+        ).dropped
     }
     assert reasons == {"corners in the wrong order"}
 
 
 def test_a_restriction_is_kept_to(answers: Sequence[Answer]) -> None:
     for answer in answers:
-        parsed = parse_prediction(answer.text, alphabet=SPEC_ALPHABET, coord_tokens=True)
+        parsed = parse_prediction(
+            answer.text, alphabet=SPEC_ALPHABET, coord_tokens=True, end_marks=QWEN3_VL.end_marks
+        )
         assert parsed.objects
         assert {item.desc for item in parsed.objects} <= set(CLASSES)
 
@@ -167,7 +176,9 @@ def test_free_text_is_closed_when_it_grows_too_long(
     )
     for one, other in zip(fast, slow, strict=True):
         assert_same(one, other)
-        parsed = parse_prediction(one.text, alphabet=SPEC_ALPHABET, coord_tokens=True)
+        parsed = parse_prediction(
+            one.text, alphabet=SPEC_ALPHABET, coord_tokens=True, end_marks=QWEN3_VL.end_marks
+        )
         assert (parsed.status, one.finish_reason) == ("ok", "length")
 
 

@@ -4,6 +4,7 @@ from dataclasses import replace
 import pytest
 
 from coordexp.coord_tokens.codec import SPEC_ALPHABET
+from coordexp.families.qwen3_vl.family import QWEN3_VL
 from coordexp.inference.decode.answer import Answer
 from coordexp.inference.decode.beliefs import CoordBelief
 from coordexp.inference.read.box_scores import AnswerTokens, score, score_parts
@@ -20,7 +21,9 @@ def answer(*pieces: tuple[str, float]) -> Answer:
 
 
 def only_object(said: Answer, *, coord_tokens: bool) -> ParsedObject:
-    parsed = parse_prediction(said.text, alphabet=SPEC_ALPHABET, coord_tokens=coord_tokens)
+    parsed = parse_prediction(
+        said.text, alphabet=SPEC_ALPHABET, coord_tokens=coord_tokens, end_marks=QWEN3_VL.end_marks
+    )
     (item,) = parsed.objects
     return item
 
@@ -103,7 +106,9 @@ def test_another_is_what_stands_between_two_objects() -> None:
         ("1, 2, 3, 4", 0.5),
         ("]}}", 0.1),
     )
-    parsed = parse_prediction(said.text, alphabet=SPEC_ALPHABET, coord_tokens=False)
+    parsed = parse_prediction(
+        said.text, alphabet=SPEC_ALPHABET, coord_tokens=False, end_marks=QWEN3_VL.end_marks
+    )
     parts = score_parts(AnswerTokens(said), parsed.objects[1])
     assert parts["another"] == pytest.approx(0.9 * 0.8 * 0.5)
 

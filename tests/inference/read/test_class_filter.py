@@ -12,6 +12,7 @@ from PIL import Image
 import coordexp
 from coordexp.data.contract.record import Record
 from coordexp.errors import InputError
+from coordexp.families.qwen3_vl.family import QWEN3_VL
 from coordexp.inference.decode.answer import Answer
 from coordexp.inference.read.class_filter import asked_classes, class_ids
 from coordexp.inference.read.prediction_lines import RowOptions, scored_objects
@@ -45,7 +46,9 @@ SCENE = answer(("four", 0.8), ("six", 0.7), ("two", 0.6), ("six", 0.1))
 
 def test_a_four_is_never_a_zero(make_style: MakeStyle) -> None:
     style = make_style(coord_tokens=False)
-    found = scored_objects(RECORD, SCENE, style, RowOptions(classes=("six", "zero")))
+    found = scored_objects(
+        RECORD, SCENE, style, RowOptions(classes=("six", "zero")), end_marks=QWEN3_VL.end_marks
+    )
     assert [(item.desc, item.parts["desc"]) for item in found.objects] == [
         ("six", pytest.approx(0.7)),
         ("six", pytest.approx(0.1)),
@@ -59,8 +62,10 @@ def test_a_four_is_never_a_zero(make_style: MakeStyle) -> None:
 
 def test_scores_are_those_without_a_list(make_style: MakeStyle) -> None:
     style = make_style(coord_tokens=False)
-    free = scored_objects(RECORD, SCENE, style, RowOptions())
-    kept = scored_objects(RECORD, SCENE, style, RowOptions(classes=("two", "four")))
+    free = scored_objects(RECORD, SCENE, style, RowOptions(), end_marks=QWEN3_VL.end_marks)
+    kept = scored_objects(
+        RECORD, SCENE, style, RowOptions(classes=("two", "four")), end_marks=QWEN3_VL.end_marks
+    )
     assert kept.objects == [item for item in free.objects if item.desc != "six"]
     assert kept.status == free.status == "ok"
 
@@ -68,7 +73,7 @@ def test_scores_are_those_without_a_list(make_style: MakeStyle) -> None:
 def test_what_is_left_out_hides_nothing_that_repeats_it(make_style: MakeStyle) -> None:
     style = make_style(coord_tokens=False)
     options = RowOptions(classes=("six",), dedup_iou=0.9)
-    found = scored_objects(RECORD, SCENE, style, options)
+    found = scored_objects(RECORD, SCENE, style, options, end_marks=QWEN3_VL.end_marks)
     assert [item.parts["desc"] for item in found.objects] == [pytest.approx(0.7)]
     assert [drop.reason for drop in found.dropped] == ["not in classes"] * 2 + ["repeated"]
 

@@ -11,6 +11,7 @@ from coordexp.coord_tokens.codec import SPEC_ALPHABET, CoordAlphabet
 from coordexp.data.contract.geometry import Geometry
 from coordexp.data.contract.record import RecordObject
 from coordexp.errors import RecordError
+from coordexp.families.qwen3_vl.family import QWEN3_VL
 from coordexp.inference.read.parse import ParsedAnswer, parse_prediction
 from coordexp.rendering.dense_json import SEPARATORS, JsonFormat, parse_answer, render_answer
 
@@ -20,7 +21,9 @@ GOOD = '"object_2": {"desc": "b", "line": [5, 6, 7, 8]}'
 
 
 def parse(text: str, *, coord_tokens: bool = False) -> ParsedAnswer:
-    return parse_prediction(text, alphabet=SPEC_ALPHABET, coord_tokens=coord_tokens)
+    return parse_prediction(
+        text, alphabet=SPEC_ALPHABET, coord_tokens=coord_tokens, end_marks=QWEN3_VL.end_marks
+    )
 
 
 def summary(answer: ParsedAnswer) -> tuple[str, list[str], list[tuple[str, str]]]:
@@ -221,7 +224,12 @@ class Answer:
         )
 
     def parse(self, text: str) -> ParsedAnswer:
-        return parse_prediction(text, alphabet=self.alphabet, coord_tokens=self.coord_tokens)
+        return parse_prediction(
+            text,
+            alphabet=self.alphabet,
+            coord_tokens=self.coord_tokens,
+            end_marks=QWEN3_VL.end_marks,
+        )
 
 
 @st.composite
@@ -356,3 +364,12 @@ def test_the_number_of_characters_looked_at_is_linear(head: str, piece: str) -> 
         text.looks = 0
         parse(text)
         assert text.looks <= 10 * len(text) + 100
+
+
+def test_the_end_marks_of_another_family_are_text() -> None:
+    answer = parse_prediction(
+        "{}<|im_end|>", alphabet=SPEC_ALPHABET, coord_tokens=True, end_marks=("</s>",)
+    )
+    assert summary(answer) == ("salvaged", [], [("text after the answer", "<|im_end|>")])
+    own = parse_prediction("{}</s>", alphabet=LOC, coord_tokens=True, end_marks=("</s>",))
+    assert (own.status, own.dropped) == ("ok", ())

@@ -110,7 +110,12 @@ def test_golden_line_of_a_salvaged_answer(make_style: MakeStyle) -> None:
         '"object_2": {"desc": "dog", "bbox_2d": [1, 2]}, "object_3": {"desc": "bi'
     )
     row = prediction_row(
-        record, said(text), make_style(coord_tokens=False), "../data", RowOptions()
+        record,
+        said(text),
+        make_style(coord_tokens=False),
+        "../data",
+        RowOptions(),
+        end_marks=QWEN3_VL.end_marks,
     )
     # Width 1998 has two pixels a bin; digits: 5, 20, 15, 40 = 7 of them over 4 coordinates.
     assert row == {
@@ -152,7 +157,14 @@ def test_truth_keeps_what_figures_depend_on(make_style: MakeStyle) -> None:
     federated = {"absent": ["dog"], "not_exhaustive": ["cat"], "frequency": {"cat": "f"}}
     row = {"images": ["a.png"], "width": 9, "height": 9, "objects": [marked, ignored]}
     record = parse_record({**row, "federated": federated})
-    line = prediction_row(record, said("{}"), make_style(coord_tokens=True), ".", RowOptions())
+    line = prediction_row(
+        record,
+        said("{}"),
+        make_style(coord_tokens=True),
+        ".",
+        RowOptions(),
+        end_marks=QWEN3_VL.end_marks,
+    )
     assert line["gt"] == [{**marked, "bbox_2d": [0, 0, 9, 9]}, ignored]
     assert line["federated"] == federated
 
@@ -162,8 +174,12 @@ def test_a_calibrated_score_keeps_the_raw_one(make_style: MakeStyle) -> None:
     text = '{"object_1": {"desc": "cat", "bbox_2d": [5, 20, 15, 40]}}'
     style = make_style(coord_tokens=False)
     options = RowOptions(score_map=ScoreMap("d1", lambda score: score / 2 + 0.25))
-    (raw,) = scored_objects(record, said(text), style, RowOptions()).objects
-    (item,) = scored_objects(record, said(text), style, options).objects
+    (raw,) = scored_objects(
+        record, said(text), style, RowOptions(), end_marks=QWEN3_VL.end_marks
+    ).objects
+    (item,) = scored_objects(
+        record, said(text), style, options, end_marks=QWEN3_VL.end_marks
+    ).objects
     assert item.score == raw.score / 2 + 0.25
     assert item.parts == {**raw.parts, "raw": raw.score}
     assert "raw" not in raw.parts
@@ -180,10 +196,17 @@ def test_a_run_goes_on_with_the_same_calibration_alone() -> None:
 
 def test_garbage_is_a_line_too(make_style: MakeStyle) -> None:
     record = Record(images=("1.png",), width=10, height=10, objects=())
-    row = prediction_row(record, said("no idea"), make_style(), ".", RowOptions())
+    row = prediction_row(
+        record, said("no idea"), make_style(), ".", RowOptions(), end_marks=QWEN3_VL.end_marks
+    )
     assert (row["gt"], row["pred"], row["raw_text"]) == ([], [], "no idea")
     empty = Answer(text="", pieces=(), probabilities=(), finish_reason="eos")
-    assert prediction_row(record, empty, make_style(), ".", RowOptions())["pred"] == []
+    assert (
+        prediction_row(
+            record, empty, make_style(), ".", RowOptions(), end_marks=QWEN3_VL.end_marks
+        )["pred"]
+        == []
+    )
 
 
 @pytest.fixture

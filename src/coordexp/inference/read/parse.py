@@ -21,7 +21,6 @@ from coordexp.coord_tokens.codec import (
 )
 from coordexp.data.contract.geometry import LEAST_POINTS, Geometry, GeometryKind
 from coordexp.data.contract.record import RecordObject
-from coordexp.families.known import known_end_marks
 from coordexp.inference.read.scan import (
     DIGITS,
     SPACE,
@@ -36,7 +35,6 @@ from coordexp.inference.read.scan import (
 from coordexp.rendering.dense_json import SEPARATORS, render_answer
 
 ParseStatus = Literal["ok", "salvaged", "failed"]
-_END_MARKS = known_end_marks()
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,16 +86,19 @@ class ParsedAnswer:
     dropped: tuple[Dropped, ...]
 
 
-def parse_prediction(text: str, *, alphabet: CoordAlphabet, coord_tokens: bool) -> ParsedAnswer:
+def parse_prediction(
+    text: str, *, alphabet: CoordAlphabet, coord_tokens: bool, end_marks: Sequence[str]
+) -> ParsedAnswer:
     """Return the objects of an answer, whatever the text.
 
     Args:
-        text: What the model wrote; an end-of-turn mark at the end is not looked at.
+        text: What the model wrote; end marks at its end are not looked at.
         alphabet: Number and spelling of the bins.
         coord_tokens: Whether coordinates are coord tokens or plain integers. Quotes around them may
             be missing or too many; the status is `salvaged` then.
+        end_marks: Of the model's family. Another family's are text behind the answer.
     """
-    end = _end_of_answer(text)
+    end = _end_of_answer(text, end_marks)
     reader = _Reader(text, end, alphabet, coord_tokens=coord_tokens)
     reader.read()
     status: ParseStatus = "failed"
@@ -108,12 +109,12 @@ def parse_prediction(text: str, *, alphabet: CoordAlphabet, coord_tokens: bool) 
     return ParsedAnswer(tuple(reader.objects), status, tuple(reader.dropped))
 
 
-def _end_of_answer(text: str) -> int:
+def _end_of_answer(text: str, end_marks: Sequence[str]) -> int:
     end = bare_end = len(text)
     while True:
         while bare_end and text[bare_end - 1] in SPACE:
             bare_end -= 1
-        mark = next((mark for mark in _END_MARKS if text.endswith(mark, 0, bare_end)), None)
+        mark = next((mark for mark in end_marks if text.endswith(mark, 0, bare_end)), None)
         if mark is None:
             return end
         end = bare_end = bare_end - len(mark)

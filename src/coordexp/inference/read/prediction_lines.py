@@ -101,10 +101,28 @@ class Found:
 
 
 def scored_objects(
-    record: Record, answer: Answer, style: RenderingStyle, options: RowOptions
+    record: Record,
+    answer: Answer,
+    style: RenderingStyle,
+    options: RowOptions,
+    *,
+    end_marks: Sequence[str],
 ) -> Found:
-    """Return the objects of an answer with their scores, in pixels of the record's image."""
-    parsed = parse_prediction(answer.text, alphabet=style.alphabet, coord_tokens=style.coord_tokens)
+    """Return the objects of an answer with their scores, in pixels of the record's image.
+
+    Args:
+        record: What was asked about.
+        answer: What was said.
+        style: How the model was asked.
+        options: What is kept.
+        end_marks: Of the model's family.
+    """
+    parsed = parse_prediction(
+        answer.text,
+        alphabet=style.alphabet,
+        coord_tokens=style.coord_tokens,
+        end_marks=end_marks,
+    )
     tokens = AnswerTokens(answer)
     objects = []
     for item in parsed.objects:
@@ -135,10 +153,19 @@ def scored_objects(
 
 
 def prediction_row(
-    record: Record, answer: Answer, style: RenderingStyle, root: str, options: RowOptions
+    record: Record,
+    answer: Answer,
+    style: RenderingStyle,
+    root: str,
+    options: RowOptions,
+    *,
+    end_marks: Sequence[str],
 ) -> Row:
-    """Return the predictions line of one answer."""
-    found = scored_objects(record, answer, style, options)
+    """Return the predictions line of one answer; arguments as in `scored_objects`.
+
+    `root` is the folder of the pictures, relative to that of the predictions.
+    """
+    found = scored_objects(record, answer, style, options, end_marks=end_marks)
     size = (record.width, record.height)
     return {
         "root": root,

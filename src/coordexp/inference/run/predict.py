@@ -189,10 +189,13 @@ class _RankWork:
 
     def entries(self, batch: _Batch) -> list[dict[str, object]]:
         """Return the lines of a batch."""
+        encoder, marks = self.encoder, self.encoder.inputs.family.end_marks
         answers = self.ask(batch.questions) if batch.questions else []
         entries: list[dict[str, object]] = []
         for index, record, answer in zip(batch.indices, batch.records, answers, strict=True):
-            row = prediction_row(record, answer, self.encoder.style, self.root, self.row_options)
+            row = prediction_row(
+                record, answer, encoder.style, self.root, self.row_options, end_marks=marks
+            )
             entries.append({"key": self.source.key_of(index), "row": row})
         for index, why in batch.unread.items():
             entries.append({"key": self.source.key_of(index), "unread": why})

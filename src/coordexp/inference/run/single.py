@@ -81,7 +81,13 @@ def predict(
     )
     question = Question(predictor.encoder.encode_prompt(record, picture), picture)
     (answer,) = build_ask(predictor, options)([question])
-    said = scored_objects(record, answer, predictor.style, row_options)
+    said = scored_objects(
+        record,
+        answer,
+        predictor.style,
+        row_options,
+        end_marks=predictor.encoder.inputs.family.end_marks,
+    )
     found = said.objects
     if not_asked := sum(drop.reason == "not in classes" for drop in said.dropped):
         logger.info("classes: left out %d of %d objects", not_asked, not_asked + len(found))

@@ -111,24 +111,25 @@ def tying(pieces: Pieces) -> CheckResult:
     tied, stored = tied_as_told(known.path), known.stored
     offset = config.custom.coord_offset
     has_head = _HEAD in stored
+    text = load_family(known.path).text_block
     doubts = [
         Doubt(
             tied is None,
             "yellow",
-            "tie_word_embeddings differs between config.json and its text_config",
+            f"tie_word_embeddings differs between config.json and its {text}",
             "give both the same value, the one that the weights were trained with",
         ),
         Doubt(
             tied is True and has_head and not _same(stored),
             "red",
             "but a head of its own is stored",
-            "set tie_word_embeddings: false in config.json and its text_config, or remove the head",
+            f"set tie_word_embeddings: false in config.json and its {text}, or remove the head",
         ),
         Doubt(
             tied is False and not has_head,
             "red",
             "but none are stored",
-            "set tie_word_embeddings: true in config.json and its text_config",
+            f"set tie_word_embeddings: true in config.json and its {text}",
         ),
         Doubt(
             tied is True and offset.enabled and not offset.tie_head,
