@@ -1,9 +1,17 @@
+import errno
+import os
 from pathlib import Path
 
 import pytest
 
 from coordexp.errors import InputError
-from coordexp.files import copy_missing_files, unfinished_path, whole_directory, write_text
+from coordexp.files import (
+    copy_missing_files,
+    unfinished_path,
+    whole_directory,
+    whole_file,
+    write_text,
+)
 
 
 def test_text_is_written_whole_with_its_folders(tmp_path: Path) -> None:
@@ -16,16 +24,66 @@ def test_text_is_written_whole_with_its_folders(tmp_path: Path) -> None:
 def test_text_that_cannot_be_written_leaves_the_old(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fill_the_disk(path: Path, *_: object, **__: object) -> None:
-        path.touch()
+    def fill_the_disk(_: int) -> None:
         raise OSError(28, "No space left on device")
 
     write_text(tmp_path / "b.txt", "old")
-    monkeypatch.setattr(Path, "write_text", fill_the_disk)
+    with pytest.raises(UnicodeEncodeError):
+        write_text(tmp_path / "b.txt", "\ud800")
+    monkeypatch.setattr(os, "fsync", fill_the_disk)
     with pytest.raises(OSError, match="No space left"):
         write_text(tmp_path / "b.txt", "new")
     assert (tmp_path / "b.txt").read_text() == "old"
     assert [path.name for path in tmp_path.iterdir()] == ["b.txt"]
+
+
+def test_a_name_appears_when_its_bytes_are_on_the_disk_and_is_then_on_it_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[str] = []
+    real_fsync, real_replace = os.fsync, Path.replace
+
+    def fsync(descriptor: int) -> None:
+        synced.append(Path(f"/proc/self/fd/{descriptor}").readlink().name)
+        real_fsync(descriptor)
+
+    def replace(path: Path, target: Path) -> Path:
+        synced.append(f"{path.name} -> {target.name}")
+        return real_replace(path, target)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    monkeypatch.setattr(Path, "replace", replace)
+    write_text(tmp_path / "a.txt", "x")
+    assert synced == ["a.txt.partial", "a.txt.partial -> a.txt", tmp_path.name]
+    synced.clear()
+    with whole_directory(tmp_path / "d", overwrite=False) as partial:
+        (partial / "inner").write_text("x")
+        (partial / "gone").symlink_to("nowhere")
+    assert synced == ["inner", "d.partial", "d.partial -> d", tmp_path.name]
+
+
+def test_a_file_system_that_cannot_sync_a_directory_is_no_reason_to_stop(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_: int) -> None:
+        raise OSError(errno.EINVAL, "Invalid argument")
+
+    monkeypatch.setattr(os, "fsync", refuse)
+    write_text(tmp_path / "a.txt", "x")
+    assert (tmp_path / "a.txt").read_text() == "x"
+
+
+def test_a_file_that_fails_vanishes_wherever_it_is_written(tmp_path: Path) -> None:
+    elsewhere = tmp_path / "elsewhere"
+
+    def interrupt() -> None:
+        with whole_file(tmp_path / "deep" / "a", unfinished=elsewhere) as file:
+            file.write(b"half")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupt()
+    assert [path.name for path in tmp_path.iterdir()] == ["deep"]
 
 
 def test_a_directory_appears_when_it_is_complete(tmp_path: Path) -> None:

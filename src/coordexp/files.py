@@ -1,15 +1,23 @@
-"""Files and directories that appear whole or not at all."""
+"""Files and directories that appear whole or not at all.
 
+What is written lies beside its place, under its name with a mark. It is renamed when its bytes are
+on the disk, and then so is the name: after a crash of the machine there is the old or the new, and
+never an empty file that looks finished. Whoever writes what another stage reads does it here.
+"""
+
+import errno
 import hashlib
 import os
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import BinaryIO
 
 from coordexp.errors import InputError
 
 LONGEST_NAME_BYTES = 255  # of nearly all file systems
+_CANNOT_SYNC = {errno.EINVAL, errno.ENOTSUP}  # some network file systems, of a directory
 
 
 def unfinished_path(path: Path, *, before: str = "", behind: str = ".partial") -> Path:
@@ -29,17 +37,65 @@ def unfinished_path(path: Path, *, before: str = "", behind: str = ".partial") -
     return path.with_name(name)
 
 
-def write_text(path: Path, text: str) -> None:
-    """Write a text file under a temporary name and rename it when it is complete on the disk."""
+@contextmanager
+def whole_file(path: Path, *, unfinished: Path | None = None) -> Iterator[BinaryIO]:
+    """Give an open file that becomes `path` when the block ends.
+
+    When the block fails it vanishes, and what was at `path` is untouched.
+
+    Args:
+        path: Its folder is made.
+        unfinished: Where it is written, on the same file system; beside `path` unless told. Where
+            several processes may write the same file, each needs a name of its own.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = unfinished_path(path)
+    partial = unfinished_path(path) if unfinished is None else unfinished
     try:
-        partial.write_text(text, encoding="utf-8", newline="\n")
-        with partial.open("r+b") as file:
-            os.fsync(file.fileno())
-        partial.replace(path)
+        with partial.open("wb") as file:
+            yield file
+        publish(partial, path)
     finally:
-        partial.unlink(missing_ok=True)
+        with suppress(OSError):
+            partial.unlink()
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file, whole or not at all; lines end as they do in `text`."""
+    content = text.encode("utf-8")
+    with whole_file(path) as file:
+        file.write(content)
+
+
+def publish(finished: Path, path: Path) -> None:
+    """Put a finished file or directory under its name, when its bytes are on the disk.
+
+    Args:
+        finished: Beside `path`, or elsewhere on its file system.
+        path: A file there is replaced.
+    """
+    flush_tree(finished)
+    finished.replace(path)
+    flush(path.parent)
+
+
+def flush_tree(path: Path) -> None:
+    """Make sure that a file, or a directory and all below it, is on the disk."""
+    for inner in path.rglob("*") if path.is_dir() else ():
+        if not inner.is_symlink():
+            flush(inner)
+    flush(path)
+
+
+def flush(path: Path) -> None:
+    """Make sure that a file's bytes, or the names in a directory, are on the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in _CANNOT_SYNC:
+            raise
+    finally:
+        os.close(descriptor)
 
 
 def copy_missing_files(src: Path, dst: Path, *, wanted: Callable[[Path], bool]) -> None:
@@ -101,7 +157,7 @@ def whole_directory(path: Path, *, overwrite: bool) -> Iterator[Path]:
         yield partial
         if path.exists():
             path.replace(old)
-        partial.replace(path)
+        publish(partial, path)
     finally:
         if old.exists() and not path.exists():
             old.replace(path)

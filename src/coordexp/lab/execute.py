@@ -23,7 +23,7 @@ import yaml
 
 from coordexp.config.yaml_file import YamlMapping, merged
 from coordexp.errors import CoordExpError
-from coordexp.files import write_text
+from coordexp.files import whole_directory, write_text
 from coordexp.lab.figures import score_run
 from coordexp.lab.results import Line, recipe_digest
 from coordexp.lab.stages import StageBook
@@ -51,20 +51,19 @@ def prepare_bases(plan: Plan) -> None:
 
 
 def _write_base(base: Base, folder: Path) -> None:
-    partial = folder.with_name(folder.name + ".unfinished")
-    shutil.rmtree(partial, ignore_errors=True)
+    if not base.expand:
+        with whole_directory(folder, overwrite=False) as unfinished:
+            write_shipped_base(unfinished)
+        return
+    shipped = folder.with_name(folder.name + ".shipped")
     source = Path(base.path)
     if base.path == TINY:
-        write_shipped_base(partial)
-        source = partial
-    if base.expand:
-        grown = folder.with_name(folder.name + ".grown")
-        shutil.rmtree(grown, ignore_errors=True)
-        book = StageBook(folder.parent, os.environ)
-        book.run(f"expand {folder.name}", ["vocab", "expand", source, grown])
-        shutil.rmtree(partial, ignore_errors=True)
-        partial = grown
-    partial.rename(folder)
+        shutil.rmtree(shipped, ignore_errors=True)
+        write_shipped_base(shipped)
+        source = shipped
+    book = StageBook(folder.parent, os.environ)
+    book.run(f"expand {folder.name}", ["vocab", "expand", source, folder])
+    shutil.rmtree(shipped, ignore_errors=True)
 
 
 def base_folder(plan: Plan, name: str) -> Path:

@@ -8,7 +8,6 @@ pictures for each seed and asks everybody about the same held-out ones, so that 
 compared picture by picture.
 """
 
-import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from coordexp.data.files.jsonl import write_jsonl
 from coordexp.files import whole_directory
 from coordexp.lab.canvas import Named, Picture
 from coordexp.lab.icons import IconPainter
@@ -90,9 +90,11 @@ def write_task(directory: Path, task: Task, *, train: int, heldout: int, seed: i
 
 def _write_split(directory: Path, task: Task, split: Split, *, count: int, seed: int) -> None:
     pictures = pictures_of(task, split, seed=seed)
-    with (directory / f"{split}.jsonl").open("w", encoding="utf-8") as file:
-        for number in range(1, count + 1):
-            picture = next(pictures)
-            name = f"images/{split}_{number:06d}.png"
-            Image.fromarray(picture.image).save(directory / name)
-            file.write(json.dumps(picture.to_record(name)) + "\n")
+
+    def paint(number: int) -> dict[str, object]:
+        picture = next(pictures)
+        name = f"images/{split}_{number:06d}.png"
+        Image.fromarray(picture.image).save(directory / name)
+        return picture.to_record(name)
+
+    write_jsonl(directory / f"{split}.jsonl", map(paint, range(1, count + 1)))

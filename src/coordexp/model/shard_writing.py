@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from coordexp.errors import CoordExpError
+from coordexp.files import write_text
 from coordexp.model.shards import (
     DTYPES,
     INDEX_FILE,
@@ -106,7 +107,7 @@ def write_weights(
             "weight_map": dict(sorted(places.items())),
         }
         text = json.dumps(content, indent=2) + "\n"
-        (directory / INDEX_FILE).write_text(text, encoding="utf-8")
+        write_text(directory / INDEX_FILE, text)
 
 
 def split_by_size(

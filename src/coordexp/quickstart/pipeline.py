@@ -100,7 +100,7 @@ def _write_data(out: Path, runner: StageRunner, console: Console) -> tuple[Path,
 def write_shipped_base(base: Path) -> None:
     """Copy the tiny base, and write the `coordexp.json` that says it answers in plain integers."""
     with resources.as_file(TINY_BASE) as shipped:
-        shutil.copytree(shipped, base)
+        shutil.copytree(shipped, base, dirs_exist_ok=True)
     style = RenderingStyle(
         system_prompt=None,
         user_prompt=USER_PROMPT,

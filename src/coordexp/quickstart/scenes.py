@@ -8,7 +8,6 @@ Boxes are tight around the visible ink, in continuous pixel edges: a digit whose
 columns 3, 4, 5 has x1 = 3 and x2 = 6.
 """
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -17,6 +16,8 @@ import numpy as np
 from jaxtyping import Float, Float32, Int, UInt8
 from PIL import Image
 from sklearn.datasets import load_digits, load_sample_images
+
+from coordexp.data.files.jsonl import write_jsonl
 
 Split = Literal["train", "heldout"]
 Box = tuple[int, int, int, int]
@@ -210,13 +211,15 @@ def write_scenes(directory: Path, *, split: Split, count: int, seed: int) -> Pat
     (directory / "images").mkdir(parents=True, exist_ok=True)
     composer = SceneComposer(split)
     rng = np.random.default_rng([seed, 0 if split == "train" else 1])
+
+    def paint(number: int) -> dict[str, object]:
+        scene = composer.compose(rng, count=int(rng.integers(1, MAX_OBJECTS + 1)))
+        name = f"images/{split}_{number:06d}.png"
+        Image.fromarray(scene.image).save(directory / name)
+        return scene_to_record(scene, name)
+
     path = directory / f"{split}.jsonl"
-    with path.open("w", encoding="utf-8") as file:
-        for number in range(1, count + 1):
-            scene = composer.compose(rng, count=int(rng.integers(1, MAX_OBJECTS + 1)))
-            name = f"images/{split}_{number:06d}.png"
-            Image.fromarray(scene.image).save(directory / name)
-            file.write(json.dumps(scene_to_record(scene, name)) + "\n")
+    write_jsonl(path, map(paint, range(1, count + 1)))
     return path
 
 

@@ -6,10 +6,8 @@ skipped. Compressed files are refused: there is no reading them from the middle.
 """
 
 import json
-import os
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import BinaryIO, TypeVar, overload
@@ -22,7 +20,7 @@ from coordexp.data.contract.json_line import BLANK, parse_json_line
 from coordexp.data.contract.record import Record, parse_record
 from coordexp.data.files.written_alphabet import check_alphabet
 from coordexp.errors import CoordExpError, InputError, RecordError
-from coordexp.files import unfinished_path
+from coordexp.files import whole_file
 
 _GZIP = b"\x1f\x8b"
 # `json.dumps` with arguments builds one of these at every call.
@@ -225,22 +223,14 @@ def write_jsonl(path: Path, rows: Iterable[Mapping[str, object]]) -> int:
         CoordExpError: If the file cannot be written.
         InputError: If a row holds NaN or half a surrogate pair.
     """
-    unfinished = unfinished_path(path)
     count = 0
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with unfinished.open("wb") as file:
+        with whole_file(path) as file:
             for row in rows:
                 count += 1
                 file.write(_encoded(row, path, count))
-            file.flush()
-            os.fsync(file.fileno())
-        unfinished.replace(path)
     except OSError as error:
         raise CoordExpError(f"{path}: cannot be written: {error}") from None
-    finally:
-        with suppress(OSError):
-            unfinished.unlink()
     return count
 
 

@@ -18,7 +18,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from coordexp.coord_tokens.codec import SPEC_ALPHABET, CoordAlphabet
 from coordexp.errors import InputError
-from coordexp.files import write_text
+from coordexp.files import unfinished_path, write_text
 
 
 def alphabet_path(records: Path) -> Path:
@@ -28,7 +28,7 @@ def alphabet_path(records: Path) -> Path:
         >>> alphabet_path(Path("coco/val.coord.jsonl")).as_posix()
         'coco/val.coord.alphabet.json'
     """
-    return records.with_suffix(".alphabet.json")
+    return unfinished_path(records.with_suffix(""), behind=".alphabet.json")
 
 
 def save_alphabet(records: Path, alphabet: CoordAlphabet) -> None:

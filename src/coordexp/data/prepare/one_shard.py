@@ -31,7 +31,7 @@ from coordexp.data.prepare.selection import Selection
 from coordexp.data.prepare.unknown_keys import unknown_keys
 from coordexp.errors import RecordError
 from coordexp.families.picture_grid import PictureGrid
-from coordexp.files import unfinished_path
+from coordexp.files import unfinished_path, whole_file
 
 FORMAT = 2  # of the work folder: finished shards of another format are not taken
 EXAMPLES = 5
@@ -271,9 +271,9 @@ def _is_flat(values: tuple[float, ...]) -> bool:
 
 
 def _write(path: Path, content: bytes) -> None:
-    partial = unfinished_path(path, before=f".{os.getpid()}.")
-    partial.write_bytes(content)
-    partial.replace(path)
+    unfinished = unfinished_path(path, before=f".{os.getpid()}.")
+    with whole_file(path, unfinished=unfinished) as file:
+        file.write(content)
 
 
 def _digest(*parts: bytes) -> str:

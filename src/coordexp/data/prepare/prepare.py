@@ -25,7 +25,7 @@ from coordexp.data.prepare.one_shard import Preparation, PreparedCounts, ShardJo
 from coordexp.data.prepare.selection import Selection, tiny_lines
 from coordexp.errors import CoordExpError, InputError
 from coordexp.families.picture_grid import PictureGrid
-from coordexp.files import check_new_file, unfinished_path
+from coordexp.files import check_new_file, publish, unfinished_path, whole_file
 
 __all__ = ["PreparedCounts", "prepare_file", "tokenise_record"]
 
@@ -187,18 +187,16 @@ def _deliver(
 ) -> None:
     """Join the shards and put everything under its name; may be done again after a kill."""
     joined = work / "records.jsonl"
-    with joined.open("wb") as out:
+    with whole_file(joined) as out:
         for shard in shards:
             with shard.open("rb") as part:
                 shutil.copyfileobj(part, out)
-        out.flush()
-        os.fsync(out.fileno())
     if written is not None and written.exists():
         (work / DELIVERING).touch()
         if pictures.exists():
             pictures.replace(work / "replaced")
-        written.replace(pictures)
-    joined.replace(dst)
+        publish(written, pictures)
+    publish(joined, dst)
     shutil.rmtree(work)
 
 

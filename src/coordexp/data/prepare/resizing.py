@@ -12,7 +12,7 @@ from coordexp.data.contract.record import Record
 from coordexp.data.files.image import PictureFile, check_image, find_image, load_image
 from coordexp.errors import RecordError
 from coordexp.families.picture_grid import PictureGrid, smart_resize
-from coordexp.files import LONGEST_NAME_BYTES, unfinished_path
+from coordexp.files import LONGEST_NAME_BYTES, unfinished_path, whole_file
 
 JPEG_QUALITY = 95
 _SUFFIXES = {"JPEG": (".jpg", ".jpeg"), "PNG": (".png",)}
@@ -56,21 +56,21 @@ def write_resized(root: Path, record: Record, folder: Path, grid: PictureGrid) -
     target = folder / path
     if target.exists():
         return ResizedPicture(path, size, "there already")
-    target.parent.mkdir(parents=True, exist_ok=True)
     # Beside the folder: what a kill leaves half-written is not delivered with it.
     partial = unfinished_path(folder.with_name(target.name), before=f".{os.getpid()}.")
     changes = tuple(_changes(source))
     fate = "resized"
     if size == (record.width, record.height) and not changes:
         check_image(root, record)
-        shutil.copyfile(source.path, partial)
+        with source.path.open("rb") as file, whole_file(target, unfinished=partial) as out:
+            shutil.copyfileobj(file, out)
         fate = "copied"
     else:
         image = load_image(root, record)
         if image.size != size:
             image = image.resize(size, Image.Resampling.BICUBIC)
-        image.save(partial, kind, **({"quality": JPEG_QUALITY} if kind == "JPEG" else {}))
-    partial.replace(target)
+        with whole_file(target, unfinished=partial) as out:
+            image.save(out, kind, **({"quality": JPEG_QUALITY} if kind == "JPEG" else {}))
     return ResizedPicture(path, size, fate, changes)
 
 

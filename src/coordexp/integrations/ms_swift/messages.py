@@ -11,13 +11,13 @@ Answers and prompts are written by `coordexp.rendering`; the limits make ms-swif
 as the base's own image processor does.
 """
 
-import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from coordexp.data.contract.chat import IMAGE_MARK, Chat, Sample
 from coordexp.data.contract.record import Record
 from coordexp.data.files.image import find_image, load_image
+from coordexp.data.files.jsonl import write_jsonl
 from coordexp.data.files.mix import Samples
 from coordexp.data.plan.ordering import ordered_objects
 from coordexp.errors import RecordError
@@ -51,19 +51,19 @@ def write_messages(
     """
     grid = encoder.inputs.grid
     limits = {"min_pixels": grid.least, "max_pixels": grid.most}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w", encoding="utf-8") as file:
-        for index in kept:
-            sample, root = samples[index], samples.root_of(index)
-            try:
-                row = {
-                    "messages": messages_of(sample, encoder),
-                    "images": _images(sample, root, pictures / str(index)),
-                    "chat_template_kwargs": limits,
-                }
-            except RecordError as error:
-                raise error.at(*samples.place_of(index)) from None
-            file.write(json.dumps(row, ensure_ascii=False) + "\n")
+
+    def row_of(index: int) -> dict[str, object]:
+        sample, root = samples[index], samples.root_of(index)
+        try:
+            return {
+                "messages": messages_of(sample, encoder),
+                "images": _images(sample, root, pictures / str(index)),
+                "chat_template_kwargs": limits,
+            }
+        except RecordError as error:
+            raise error.at(*samples.place_of(index)) from None
+
+    write_jsonl(path, map(row_of, kept))
 
 
 def messages_of(sample: Sample, encoder: Encoder) -> list[Turn]:

@@ -9,7 +9,6 @@ The rename is atomic on one file system: `.partial/` must not be a link to anoth
 """
 
 import errno
-import os
 import re
 import shutil
 from collections.abc import Iterator
@@ -19,6 +18,7 @@ from pathlib import Path
 from safetensors import SafetensorError
 
 from coordexp.errors import CoordExpError
+from coordexp.files import flush, flush_tree
 
 PARTIAL = ".partial"
 _NAME = re.compile(r"checkpoint-(\d+)")
@@ -79,22 +79,6 @@ def clean_leftovers(run: Path) -> None:
         shutil.rmtree(run / PARTIAL)
     for path in run.glob("*.partial"):
         path.unlink()
-
-
-def flush_tree(directory: Path) -> None:
-    """Make sure that a directory and all below it is on the disk."""
-    for path in directory.rglob("*"):
-        flush(path)
-    flush(directory)
-
-
-def flush(path: Path) -> None:
-    """Make sure that a file's bytes, or the names in a directory, are on the disk."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 @contextmanager

@@ -28,7 +28,6 @@ from coordexp.training.keep.checkpoint import (
     clean_leftovers,
     disk_errors,
     find_checkpoints,
-    flush,
 )
 from coordexp.training.keep.resume import find_state
 
@@ -150,8 +149,6 @@ def mark_output(config: Config) -> None:
         (directory / CARD_NAME).unlink(missing_ok=True)  # of a run that is made longer
         write_text(known, json.dumps(records) + "\n")
         write_text(directory / CONFIG_NAME, dump_config(config))
-        for name in (DATA_NAME, CONFIG_NAME, "."):
-            flush(directory / name)
 
 
 @contextmanager

@@ -41,7 +41,7 @@ from coordexp.inference.run.options import PredictOptions
 from coordexp.inference.run.predict import AnswerFile, Summary, answer_file
 from coordexp.inference.run.predictor import load_predictor
 from coordexp.inference.run.ranks import Ranks
-from coordexp.training.keep.checkpoint import PARTIAL, disk_errors, flush, publish_checkpoint
+from coordexp.training.keep.checkpoint import PARTIAL, disk_errors, publish_checkpoint
 
 logger = logging.getLogger(__name__)
 
@@ -169,7 +169,6 @@ def measure(detection: Detection, step: int) -> dict[str, float]:
     figures = {**_figures(metrics), "records": float(summary.lines)}
     figures["runtime"] = round(time.monotonic() - began, 3)
     write_text(out / SUMMARY_NAME, json.dumps({"step": step, "figures": figures}) + "\n")
-    flush(out / SUMMARY_NAME)
     return figures
 
 
