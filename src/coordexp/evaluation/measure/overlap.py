@@ -1,7 +1,6 @@
 """Which boxes of an image overlap, and how much, for all images, a tile at a time.
 
-IoU is computed as COCO's tools do it, from corner, width and height, so that a box that just
-reaches a threshold reaches it everywhere. Over a crowd it is the covered share of the prediction.
+The arithmetic is `coordexp.data.contract.box_iou`'s.
 
 Twenty thousand boxes may all lie on twenty thousand others: four hundred million pairs, ten
 gigabytes. So pairs come in tiles that are used and forgotten. A tile holds every pair of some
@@ -14,6 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from coordexp.data.contract.box_iou import overlapping
 from coordexp.evaluation.measure.instances import Bools, Floats, Ints, Objects
 
 _PAIRS_AT_ONCE = 500_000
@@ -89,32 +89,16 @@ def pair_overlaps(first: Objects, second: Objects, one: Ints, other: Ints) -> Ov
         one: Index into `first`, of each pair.
         other: Index into `second`.
     """
-    a, b = _corner_and_size(first.boxes[one]), _corner_and_size(second.boxes[other])
-    near, iou = _ious(a, b, first.crowd[one])
+    near, iou = overlapping(first.boxes[one], second.boxes[other], first.crowd[one])
     return Overlaps(one[near], other[near], iou)
 
 
 def _block(first: Objects, second: Objects, partners: range, some: Ints) -> Overlaps:
     """Return the pairs of some second objects of one image with its first ones."""
     own = slice(partners.start, partners.stop)
-    a, b = _corner_and_size(first.boxes[own]), _corner_and_size(second.boxes[some])
-    near, iou = _ious(a[:, None, :], b[:, :, None], first.crowd[own])
+    near, iou = overlapping(first.boxes[own], second.boxes[some][:, None], first.crowd[own])
     other, one = np.divmod(near, max(len(partners), 1))
     return Overlaps(one + partners.start, some[other], iou)
-
-
-def _ious(a: Floats, b: Floats, crowd: Bools) -> tuple[Ints, Floats]:
-    """Return which of all pairs, counted flat, share some area, and their IoU."""
-    (ax, ay, aw, ah), (bx, by, bw, bh) = a, b
-    width = np.minimum(aw + ax, bw + bx) - np.maximum(ax, bx)
-    height = np.minimum(ah + ay, bh + by) - np.maximum(ay, by)
-    near = np.flatnonzero((width > 0) & (height > 0))
-    shape = width.shape
-    shared = width.ravel()[near] * height.ravel()[near]
-    own = np.broadcast_to(bw * bh, shape).ravel()[near]
-    others = np.broadcast_to(aw * ah, shape).ravel()[near]
-    union = np.where(np.broadcast_to(crowd, shape).ravel()[near], own, own + others - shared)
-    return near, shared / union
 
 
 def _ranges(start: Ints, count: Ints) -> Ints:
@@ -123,7 +107,3 @@ def _ranges(start: Ints, count: Ints) -> Ints:
     total = int(ends[-1]) if len(ends) else 0
     numbers: Ints = np.arange(total) + np.repeat(start - (ends - count), count)
     return numbers
-
-
-def _corner_and_size(boxes: Floats) -> Floats:
-    return np.concatenate([boxes[:, :2], boxes[:, 2:] - boxes[:, :2]], axis=1).T

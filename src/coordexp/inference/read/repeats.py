@@ -8,11 +8,9 @@ from collections.abc import Sequence
 from typing import Protocol, TypeVar
 
 import numpy as np
-import numpy.typing as npt
 
+from coordexp.data.contract.box_iou import box_ious
 from coordexp.data.contract.geometry import Geometry, bounding_box
-
-Boxes = npt.NDArray[np.float64]
 
 
 class Located(Protocol):
@@ -73,17 +71,3 @@ def _surest(items: Sequence[Located], least_iou: float) -> list[int]:
         kept.append(surest)
         left = left[box_ious(boxes[surest], boxes[left]) < least_iou]
     return kept
-
-
-def box_ious(one: Boxes, others: Boxes) -> Boxes:
-    """Return intersection over union with each; two equal boxes without area have 1.
-
-    Example:
-        >>> box_ious(np.array([0, 0, 2, 2]), np.array([[1, 0, 3, 2]])).round(4).tolist()
-        [0.3333]
-    """
-    sides = np.minimum(one[2:], others[:, 2:]) - np.maximum(one[:2], others[:, :2])
-    shared = np.maximum(sides, 0).prod(axis=1)
-    union = (one[2:] - one[:2]).prod() + (others[:, 2:] - others[:, :2]).prod(axis=1) - shared
-    ious = np.divide(shared, union, out=np.zeros(len(others)), where=union > 0)
-    return np.where((one == others).all(axis=1), 1.0, ious)

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from coordexp.coord_tokens.codec import CoordAlphabet
-from coordexp.data.contract.geometry import bounding_box
+from coordexp.data.contract.box_iou import box_ious
+from coordexp.data.contract.geometry import Box, bounding_box
 from coordexp.data.contract.record import Geometry, RecordObject
 from coordexp.errors import RecordError
 from coordexp.inspection.doctor.records import Feeds
@@ -129,12 +130,10 @@ def _trip(look: TokenView, item: RecordObject, read: Geometry, alphabet: CoordAl
     )
 
 
-def _iou(a: Sequence[float], b: Sequence[float]) -> float:
-    width = min(a[2], b[2]) - max(a[0], b[0])
-    height = min(a[3], b[3]) - max(a[1], b[1])
-    shared = max(0.0, width) * max(0.0, height)
-    both = sum((box[2] - box[0]) * (box[3] - box[1]) for box in (a, b)) - shared
-    return shared / both if both else 1.0
+def _iou(a: Box, b: Box) -> float:
+    if a[0] == a[2] or a[1] == a[3]:  # without area from the start: nothing of it can be lost
+        return 1.0
+    return float(box_ious(a, b)[0])
 
 
 def pictures(pieces: Pieces) -> CheckResult:
