@@ -21,7 +21,7 @@ from pathlib import Path
 
 from results import processor, results_path, write_results
 
-from coordexp.coord_tokens.codec import ints_to_tokens, pixel_to_bin
+from coordexp.coord_tokens.codec import SPEC_ALPHABET, ints_to_tokens, pixel_to_bin
 from coordexp.data.audit.audit import audit_files
 
 OBJECTS, CORNERS, CLASSES = 5, 24, 80
@@ -117,8 +117,11 @@ def geometries(chance: random.Random, kind: str, width: int, height: int) -> Ite
             }
         elif kind == "boxes in tokens":
             sizes = (width, height, width, height)
-            bins = [pixel_to_bin(value, size) for value, size in zip(box, sizes, strict=True)]
-            yield {"bbox_2d": list(ints_to_tokens(bins)), "bbox_2d_px": box}
+            bins = [
+                pixel_to_bin(value, size, SPEC_ALPHABET)
+                for value, size in zip(box, sizes, strict=True)
+            ]
+            yield {"bbox_2d": list(ints_to_tokens(bins, SPEC_ALPHABET)), "bbox_2d_px": box}
         else:
             yield {"bbox_2d": box}
 

@@ -26,6 +26,7 @@ from pathlib import Path
 from PIL import Image
 from results import processor, results_path, write_results
 
+from coordexp.coord_tokens.codec import SPEC_ALPHABET
 from coordexp.data.files.jsonl import RecordFile
 from coordexp.data.prepare.prepare import prepare_file
 from coordexp.data.prepare.resizing import JPEG_QUALITY
@@ -78,7 +79,7 @@ def resize_bare(job: tuple[str, str, int, int]) -> None:
 def run_bare(folder: Path, out: Path, workers: int) -> None:
     """Resize all pictures of a folder with Pillow and nothing else."""
     jobs = []
-    for record in RecordFile(folder / "raw.jsonl"):
+    for record in RecordFile(folder / "raw.jsonl", SPEC_ALPHABET):
         size = smart_resize(record.width, record.height, GRID)
         target = out / Path(record.image).name
         jobs.append((str(folder / record.image), str(target), *size))
@@ -97,9 +98,17 @@ def run_one(kind: str, folder: Path, workers: int) -> None:
         if kind == "bare":
             run_bare(folder, out, workers)
         elif kind == "resize":
-            prepare_file(folder / "raw.jsonl", out / "t.jsonl", grid=GRID, workers=workers)
+            prepare_file(
+                folder / "raw.jsonl",
+                out / "t.jsonl",
+                grid=GRID,
+                workers=workers,
+                alphabet=SPEC_ALPHABET,
+            )
         else:
-            prepare_file(folder / kind, folder / f"{kind}.out", workers=workers)
+            prepare_file(
+                folder / kind, folder / f"{kind}.out", workers=workers, alphabet=SPEC_ALPHABET
+            )
         seconds = cpu_seconds() - before
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     print(json.dumps({"seconds": seconds, "peak_mb": peak}))

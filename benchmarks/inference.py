@@ -142,7 +142,7 @@ def quickstart(folder: Path) -> dict[str, object]:
     predictor = load_predictor(folder / "after" / "model")
     vocab = predictor.vocab
     assert vocab is not None
-    records = RecordFile(folder / "data" / "heldout.jsonl")
+    records = RecordFile(folder / "data" / "heldout.jsonl", SPEC_ALPHABET)
     prompts = [
         predictor.encoder.encode_prompt(record, load_image(records.root, record))
         for record in records
@@ -210,7 +210,7 @@ def random_format(
     model: PreTrainedModel, encoder: Encoder, inside: InsideModel
 ) -> dict[str, object]:
     """Measure one JSON format."""
-    vocab = CoordVocab.from_tokenizer(encoder.tokenizer)
+    vocab = CoordVocab.from_tokenizer(encoder.tokenizer, SPEC_ALPHABET)
     record = Record(images=("noise",), width=256, height=256, objects=())
     prompts = [
         encoder.encode_prompt(record, Image.effect_noise((256, 256), 60 + place).convert("RGB"))
@@ -258,7 +258,7 @@ def engines(folder: Path) -> dict[str, object]:
         encoder = build_encoder(tokenizer, json_format)
         result[f"known answers, {json_format}"] = known_answers(encoder, REAL_ROWS)
     predictor = load_predictor(folder / "after" / "model")
-    records = RecordFile(folder / "data" / "heldout.jsonl")
+    records = RecordFile(folder / "data" / "heldout.jsonl", SPEC_ALPHABET)
     prompts = [
         predictor.encoder.encode_prompt(record, load_image(records.root, record))
         for record in records
@@ -274,7 +274,7 @@ def beside(
     prompts: Sequence[Example],
 ) -> dict[str, object]:
     """Measure each decoder on the same prompts; the same answers are counted against ours."""
-    vocab = CoordVocab.from_tokenizer(encoder.tokenizer)
+    vocab = CoordVocab.from_tokenizer(encoder.tokenizer, SPEC_ALPHABET)
     grammar = AnswerGrammar(encoder, restrict_to=None)
     rows = HeadRows(model, vocab).vocab_size
     contenders = {"ours": ConstrainedDecoder(model, encoder, vocab, grammar, ordered=False)}

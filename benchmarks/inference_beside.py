@@ -17,6 +17,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 from typing_extensions import override
 
+from coordexp.coord_tokens.codec import SPEC_ALPHABET
 from coordexp.coord_tokens.vocab import CoordVocab
 from coordexp.inference.decode.answer import Answer
 from coordexp.inference.decode.constrained import ConstrainedDecoder
@@ -151,7 +152,7 @@ def known_answers(encoder: Encoder, vocab_size: int) -> dict[str, object]:
     tests' oracle too, which looks up a mask at each place in free text.
     """
     answers = [answer_ids(encoder, scene) for scene in scenes()]
-    vocab = CoordVocab.from_tokenizer(encoder.tokenizer)
+    vocab = CoordVocab.from_tokenizer(encoder.tokenizer, SPEC_ALPHABET)
     result: dict[str, object] = {}
     for restricted in (False, True):
         names = tuple(COCO) if restricted else None

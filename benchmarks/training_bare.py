@@ -150,7 +150,7 @@ def encoded_batches(
         inputs=encoder.inputs, image_token_id=image_id, blank=blank_example(encoder)
     )
     found: list[Example] = []
-    for index, record in enumerate(RecordFile(data / "train.jsonl")):
+    for index, record in enumerate(RecordFile(data / "train.jsonl", SPEC_ALPHABET)):
         example = encoder.encode(record, load_image(data, record), seed=0, epoch=0, index=index)
         full = len(found) == SCENES if pack is None else sum(map(len, [*found, example])) > pack
         if full:

@@ -63,7 +63,9 @@ def main(base: Path, records: Path, out: Path) -> PointingTrainer:
             use_cpu=True,
         ),
         data_collator=training_collator(encoder),
-        train_dataset=RecordDataset(RecordFile(records), encoder, seed=0, max_length=None),
+        train_dataset=RecordDataset(
+            RecordFile(records, SPEC_ALPHABET), encoder, seed=0, max_length=None
+        ),
         objective=Objective(coord_ids, weights, target, backend="auto"),
     )
     trainer.train()

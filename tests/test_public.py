@@ -7,7 +7,7 @@ import sys
 import pytest
 
 import coordexp
-from coordexp.coord_tokens.codec import is_coord_token
+from coordexp.coord_tokens.specification import is_coord_token
 from coordexp.integrations.ms_swift.template import apply_coord_template_adapter
 from coordexp.model.coord_offset import install_coord_offset_adapter, reattach_coord_offset_hooks
 from coordexp.training.loop.trainer import CoordSoftCEW1LossMixin

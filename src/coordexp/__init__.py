@@ -30,13 +30,13 @@ _PUBLIC = {
     "annotate_coord_tokens": "coordexp.data.contract.record",
     "apply_coord_template_adapter": "coordexp.integrations.ms_swift.template",
     "install_coord_offset_adapter": "coordexp.model.coord_offset",
-    "ints_to_tokens": "coordexp.coord_tokens.codec",
-    "is_coord_token": "coordexp.coord_tokens.codec",
+    "ints_to_tokens": "coordexp.coord_tokens.specification",
+    "is_coord_token": "coordexp.coord_tokens.specification",
     "load_checkpoint": "coordexp.model.load",
     "predict": "coordexp.inference.run.single",
     "reattach_coord_offset_hooks": "coordexp.model.coord_offset",
     "stage1_loss": "coordexp.objective",
-    "token_to_int": "coordexp.coord_tokens.codec",
+    "token_to_int": "coordexp.coord_tokens.specification",
 }
 
 __all__ = ["__version__", *sorted(_PUBLIC)]  # noqa: PLE0604 - names of strings, resolved lazily

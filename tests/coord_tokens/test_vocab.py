@@ -31,7 +31,7 @@ def tokens_from(first: int, alphabet: CoordAlphabet = SPEC_ALPHABET) -> dict[str
 
 
 def test_the_ids_are_the_tokenizers() -> None:
-    vocab = CoordVocab.from_tokenizer(Tokens(tokens_from(151670)))
+    vocab = CoordVocab.from_tokenizer(Tokens(tokens_from(151670)), SPEC_ALPHABET)
     assert vocab.first_id == 151670
     assert vocab.ids == range(151670, 152670)
     assert [vocab.bin_of(token_id) for token_id in (151669, 151670, 152669, 152670)] == [
@@ -48,7 +48,7 @@ def test_another_alphabet_has_its_own_ids() -> None:
     with pytest.raises(
         CheckpointError, match=r"lacks 1000 of 1000 coord tokens, <\|coord_0\|> first"
     ):
-        CoordVocab.from_tokenizer(Tokens(tokens_from(256000, LOC)))
+        CoordVocab.from_tokenizer(Tokens(tokens_from(256000, LOC)), SPEC_ALPHABET)
 
 
 def test_missing_tokens_are_counted_and_the_way_out_is_named() -> None:
@@ -58,7 +58,7 @@ def test_missing_tokens_are_counted_and_the_way_out_is_named() -> None:
         "lacks 2 of 1000 coord tokens, <|coord_3|> first; add them to the base with: coordexp"
     )
     with pytest.raises(CheckpointError, match=re.escape(expected)):
-        CoordVocab.from_tokenizer(Tokens(ids))
+        CoordVocab.from_tokenizer(Tokens(ids), SPEC_ALPHABET)
 
 
 @pytest.mark.parametrize(
@@ -66,7 +66,7 @@ def test_missing_tokens_are_counted_and_the_way_out_is_named() -> None:
 )
 def test_ids_out_of_order_are_refused(moved: dict[str, int]) -> None:
     with pytest.raises(CheckpointError, match="contiguous and in order"):
-        CoordVocab.from_tokenizer(Tokens({**tokens_from(2), **moved}))
+        CoordVocab.from_tokenizer(Tokens({**tokens_from(2), **moved}), SPEC_ALPHABET)
 
 
 def test_the_map_gives_bins_to_coord_ids_and_minus_one_to_the_rest() -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from coordexp.coord_tokens.codec import SPEC_ALPHABET
 from coordexp.data.files.jsonl import RecordFile
 from coordexp.errors import RecordError
 
@@ -31,7 +32,7 @@ def test_an_example_is_what_the_page_says(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     Path("val.jsonl").write_text(line + "\n", encoding="utf-8")
-    records = RecordFile(Path("val.jsonl"))
+    records = RecordFile(Path("val.jsonl"), SPEC_ALPHABET)
     if message is None:
         assert records[0].width > 0
     else:

@@ -11,6 +11,7 @@ from faster_coco_eval import COCO, COCOeval_faster
 from faster_coco_eval.core import mask
 from PIL import Image
 
+from coordexp.coord_tokens.codec import SPEC_ALPHABET
 from coordexp.data.contract.record import Record, object_to_json
 from coordexp.data.convert.conversion import Conversion, convert_dataset
 from coordexp.data.convert.mapping import GeometryChoice, KeepRules
@@ -196,7 +197,7 @@ def _predicted(row: Row, names: dict[int, str], *, poly: bool) -> Row:
 
 def convert(src: Path, out: Path, geometry: GeometryChoice) -> list[Record]:
     convert_dataset(Conversion(src, out, KeepRules(geometry=geometry)))
-    return [*RecordFile(out)]
+    return [*RecordFile(out, SPEC_ALPHABET)]
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -204,8 +205,8 @@ def test_boxes_of_a_coco_file_with_crowds_and_areas(tmp_path: Path, seed: int) -
     document = random_document(seed)
     path = write_dataset(tmp_path, document)
     convert(path, tmp_path / "r.jsonl", "bbox")
-    prepare_file(tmp_path / "r.jsonl", tmp_path / "t.jsonl")
-    records = [*RecordFile(tmp_path / "t.jsonl")]
+    prepare_file(tmp_path / "r.jsonl", tmp_path / "t.jsonl", SPEC_ALPHABET)
+    records = [*RecordFile(tmp_path / "t.jsonl", SPEC_ALPHABET)]
     results = shaken(document, seed)
     predictions = write_answers(tmp_path / "p.jsonl", records, results, document)
     figures = compute_figures(predictions).metrics["bbox"]

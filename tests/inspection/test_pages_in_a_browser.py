@@ -30,7 +30,7 @@ def test_the_gallery_reads_well_and_its_filter_leaves_the_class_asked_for(tmp_pa
     ]
     (tmp_path / "a.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     page = gallery_page(
-        RecordFile(tmp_path / "a.jsonl"),
+        RecordFile(tmp_path / "a.jsonl", SPEC_ALPHABET),
         [0, 1, 2],
         default_style(coord_tokens=True, alphabet=SPEC_ALPHABET),
     )
@@ -51,6 +51,6 @@ def test_the_gallery_reads_well_and_its_filter_leaves_the_class_asked_for(tmp_pa
 
 def test_the_statistics_read_well(tmp_path: Path, scenes: Path, tiny_expanded: Path) -> None:
     encoder = source_of_model(tiny_expanded, SPEC_ALPHABET).encoder()
-    stats = file_stats(RecordFile(scenes), encoder, limit=250)
+    stats = file_stats(RecordFile(scenes, SPEC_ALPHABET), encoder, limit=250)
     stats_page(stats, name=scenes.name, told="in a test").write(tmp_path / "stats.html")
     check_page(tmp_path / "stats.html", tmp_path)

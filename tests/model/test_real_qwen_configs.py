@@ -99,7 +99,7 @@ def vocab() -> CoordVocab:
     assert len(tokenizer) == NUM_TOKENS
     assert tokenizer.convert_tokens_to_ids("<|image_pad|>") == 151_655
     tokenizer.add_tokens([SPEC_ALPHABET.wildcard, *SPEC_ALPHABET.tokens()], special_tokens=True)
-    return CoordVocab.from_tokenizer(tokenizer)
+    return CoordVocab.from_tokenizer(tokenizer, SPEC_ALPHABET)
 
 
 def config_of(*, tie_head: bool | None, train_type: str = "lora") -> Config:

@@ -42,7 +42,7 @@ def ours(real: Path) -> PreTrainedTokenizerBase:
 
 @pytest.mark.slow
 def test_the_real_tokenizer_gets_the_published_ids(ours: PreTrainedTokenizerBase) -> None:
-    vocab = CoordVocab.from_tokenizer(ours)
+    vocab = CoordVocab.from_tokenizer(ours, SPEC_ALPHABET)
     assert (vocab.ids[0], vocab.ids[-1]) == (FIRST_COORD_ID, LAST_COORD_ID)
     assert len(ours) == LAST_COORD_ID + 1
 

@@ -77,7 +77,7 @@ def test_the_new_checkpoint_is_complete_and_loads(small_base: Path, tmp_path: Pa
     config = json.loads((dst / "config.json").read_text())
     assert config["text_config"]["vocab_size"] == done.rows_after
     assert "vocab_size" not in config["vision_config"]
-    vocab = CoordVocab.from_tokenizer(load_tokenizer(dst))
+    vocab = CoordVocab.from_tokenizer(load_tokenizer(dst), SPEC_ALPHABET)
     assert (vocab.ids[0], vocab.ids[-1]) == done.coord_ids
     load_inputs(dst, min_pixels=None, max_pixels=None)
     model = load_base(dst, dtype="auto", attn_implementation="sdpa")

@@ -101,7 +101,7 @@ def write_distributions(path: Path, truth: dict[str, list[dict[str, object]]]) -
     for image, objects in list(truth.items())[:4]:
         width = float(random.uniform(5, 40))
         for axis, value in zip(("x1", "y1", "x2", "y2"), objects[0]["bbox_2d"], strict=True):
-            true_bin = pixel_to_bin(value, SIDE)
+            true_bin = pixel_to_bin(value, SIDE, SPEC_ALPHABET)
             centre = true_bin + random.normal(0, width / 2)
             probs = np.exp(-0.5 * ((bins - centre) / width) ** 2)
             probs += 0.3 * np.exp(-0.5 * ((bins - 700) / 20) ** 2) * (axis == "x2")

@@ -41,7 +41,7 @@ def processor(tiny_expanded: Path) -> ModelInputs:
 
 @pytest.fixture(scope="session")
 def samples(scenes: Path) -> list[Sample]:
-    records = RecordFile(scenes)
+    records = RecordFile(scenes, SPEC_ALPHABET)
     return [(record, load_image(records.root, record)) for record in records]
 
 

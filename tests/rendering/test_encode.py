@@ -29,7 +29,9 @@ HARD_TO_SPLIT = (
 def answer_of(encoder: Encoder, sample: Sample) -> str:
     record, _ = sample
     style = encoder.style
-    objects = ordered_objects(record, style.object_ordering, seed=0, epoch=0, index=0)
+    objects = ordered_objects(
+        record, style.object_ordering, seed=0, epoch=0, index=0, alphabet=SPEC_ALPHABET
+    )
     return render_answer(
         objects,
         record.width,

@@ -1,6 +1,7 @@
 """Coordinates as single vocabulary tokens.
 
 `codec` turns pixels into bins and bins into tokens; `vocab` finds the tokens' ids in a tokenizer.
-Both are plain Python. `codec.CoordAlphabet` is the only home of the number of bins and of the
+`specification` has the codec's public names, in the specification's alphabet unless told. All are
+plain Python. `codec.CoordAlphabet` is the only home of the number of bins and of the
 token's spelling.
 """

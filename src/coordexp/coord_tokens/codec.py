@@ -113,40 +113,40 @@ def common_spelling(alphabet: CoordAlphabet) -> str:
     return first[: sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))]
 
 
-def is_coord_token(text: str, alphabet: CoordAlphabet = SPEC_ALPHABET) -> bool:
+def is_coord_token(text: str, alphabet: CoordAlphabet) -> bool:
     """Return whether `text` is exactly one coord token.
 
     Example:
-        >>> is_coord_token("<|coord_999|>")
+        >>> is_coord_token("<|coord_999|>", SPEC_ALPHABET)
         True
-        >>> is_coord_token("<|coord_1000|>"), is_coord_token("<|coord_*|>")
-        (False, False)
+        >>> [is_coord_token(text, SPEC_ALPHABET) for text in ("<|coord_1000|>", "<|coord_*|>")]
+        [False, False]
     """
     return text in _bins_by_token(alphabet)
 
 
-def contains_coord_token(text: str, alphabet: CoordAlphabet = SPEC_ALPHABET) -> bool:
+def contains_coord_token(text: str, alphabet: CoordAlphabet) -> bool:
     """Return whether a coord token, or the wildcard, stands anywhere in `text`.
 
     A tokenizer turns such a piece of text into the coord id, whatever surrounds it.
 
     Example:
-        >>> contains_coord_token("a cat"), contains_coord_token("left of <|coord_5|>")
-        (False, True)
+        >>> contains_coord_token("left of <|coord_5|>", SPEC_ALPHABET)
+        True
     """
     if common_spelling(alphabet) not in text:
         return False
     return _any_token(alphabet).search(text) is not None
 
 
-def token_to_int(token: str, alphabet: CoordAlphabet = SPEC_ALPHABET) -> int:
+def token_to_int(token: str, alphabet: CoordAlphabet) -> int:
     """Return the bin that a coord token spells.
 
     Raises:
         RecordError: If it is no coord token of the alphabet.
 
     Example:
-        >>> token_to_int("<|coord_12|>")
+        >>> token_to_int("<|coord_12|>", SPEC_ALPHABET)
         12
     """
     try:
@@ -155,27 +155,25 @@ def token_to_int(token: str, alphabet: CoordAlphabet = SPEC_ALPHABET) -> int:
         raise RecordError(f"expected a coord token {alphabet}, got {token!r}") from None
 
 
-def tokens_to_ints(
-    tokens: Iterable[str], alphabet: CoordAlphabet = SPEC_ALPHABET
-) -> tuple[int, ...]:
+def tokens_to_ints(tokens: Iterable[str], alphabet: CoordAlphabet) -> tuple[int, ...]:
     """Return the bins of several coord tokens."""
     return tuple(token_to_int(token, alphabet) for token in tokens)
 
 
-def ints_to_tokens(bins: Iterable[int], alphabet: CoordAlphabet = SPEC_ALPHABET) -> tuple[str, ...]:
+def ints_to_tokens(bins: Iterable[int], alphabet: CoordAlphabet) -> tuple[str, ...]:
     """Return the coord tokens of several bins.
 
     Raises:
         RecordError: If one is no whole number, or out of range.
 
     Example:
-        >>> ints_to_tokens([0, 999])
+        >>> ints_to_tokens([0, 999], SPEC_ALPHABET)
         ('<|coord_0|>', '<|coord_999|>')
     """
     return tuple(alphabet.token(checked_bin(k, alphabet)) for k in bins)
 
 
-def checked_bin(k: int, alphabet: CoordAlphabet = SPEC_ALPHABET) -> int:
+def checked_bin(k: int, alphabet: CoordAlphabet) -> int:
     """Return `k` if it is a bin: a whole number, of Python, NumPy or torch.
 
     12.0 is none, although it equals 12: where fractions occur, one of them would sooner or later be
@@ -195,7 +193,7 @@ def checked_bin(k: int, alphabet: CoordAlphabet = SPEC_ALPHABET) -> int:
     return whole
 
 
-def pixel_to_bin(x_px: float, size_px: float, alphabet: CoordAlphabet = SPEC_ALPHABET) -> int:
+def pixel_to_bin(x_px: float, size_px: float, alphabet: CoordAlphabet) -> int:
     """Return the bin of a pixel edge.
 
     Args:
@@ -208,8 +206,8 @@ def pixel_to_bin(x_px: float, size_px: float, alphabet: CoordAlphabet = SPEC_ALP
             clipped.
 
     Example:
-        >>> pixel_to_bin(0, 640), pixel_to_bin(320, 640), pixel_to_bin(640, 640)
-        (0, 500, 999)
+        >>> [pixel_to_bin(x_px, 640, SPEC_ALPHABET) for x_px in (0, 320, 640)]
+        [0, 500, 999]
     """
     _check_number(size_px, "a size in pixels")
     _check_number(x_px, f"a coordinate in 0..{size_px} pixels")
@@ -223,7 +221,7 @@ def pixel_to_bin(x_px: float, size_px: float, alphabet: CoordAlphabet = SPEC_ALP
 
 
 def pixels_to_bins(
-    values_px: Sequence[float], width: int, height: int, alphabet: CoordAlphabet = SPEC_ALPHABET
+    values_px: Sequence[float], width: int, height: int, alphabet: CoordAlphabet
 ) -> tuple[int, ...]:
     """Return `pixel_to_bin` of each of x, y, x, y, ...; the arithmetic is the same, and faster.
 
@@ -231,7 +229,7 @@ def pixels_to_bins(
         RecordError: If a position lies outside the image or is no number.
 
     Example:
-        >>> pixels_to_bins([0, 240, 320, 480], 640, 480)
+        >>> pixels_to_bins([0, 240, 320, 480], 640, 480, SPEC_ALPHABET)
         (0, 500, 500, 999)
     """
     if not _PLAIN_NUMBERS.issuperset(map(type, values_px)):  # NumPy's, or what is no number
@@ -251,14 +249,14 @@ def pixels_to_bins(
     return tuple(bins)
 
 
-def bin_to_pixel(k: float, size_px: float, alphabet: CoordAlphabet = SPEC_ALPHABET) -> float:
+def bin_to_pixel(k: float, size_px: float, alphabet: CoordAlphabet) -> float:
     """Return the pixel edge that a bin stands for; `k` may lie between two bins.
 
     Raises:
         RecordError: If `k` is no number, or outside 0..bins-1.
 
     Example:
-        >>> bin_to_pixel(0, 640), bin_to_pixel(999, 640)
+        >>> bin_to_pixel(0, 640, SPEC_ALPHABET), bin_to_pixel(999, 640, SPEC_ALPHABET)
         (0.0, 640.0)
     """
     last = alphabet.bins - 1

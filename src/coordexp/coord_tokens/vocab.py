@@ -41,9 +41,7 @@ class CoordVocab:
     first_id: int
 
     @classmethod
-    def from_tokenizer(
-        cls, tokenizer: KnowsTokens, alphabet: CoordAlphabet = SPEC_ALPHABET
-    ) -> "CoordVocab":
+    def from_tokenizer(cls, tokenizer: KnowsTokens, alphabet: CoordAlphabet) -> "CoordVocab":
         """Return the coord vocabulary of a tokenizer.
 
         Raises:

@@ -3,6 +3,7 @@ from pathlib import Path
 
 import pytest
 
+from coordexp.coord_tokens.codec import SPEC_ALPHABET
 from coordexp.data.contract.chat import Chat, Message, parse_chat, parse_sample
 from coordexp.data.contract.record import Record
 from coordexp.data.files.jsonl import SampleFile
@@ -79,7 +80,7 @@ def test_records_and_chats_stand_in_one_file(tmp_path: Path) -> None:
     record: dict[str, object] = {"images": ["a.png"], "width": 9, "height": 9, "objects": []}
     bad = chat_of(ASSISTANT)
     path.write_text("\n".join(map(json.dumps, [record, chat_of(USER, ASSISTANT), bad])))
-    file = SampleFile(path)
+    file = SampleFile(path, SPEC_ALPHABET)
     assert isinstance(file[0], Record)
     assert isinstance(file[1], Chat)
     with pytest.raises(RecordError, match=r"a\.jsonl:3: messages: expected user and"):

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from PIL import Image
 
+from coordexp.coord_tokens.codec import SPEC_ALPHABET
 from coordexp.data.contract.record import Record
 from coordexp.data.convert.conversion import Conversion, convert_dataset
 from coordexp.data.convert.mapping import KeepRules
@@ -51,7 +52,7 @@ def convert(src: Path, out: Path, choice: KeepRules | None = None, **options: ob
     }
     assert report.pictures_read == report.pictures_kept + dropped["picture"]
     assert report.objects_read == report.objects_kept + dropped["object"]
-    records = [*RecordFile(out)]
+    records = [*RecordFile(out, SPEC_ALPHABET)]
     assert len(records) == report.pictures_kept
     assert sum(len(record.objects) for record in records) == report.objects_kept
     return Converted(kind, report, records)

@@ -9,6 +9,7 @@ from typer.testing import CliRunner
 
 from coordexp.cli.app import app
 from coordexp.config.load import load_config
+from coordexp.coord_tokens.codec import SPEC_ALPHABET
 from coordexp.data.files.jsonl import RecordFile
 from tests.data.convert.sources import coco_document, write_coco
 
@@ -28,7 +29,7 @@ def test_the_data_commands_work_as_they_stand(
         assert name == "coordexp"
         result = CliRunner().invoke(app, arguments)
         assert result.exit_code == 0, result.output
-    (record,) = RecordFile(Path("coco/train.coord.jsonl"))
+    (record,) = RecordFile(Path("coco/train.coord.jsonl"), SPEC_ALPHABET)
     assert record.objects[0].exact is not None
 
 

@@ -3,6 +3,7 @@ from pathlib import Path
 
 import pytest
 
+from coordexp.coord_tokens.codec import SPEC_ALPHABET
 from coordexp.data.convert.conversion import Conversion, convert_dataset
 from coordexp.data.convert.mapping import KeepRules
 from coordexp.data.files.category_ids import load_category_ids, save_category_ids
@@ -30,7 +31,7 @@ def test_converted_and_prepared_records_keep_the_numbers_of_all_classes(tmp_path
     names = {"dog": 18, "cat": 17, "yak": 90}
     source = write_coco(tmp_path, [{"id": k, "name": name} for name, k in names.items()])
     convert(source, tmp_path / "v.jsonl")
-    prepare_file(tmp_path / "v.jsonl", tmp_path / "v.coord.jsonl")
+    prepare_file(tmp_path / "v.jsonl", tmp_path / "v.coord.jsonl", SPEC_ALPHABET)
     assert load_category_ids(tmp_path / "v.jsonl") == names
     assert load_category_ids(tmp_path / "v.coord.jsonl") == names
 

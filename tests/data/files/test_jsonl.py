@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from coordexp.coord_tokens.codec import SPEC_ALPHABET
 from coordexp.data.files.jsonl import RecordFile, parse_json_line, read_rows, write_jsonl
 from coordexp.errors import CoordExpError, InputError, RecordError
 
@@ -29,7 +30,7 @@ def file_of(tmp_path: Path, content: str | bytes) -> Path:
 
 def test_records_are_read_in_any_order(tmp_path: Path) -> None:
     lines = [GOOD.replace("a.png", f"{k}-ä.png") for k in range(5)]
-    file = RecordFile(file_of(tmp_path, "\n".join(lines)))
+    file = RecordFile(file_of(tmp_path, "\n".join(lines)), SPEC_ALPHABET)
     assert len(file) == 5
     assert file.root == tmp_path
     assert [file[k].image for k in (4, 0, -1)] == ["4-ä.png", "0-ä.png", "4-ä.png"]
@@ -40,7 +41,7 @@ def test_records_are_read_in_any_order(tmp_path: Path) -> None:
 
 
 def test_a_record_file_can_be_sent_to_a_worker(tmp_path: Path) -> None:
-    file = RecordFile(file_of(tmp_path, GOOD))
+    file = RecordFile(file_of(tmp_path, GOOD), SPEC_ALPHABET)
     assert pickle.loads(pickle.dumps(file))[0] == file[0]
 
 
@@ -56,8 +57,8 @@ def test_a_record_file_can_be_sent_to_a_worker(tmp_path: Path) -> None:
 )
 def test_line_ends_blank_tails_and_byte_order_marks_are_fine(tmp_path: Path, content: str) -> None:
     path = file_of(tmp_path, content)
-    assert len(RecordFile(path)) == 1
-    assert RecordFile(path)[0].image == "a.png"
+    assert len(RecordFile(path, SPEC_ALPHABET)) == 1
+    assert RecordFile(path, SPEC_ALPHABET)[0].image == "a.png"
     assert [number for number, _ in read_rows(path)] == [1]
 
 
@@ -111,7 +112,7 @@ BAD_LINES = [
 @pytest.mark.parametrize(("line", "message"), BAD_LINES, ids=range(len(BAD_LINES)))
 def test_a_bad_line_is_named_when_it_is_asked_for(tmp_path: Path, line: str, message: str) -> None:
     path = file_of(tmp_path, f"{GOOD}\n{line}\n{GOOD}\n")
-    file = RecordFile(path)
+    file = RecordFile(path, SPEC_ALPHABET)
     assert file[0] == file[2]
     with pytest.raises(RecordError) as caught:
         file[1]
@@ -127,7 +128,7 @@ def test_a_bad_line_is_named_when_it_is_asked_for(tmp_path: Path, line: str, mes
     ],
 )
 def test_text_that_is_not_utf8_is_named(tmp_path: Path, content: bytes, message: str) -> None:
-    file = RecordFile(file_of(tmp_path, content))
+    file = RecordFile(file_of(tmp_path, content), SPEC_ALPHABET)
     with pytest.raises(RecordError, match=f"val.jsonl:1: {message}"):
         file[0]
 
@@ -136,7 +137,7 @@ def test_text_that_is_not_utf8_is_named(tmp_path: Path, content: bytes, message:
 def test_an_empty_file_is_refused(tmp_path: Path, content: str) -> None:
     path = file_of(tmp_path, content)
     with pytest.raises(InputError, match=r"val\.jsonl: the file is empty"):
-        RecordFile(path)
+        RecordFile(path, SPEC_ALPHABET)
     assert list(read_rows(path)) == []
 
 
@@ -145,14 +146,14 @@ def test_a_file_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
     loop.symlink_to(loop)
     for path in (tmp_path / "none.jsonl", tmp_path, loop):
         with pytest.raises(InputError, match="cannot be read: "):
-            RecordFile(path)
+            RecordFile(path, SPEC_ALPHABET)
         with pytest.raises(InputError, match="cannot be read: "):
             list(read_rows(path))
 
 
 def test_a_file_that_vanishes_is_named(tmp_path: Path) -> None:
     path = file_of(tmp_path, GOOD)
-    file = RecordFile(path)
+    file = RecordFile(path, SPEC_ALPHABET)
     path.unlink()
     with pytest.raises(InputError, match=r"val\.jsonl: cannot be read: No such file"):
         file[0]
@@ -233,7 +234,7 @@ def gzipped(content: str) -> bytes:
 @pytest.mark.parametrize("kept", [None, 20])
 def test_a_compressed_file_is_refused_whole_or_truncated(tmp_path: Path, kept: int | None) -> None:
     path = file_of(tmp_path, gzipped(f"{GOOD}\n" * 3)[:kept])
-    for read in (RecordFile, lambda path: list(read_rows(path))):
+    for read in (lambda path: RecordFile(path, SPEC_ALPHABET), lambda path: list(read_rows(path))):
         with pytest.raises(InputError, match="is gzip-compressed; unpack it first"):
             read(path)
 
@@ -243,7 +244,7 @@ def test_a_line_longer_than_any_record_is_refused_before_it_is_read_whole(
 ) -> None:
     path = file_of(tmp_path, f"{GOOD}\n[{GOOD}, {GOOD}]\n")
     monkeypatch.setattr("coordexp.data.files.jsonl.LONGEST_LINE_BYTES", len(GOOD) + 1)
-    for read in (RecordFile, lambda path: list(read_rows(path))):
+    for read in (lambda path: RecordFile(path, SPEC_ALPHABET), lambda path: list(read_rows(path))):
         with pytest.raises(
             RecordError, match=r"val\.jsonl:2: the line is longer than 0 MiB; expec"
         ):
@@ -259,7 +260,7 @@ def test_a_line_of_100_megabytes_is_refused_at_flat_memory(tmp_path: Path) -> No
             file.write((GOOD + ", ") * (2**20 // (len(GOOD) + 2)))
     tracemalloc.start()
     with pytest.raises(RecordError, match=r"val\.jsonl:1: the line is longer than 16 MiB"):
-        RecordFile(path)
+        RecordFile(path, SPEC_ALPHABET)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 40 * 2**20
@@ -279,7 +280,7 @@ def test_a_line_of_100_megabytes_is_refused_at_flat_memory(tmp_path: Path) -> No
     ],
 )
 def test_junk_is_named(tmp_path: Path, line: str, message: str) -> None:
-    file = RecordFile(file_of(tmp_path, f"{GOOD}\n{line}\n"))
+    file = RecordFile(file_of(tmp_path, f"{GOOD}\n{line}\n"), SPEC_ALPHABET)
     for read in (lambda: file[1], lambda: [*file]):
         with pytest.raises(RecordError) as caught:
             read()
@@ -289,7 +290,7 @@ def test_junk_is_named(tmp_path: Path, line: str, message: str) -> None:
 
 def test_going_through_a_file_is_asking_for_each_of_its_records(tmp_path: Path) -> None:
     mark, lines = "\ufeff", f"{GOOD}\r\n{record_line(BOX)}\r\n\r\n \n"
-    file = RecordFile(file_of(tmp_path, mark + lines))
+    file = RecordFile(file_of(tmp_path, mark + lines), SPEC_ALPHABET)
     assert [*file] == [file[0], file[1]]
     assert [file.place_of(index) for index in (0, -1)] == [(file.path, 1), (file.path, 2)]
 

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from coordexp.coord_tokens.codec import SPEC_ALPHABET
 from coordexp.data.contract.record import Record
 from coordexp.data.files.mix import Mix, MixedOrder
 from coordexp.data.plan.schedule import Shuffled
@@ -33,7 +34,7 @@ def parts_of(sizes: Sequence[int]) -> list[range]:
 
 def test_an_index_counts_through_all_files(tmp_path: Path) -> None:
     paths = [write(tmp_path / "a" / "x.jsonl", 2), write(tmp_path / "b" / "y.jsonl", 3)]
-    mix = Mix.open(paths)
+    mix = Mix.open(paths, SPEC_ALPHABET)
     assert (len(mix), mix.sizes) == (5, (2, 3))
     samples = [sample for sample in mix if isinstance(sample, Record)]
     assert [sample.image for sample in samples] == ["0.png", "1.png", "0.png", "1.png", "2.png"]
@@ -50,7 +51,7 @@ def test_a_bad_line_is_named_by_its_own_file(tmp_path: Path) -> None:
     paths = [write(tmp_path / "x.jsonl", 2), write(tmp_path / "y.jsonl", 2)]
     paths[1].write_text(paths[1].read_text() + "{}\n")
     with pytest.raises(RecordError, match=r"y\.jsonl:3: images: expected"):
-        Mix.open(paths)[4]
+        Mix.open(paths, SPEC_ALPHABET)[4]
 
 
 def test_weights_say_how_often_a_sample_comes() -> None:

@@ -35,7 +35,7 @@ def write(path: Path, *objects: dict[str, object]) -> Path:
 
 
 def test_bins_come_with_the_exact_pixels() -> None:
-    (item,) = tokenise_record(RECORD).objects
+    (item,) = tokenise_record(RECORD, SPEC_ALPHABET).objects
     # 24.25 / 48 * 999 = 504.703; 32 / 64 * 999 = 499.5, half up
     assert item.geometry == Geometry("bbox_2d", (0, 505, 500, 999), "bin")
     assert item.exact == item.best_geometry == BOX
@@ -43,8 +43,8 @@ def test_bins_come_with_the_exact_pixels() -> None:
 
 
 def test_tokenising_twice_is_tokenising_once_and_survives_json() -> None:
-    once = tokenise_record(RECORD)
-    assert tokenise_record(once) == once
+    once = tokenise_record(RECORD, SPEC_ALPHABET)
+    assert tokenise_record(once, SPEC_ALPHABET) == once
     assert parse_record(json.loads(json.dumps(record_to_json(once)))) == once
     assert once.prompt == "find"
 
@@ -58,7 +58,7 @@ def test_a_file_is_prepared_beside_its_source(tmp_path: Path) -> None:
     )
     dst = tmp_path / "train.jsonl"
     counts = PreparedCounts(read=3, records=3, objects=3, already_tokens=1, flat=1)
-    assert prepare_file(src, dst) == counts
+    assert prepare_file(src, dst, SPEC_ALPHABET) == counts
     assert json.loads(dst.read_text().splitlines()[0]) == {
         "images": ["img/a.png"],
         "width": 64,
@@ -71,7 +71,9 @@ def test_a_file_is_prepared_beside_its_source(tmp_path: Path) -> None:
             }
         ],
     }
-    assert [*RecordFile(dst)] == [tokenise_record(record) for record in RecordFile(src)]
+    assert [*RecordFile(dst, SPEC_ALPHABET)] == [
+        tokenise_record(record, SPEC_ALPHABET) for record in RecordFile(src, SPEC_ALPHABET)
+    ]
 
 
 def test_crowds_and_areas_are_carried_along_and_counted(tmp_path: Path) -> None:
@@ -79,9 +81,9 @@ def test_crowds_and_areas_are_carried_along_and_counted(tmp_path: Path) -> None:
     src = write(
         tmp_path / "raw.jsonl", box | {"area": 700}, box | {"iscrowd": 1}, box | {"ignore": 1}
     )
-    counts = prepare_file(src, tmp_path / "t.jsonl")
+    counts = prepare_file(src, tmp_path / "t.jsonl", SPEC_ALPHABET)
     assert (counts.objects, counts.untaught, counts.unknown_keys) == (3, 2, {})
-    objects = [record.objects[0] for record in RecordFile(tmp_path / "t.jsonl")]
+    objects = [record.objects[0] for record in RecordFile(tmp_path / "t.jsonl", SPEC_ALPHABET)]
     # In square pixels of the original, beside its exact pixels.
     assert [item.marks for item in objects] == [
         Marks(area=700),
@@ -93,15 +95,15 @@ def test_crowds_and_areas_are_carried_along_and_counted(tmp_path: Path) -> None:
 
 def test_image_paths_follow_to_a_folder_above(tmp_path: Path) -> None:
     src = write(tmp_path / "data" / "coco" / "raw.jsonl", {"desc": "a", "line": [0, 0, 1, 1]})
-    prepare_file(src, tmp_path / "out.jsonl")
-    assert RecordFile(tmp_path / "out.jsonl")[0].image == "data/coco/img/a.png"
+    prepare_file(src, tmp_path / "out.jsonl", SPEC_ALPHABET)
+    assert RecordFile(tmp_path / "out.jsonl", SPEC_ALPHABET)[0].image == "data/coco/img/a.png"
 
 
 def test_a_folder_from_which_the_images_would_climb_is_refused(tmp_path: Path) -> None:
     src = write(tmp_path / "data" / "raw.jsonl", {"desc": "a", "line": [0, 0, 1, 1]})
     dst = tmp_path / "other" / "out.jsonl"
     with pytest.raises(InputError, match=r"images lie outside its folder, at \.\./data; write to"):
-        prepare_file(src, dst)
+        prepare_file(src, dst, SPEC_ALPHABET)
     assert not dst.parent.exists()
 
 
@@ -111,7 +113,7 @@ def test_the_source_is_never_overwritten(tmp_path: Path) -> None:
     before = src.read_text()
     for dst in (src, tmp_path / "alias.jsonl", tmp_path / "." / "raw.jsonl"):
         with pytest.raises(InputError, match="would overwrite"):
-            prepare_file(src, dst)
+            prepare_file(src, dst, SPEC_ALPHABET)
     assert src.read_text() == before
 
 
@@ -119,7 +121,7 @@ def test_a_bad_record_leaves_no_file(tmp_path: Path) -> None:
     good: dict[str, object] = {"desc": "a", "line": [0, 0, 1, 1]}
     src = write(tmp_path / "raw.jsonl", good, good, {"desc": "a", "line": [0, 0, 1, 99]})
     with pytest.raises(RecordError) as caught:
-        prepare_file(src, tmp_path / "out.jsonl")
+        prepare_file(src, tmp_path / "out.jsonl", SPEC_ALPHABET)
     expected = "objects[0]: line: y = 99 lies outside the image, 0..48 pixels"
     assert str(caught.value) == f"{src}:3: {expected}"
     assert [*tmp_path.iterdir()] == [src]

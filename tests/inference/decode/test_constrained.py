@@ -27,7 +27,7 @@ CLASSES = ("seven", "six", "sixteen", "a (very) odd one")
 @pytest.fixture(scope="module")
 def prompts(predictor: Predictor, scenes: Path) -> Sequence[Example]:
     """Prompts of different lengths."""
-    records = list(RecordFile(scenes)[:4])
+    records = list(RecordFile(scenes, SPEC_ALPHABET)[:4])
     records[1] = replace(records[1], prompt="Find every digit in this picture, whatever it takes.")
     return [
         predictor.encoder.encode_prompt(record, load_image(scenes.parent, record))

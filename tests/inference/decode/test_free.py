@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
+from coordexp.coord_tokens.codec import SPEC_ALPHABET
 from coordexp.data.files.image import load_image
 from coordexp.data.files.jsonl import RecordFile
 from coordexp.inference.decode.answer import Answer, text_pieces
@@ -27,7 +28,7 @@ class Asked:
 
 
 def prompts_of(predictor: Predictor, scenes: Path, count: int) -> list[Example]:
-    records = RecordFile(scenes)[:count]
+    records = RecordFile(scenes, SPEC_ALPHABET)[:count]
     longer = records[0].__class__(
         images=records[0].images,
         width=records[0].width,

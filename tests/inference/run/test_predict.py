@@ -58,7 +58,7 @@ def rows_of(path: Path) -> list[dict[str, object]]:
 
 def test_a_predictions_file_is_what_evaluation_reads(predictions: Path, scenes: Path) -> None:
     read = read_predictions(predictions)
-    records = RecordFile(scenes)
+    records = RecordFile(scenes, SPEC_ALPHABET)
     assert [row.image for row in read] == [record.image for record in records]
     for row, record in zip(read, records, strict=True):
         assert (predictions.parent / row.root / row.image).is_file()
@@ -234,7 +234,7 @@ def test_a_bad_record_at_the_end_writes_nothing(
 def test_a_picture_that_is_missing_is_counted_and_the_rest_is_done(
     predictor: Predictor, own_scenes: Path, tmp_path: Path
 ) -> None:
-    records = list(RecordFile(own_scenes))
+    records = list(RecordFile(own_scenes, SPEC_ALPHABET))
     (own_scenes.parent / records[1].image).unlink()
     (own_scenes.parent / records[4].image).write_bytes(b"no picture")
     out = tmp_path / "p.jsonl"

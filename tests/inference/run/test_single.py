@@ -5,13 +5,14 @@ import pytest
 from PIL import Image
 
 import coordexp
+from coordexp.coord_tokens.codec import SPEC_ALPHABET
 from coordexp.data.files.jsonl import RecordFile
 from coordexp.inference.run.predictor import Predictor
 
 
 @pytest.fixture
 def picture(scenes: Path) -> Path:
-    return scenes.parent / RecordFile(scenes)[0].image
+    return scenes.parent / RecordFile(scenes, SPEC_ALPHABET)[0].image
 
 
 def test_one_picture_gives_detections(predictor: Predictor, picture: Path) -> None:

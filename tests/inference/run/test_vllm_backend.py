@@ -7,6 +7,7 @@ from types import ModuleType
 
 import pytest
 
+from coordexp.coord_tokens.codec import SPEC_ALPHABET
 from coordexp.data.files.image import load_image
 from coordexp.data.files.jsonl import RecordFile
 from coordexp.errors import CheckpointError, CoordExpError, InputError
@@ -81,7 +82,7 @@ class Recorded(ModuleType):
 
 @pytest.fixture
 def question(predictor: Predictor, scenes: Path) -> Question:
-    record = RecordFile(scenes)[0]
+    record = RecordFile(scenes, SPEC_ALPHABET)[0]
     picture = load_image(scenes.parent, record)
     return Question(predictor.encoder.encode_prompt(record, picture), picture)
 

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from coordexp.config.schema import Config
-from coordexp.coord_tokens.codec import ints_to_tokens, pixels_to_bins
+from coordexp.coord_tokens.codec import SPEC_ALPHABET, ints_to_tokens, pixels_to_bins
 from coordexp.data.files.mix import Mix
 from coordexp.inspection.doctor.doctor import CHECKS, examine, found_by
 from coordexp.inspection.doctor.records import Feeds, Held
@@ -84,7 +84,10 @@ def test_coordinates_that_were_normalised_to_1000_are_found(
 ) -> None:
     boxes: list[list[Any]] = [list(box) for box in WITHIN_1000]
     if as_tokens:  # prepared from normalised numbers: scaled twice
-        boxes = [list(ints_to_tokens(pixels_to_bins(box, 1920, 1080))) for box in boxes]
+        boxes = [
+            list(ints_to_tokens(pixels_to_bins(box, 1920, 1080, SPEC_ALPHABET), SPEC_ALPHABET))
+            for box in boxes
+        ]
     train = write_boxes(tmp_path, boxes, size=(1920, 1080))
     pieces = Pieces(make_run(data={"train": str(train)}))
     assert look("records", pieces).verdict == "green"
@@ -103,7 +106,10 @@ def test_coordinates_in_fractions_are_found_and_called_so(
     if as_tokens and size == (64, 64):
         return  # one such pixel is 15 bins: real boxes look no different
     if as_tokens:
-        boxes = [list(ints_to_tokens(pixels_to_bins(box, *size))) for box in boxes]
+        boxes = [
+            list(ints_to_tokens(pixels_to_bins(box, *size, alphabet=SPEC_ALPHABET), SPEC_ALPHABET))
+            for box in boxes
+        ]
     train = write_boxes(tmp_path, boxes, size=size)
     pieces = Pieces(make_run(data={"train": str(train)}))
     assert look("records", pieces).verdict == "green"

@@ -9,6 +9,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from coordexp.coord_tokens.codec import SPEC_ALPHABET
 from coordexp.coord_tokens.vocab import CoordVocab
 from coordexp.inspection.doctor.doctor import CHECKS, examine, found_by
 from coordexp.inspection.doctor.verdict import CheckResult, Pieces
@@ -27,7 +28,7 @@ def base(tiny_expanded: Path, tmp_path: Path) -> Path:
 
 @pytest.fixture
 def pieces(make_run: MakeRun, base: Path) -> Pieces:
-    vocab = CoordVocab.from_tokenizer(load_tokenizer(base))
+    vocab = CoordVocab.from_tokenizer(load_tokenizer(base), SPEC_ALPHABET)
     return Pieces(make_run(model={"path": str(base)}), KnownVocab(vocab))
 
 

@@ -26,7 +26,7 @@ def records(path: Path, *objects: object, image: str = "a.png") -> RecordFile:
     row = {"images": [image], "width": 640, "height": 480, "objects": list(objects)}
     with (path / "a.jsonl").open("a", encoding="utf-8") as file:
         file.write(json.dumps(row) + "\n")
-    return RecordFile(path / "a.jsonl")
+    return RecordFile(path / "a.jsonl", SPEC_ALPHABET)
 
 
 def shown(found: RecordFile, *indices: int) -> str:
@@ -103,7 +103,7 @@ def test_words_of_the_data_stay_words(tmp_path: Path) -> None:
     row = {"images": [NAME], "width": 640, "height": 480, "objects": [evil], "prompt": EVIL}
     path = tmp_path / "{{ 7 * 7 }}<b>.jsonl"
     path.write_text(json.dumps(row) + "\n" + json.dumps(row | {"images": ["<i>/" + NAME]}) + "\n")
-    page = gallery_page(RecordFile(path), [0, 1], STYLE).render()
+    page = gallery_page(RecordFile(path, SPEC_ALPHABET), [0, 1], STYLE).render()
     check_words_stay_words(page, EVIL, times=5)
     check_words_stay_words(page, f"line 1: {NAME}", f"asked: {EVIL}", f"{path.name}: 2 of 2")
     check_words_stay_words(page, f"no file {tmp_path}/<i>/{NAME}")

@@ -21,13 +21,15 @@ from tests.viewing.hostile import EVIL, check_words_stay_words
 
 def counted(path: Path, model: Path, limit: int | None = None) -> FileStats:
     return file_stats(
-        RecordFile(path), source_of_model(model, SPEC_ALPHABET).encoder(), limit=limit
+        RecordFile(path, SPEC_ALPHABET),
+        source_of_model(model, SPEC_ALPHABET).encoder(),
+        limit=limit,
     )
 
 
 def test_lengths_are_those_of_the_encoded_examples(scenes: Path, tiny_expanded: Path) -> None:
     encoder = source_of_model(tiny_expanded, SPEC_ALPHABET).encoder()
-    records = RecordFile(scenes)
+    records = RecordFile(scenes, SPEC_ALPHABET)
     encoded = [
         len(encoder.encode(record, load_image(records.root, record), seed=0, epoch=0, index=k))
         for k, record in enumerate(records)

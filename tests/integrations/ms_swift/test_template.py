@@ -10,6 +10,7 @@ from PIL import Image
 
 from coordexp.config.custom import CoordTokens
 from coordexp.config.schema import Config
+from coordexp.coord_tokens.codec import SPEC_ALPHABET
 from coordexp.data.files.mix import Mix
 from coordexp.integrations.ms_swift.messages import write_messages
 from coordexp.integrations.ms_swift.template import apply_coord_template_adapter, write_as_we_do
@@ -73,7 +74,7 @@ def test_plain_ms_swift_ends_answers_another_way(
     template: Any, encoder: Encoder, scenes: Path, tmp_path: Path
 ) -> None:
     template.image_token_id = encoder.image_token_id
-    row = rows_of(Mix.open([scenes]), encoder, tmp_path)[0]
+    row = rows_of(Mix.open([scenes], SPEC_ALPHABET), encoder, tmp_path)[0]
     assert len(template.encode(row)["input_ids"]) == len(example(scenes, encoder, 0)) + 1
 
 
@@ -130,7 +131,7 @@ def test_unusual_records_are_encoded_the_same(
 
 def assert_the_same(template: Any, encoder: Encoder, file: Path, out: Path) -> None:
     write_as_we_do(template, encoder)
-    for index, row in enumerate(rows_of(Mix.open([file]), encoder, out)):
+    for index, row in enumerate(rows_of(Mix.open([file], SPEC_ALPHABET), encoder, out)):
         theirs, ours = template.encode(row), example(file, encoder, index)
         assert theirs["input_ids"] == ours.input_ids.tolist()
         assert theirs["labels"] == ours.labels.tolist()
@@ -145,7 +146,7 @@ def rows_of(samples: Mix, encoder: Encoder, out: Path) -> list[dict[str, Any]]:
 
 
 def example(file: Path, encoder: Encoder, index: int) -> Any:
-    return RecordDataset(Mix.open([file]), encoder, seed=0, max_length=None)[index]
+    return RecordDataset(Mix.open([file], SPEC_ALPHABET), encoder, seed=0, max_length=None)[index]
 
 
 def encoder_of(config: Config) -> Encoder:

@@ -11,6 +11,7 @@ from safetensors.torch import load_file
 
 from coordexp.config.load import load_config
 from coordexp.config.schema import Config
+from coordexp.coord_tokens.codec import SPEC_ALPHABET
 from coordexp.data.files.jsonl import RecordFile
 from coordexp.errors import CheckpointError, InputError, RecordError
 from coordexp.export.merge import merge_checkpoint
@@ -79,7 +80,7 @@ def test_a_run_leaves_the_adapter_and_all_that_belongs_to_it(
     style = load_card_section(run, "style")
     assert isinstance(style, dict)
     assert style["user_prompt"] == "Find every digit."
-    descs = {item.desc for record in RecordFile(scenes) for item in record.objects}
+    descs = {item.desc for record in RecordFile(scenes, SPEC_ALPHABET) for item in record.objects}
     assert load_trained_classes(run) == tuple(sorted(descs))
     assert offset_rows(run).shape == (1000, offset_rows(run).shape[1])
     assert torch.count_nonzero(offset_rows(run)) > 0

@@ -60,15 +60,17 @@ def encoded(kind: str) -> bytes:
 
 
 def test_an_over_long_example_is_refused_with_file_and_line(scenes: Path, encoder: Encoder) -> None:
-    length = len(RecordDataset(RecordFile(scenes), encoder, seed=0, max_length=None)[2])
-    assert RecordDataset(RecordFile(scenes), encoder, seed=0, max_length=length)[2]
-    short = RecordDataset(RecordFile(scenes), encoder, seed=0, max_length=length - 1)
+    length = len(
+        RecordDataset(RecordFile(scenes, SPEC_ALPHABET), encoder, seed=0, max_length=None)[2]
+    )
+    assert RecordDataset(RecordFile(scenes, SPEC_ALPHABET), encoder, seed=0, max_length=length)[2]
+    short = RecordDataset(RecordFile(scenes, SPEC_ALPHABET), encoder, seed=0, max_length=length - 1)
     with pytest.raises(RecordError, match=rf"train\.jsonl:3: the example has {length} tokens"):
         short[2]
 
 
 def test_each_epoch_has_its_own_random_order(scenes: Path, encoder: Encoder) -> None:
-    data = RecordDataset(RecordFile(scenes), encoder, seed=0, max_length=None)
+    data = RecordDataset(RecordFile(scenes, SPEC_ALPHABET), encoder, seed=0, max_length=None)
     crowded = max(range(len(data)), key=lambda index: len(data.records[index].objects))
     orders = set()
     for epoch in range(4):
@@ -80,11 +82,11 @@ def test_each_epoch_has_its_own_random_order(scenes: Path, encoder: Encoder) -> 
 
 
 def test_whole_records_pass_the_check(scenes: Path) -> None:
-    check_records(RecordFile(scenes))
+    check_records(RecordFile(scenes, SPEC_ALPHABET))
 
 
 def test_the_check_names_file_and_line(own_scenes: Path) -> None:
-    records = RecordFile(own_scenes)
+    records = RecordFile(own_scenes, SPEC_ALPHABET)
     (records.root / records[1].image).unlink()
     with pytest.raises(RecordError, match=r"train\.jsonl:2: .*there is no file"):
         check_records(records)
@@ -96,7 +98,7 @@ def test_the_check_finds_another_size(own_scenes: Path) -> None:
     row["width"] += 1
     own_scenes.write_text("\n".join([*lines[:3], json.dumps(row)]) + "\n")
     with pytest.raises(RecordError, match=r"train\.jsonl:4: .*128x128 pixels, the record says"):
-        check_records(RecordFile(own_scenes))
+        check_records(RecordFile(own_scenes, SPEC_ALPHABET))
 
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "BMP", "WEBP"])
@@ -158,7 +160,7 @@ def test_the_check_finds_a_picture_that_is_too_thin(own_scenes: Path) -> None:
     with own_scenes.open("a") as file:
         file.write(json.dumps(row) + "\n")
     with pytest.raises(RecordError, match=r"train\.jsonl:7: .*10x4000 is too thin.*crop"):
-        check_records(RecordFile(own_scenes))
+        check_records(RecordFile(own_scenes, SPEC_ALPHABET))
 
 
 def test_special_tokens_of_another_spelling_are_found_before_training(
@@ -170,4 +172,4 @@ def test_special_tokens_of_another_spelling_are_found_before_training(
     row["objects"][1]["desc"] = "a [INST]"
     own_scenes.write_text("\n".join([*lines[:2], json.dumps(row), *lines[3:]]) + "\n")
     with pytest.raises(RecordError, match=r"train\.jsonl:3: objects\[1\]: .* token \[INST\]"):
-        check_texts(RecordFile(own_scenes), encoder)
+        check_texts(RecordFile(own_scenes, SPEC_ALPHABET), encoder)

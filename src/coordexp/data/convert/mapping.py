@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from coordexp.coord_tokens.codec import contains_coord_token
+from coordexp.coord_tokens.codec import SPEC_ALPHABET, contains_coord_token
 from coordexp.data.contract.crossing import crosses_itself
 from coordexp.data.contract.geometry import Box, Geometry, bounding_box
 from coordexp.data.contract.marks import Marks
@@ -113,7 +113,7 @@ def _remarks(marks: Marks) -> Iterator[tuple[Fate, str]]:
 def _check_class(shape: Shape, choice: KeepRules) -> None:
     if not shape.desc.strip():
         raise UnusableError("a shape without a class name")
-    if contains_coord_token(shape.desc):
+    if contains_coord_token(shape.desc, SPEC_ALPHABET):
         raise UnusableError("a class name that holds a coord token")
     try:
         shape.desc.encode("utf-8")

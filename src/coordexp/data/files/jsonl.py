@@ -14,7 +14,7 @@ from typing import BinaryIO, TypeVar, overload
 
 from typing_extensions import override
 
-from coordexp.coord_tokens.codec import SPEC_ALPHABET, CoordAlphabet
+from coordexp.coord_tokens.codec import CoordAlphabet
 from coordexp.data.contract.chat import Sample, parse_sample
 from coordexp.data.contract.json_line import BLANK, parse_json_line
 from coordexp.data.contract.record import Record, parse_record
@@ -132,7 +132,7 @@ class RecordFile(JsonlFile[Record]):
         InputError: If the file cannot be read, is empty, or was prepared in another alphabet.
     """
 
-    def __init__(self, path: Path | str, alphabet: CoordAlphabet = SPEC_ALPHABET) -> None:
+    def __init__(self, path: Path | str, alphabet: CoordAlphabet) -> None:
         check_alphabet(Path(path), alphabet)
         super().__init__(Path(path), partial(parse_record, alphabet=alphabet))
 
@@ -148,7 +148,7 @@ class SampleFile(JsonlFile[Sample]):
         InputError: If the file cannot be read, is empty, or was prepared in another alphabet.
     """
 
-    def __init__(self, path: Path | str, alphabet: CoordAlphabet = SPEC_ALPHABET) -> None:
+    def __init__(self, path: Path | str, alphabet: CoordAlphabet) -> None:
         check_alphabet(Path(path), alphabet)
         super().__init__(Path(path), partial(parse_sample, alphabet=alphabet))
 

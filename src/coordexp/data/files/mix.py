@@ -20,7 +20,7 @@ from typing import Protocol, overload
 import numpy as np
 from typing_extensions import override
 
-from coordexp.coord_tokens.codec import SPEC_ALPHABET, CoordAlphabet
+from coordexp.coord_tokens.codec import CoordAlphabet
 from coordexp.data.contract.chat import Sample
 from coordexp.data.files.jsonl import SampleFile
 
@@ -57,7 +57,7 @@ class Mix(Sequence[Sample]):
         self.starts = (0, *accumulate(map(len, files)))
 
     @classmethod
-    def open(cls, paths: Sequence[Path], alphabet: CoordAlphabet = SPEC_ALPHABET) -> "Mix":
+    def open(cls, paths: Sequence[Path], alphabet: CoordAlphabet) -> "Mix":
         """Return the mix of some JSONL files of records and chats.
 
         Raises:

@@ -3,7 +3,7 @@
 import random
 from typing import Literal
 
-from coordexp.coord_tokens.codec import SPEC_ALPHABET, CoordAlphabet
+from coordexp.coord_tokens.codec import CoordAlphabet
 from coordexp.data.contract.geometry import bounding_box
 from coordexp.data.contract.record import Record, RecordObject
 
@@ -17,7 +17,7 @@ def ordered_objects(
     seed: int,
     epoch: int,
     index: int,
-    alphabet: CoordAlphabet = SPEC_ALPHABET,
+    alphabet: CoordAlphabet,
 ) -> tuple[RecordObject, ...]:
     """Return the objects that are taught, in the order of the answer.
 

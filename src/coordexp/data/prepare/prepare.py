@@ -14,7 +14,7 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
-from coordexp.coord_tokens.codec import SPEC_ALPHABET, CoordAlphabet
+from coordexp.coord_tokens.codec import CoordAlphabet
 from coordexp.data.contract.geometry import Geometry
 from coordexp.data.contract.record import Record, RecordObject
 from coordexp.data.files.category_ids import load_category_ids, save_category_ids
@@ -35,7 +35,7 @@ MARK, DELIVERING = "made by coordexp data prepare", "pictures are delivered"
 Progress = Callable[[int], None]
 
 
-def tokenise_record(record: Record, alphabet: CoordAlphabet = SPEC_ALPHABET) -> Record:
+def tokenise_record(record: Record, alphabet: CoordAlphabet) -> Record:
     """Return the record with every geometry in bins and the pixels it came from in `exact`.
 
     Objects that hold bins already stay as they are.
@@ -52,7 +52,7 @@ def tokenise_record(record: Record, alphabet: CoordAlphabet = SPEC_ALPHABET) -> 
 def prepare_file(
     src: Path | str,
     dst: Path | str,
-    alphabet: CoordAlphabet = SPEC_ALPHABET,
+    alphabet: CoordAlphabet,
     *,
     grid: PictureGrid | None = None,
     selection: Selection = Selection(),  # noqa: B008 - frozen
