@@ -60,7 +60,8 @@ def load_score_map(path: Path) -> "ScoreMap":
     """
     import numpy as np  # noqa: PLC0415
 
-    from coordexp.evaluation.measure.calibration import load_calibration, sha256_of  # noqa: PLC0415
+    from coordexp.evaluation.measure.calibration import load_calibration  # noqa: PLC0415
+    from coordexp.identity import file_digest  # noqa: PLC0415
     from coordexp.inference.read.prediction_lines import ScoreMap  # noqa: PLC0415
 
     calibration = load_calibration(path)
@@ -68,7 +69,7 @@ def load_score_map(path: Path) -> "ScoreMap":
     def calibrated(score: float) -> float:
         return float(calibration.apply(np.array([score]))[0])
 
-    return ScoreMap(sha256_of(path), calibrated)
+    return ScoreMap(file_digest(path), calibrated)
 
 
 def predict(  # noqa: PLR0913, PLR0917 - one for each option

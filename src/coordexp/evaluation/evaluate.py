@@ -21,7 +21,6 @@ from coordexp.evaluation.measure.calibration import (
     fit_calibration,
     judged_calibration,
     load_calibration,
-    sha256_of,
 )
 from coordexp.evaluation.measure.categories import CategoryMatching, UnknownDescs
 from coordexp.evaluation.measure.coco_files import read_coco_files
@@ -35,6 +34,7 @@ from coordexp.evaluation.measure.scores import score_health
 from coordexp.evaluation.measure.tables import PER_CLASS_COLUMNS, Row
 from coordexp.evaluation.page.page import evaluation_page
 from coordexp.files import write_text
+from coordexp.identity import file_digest
 
 logger = logging.getLogger(__name__)
 
@@ -134,7 +134,7 @@ def compute_figures(predictions: Path, options: EvaluateOptions = DEFAULTS) -> C
     others = _other_rows(rows, options)
     instances = _collected(rows, options)
     fitted = None
-    digest = sha256_of(predictions)
+    digest = file_digest(predictions)
     images = [row.image for row in rows]
     if options.fit_calibration is not None:
         try:

@@ -3,7 +3,6 @@
 `docs/export.md` explains every field.
 """
 
-import hashlib
 import json
 import platform
 from collections.abc import Iterator
@@ -15,6 +14,7 @@ import coordexp
 from coordexp.export.logit_distance import LogitDistance
 from coordexp.export.read_back import WeightsComparison
 from coordexp.files import write_text
+from coordexp.identity import file_digest
 
 CERTIFICATE = "coordexp_certificate.json"
 FORMAT_VERSION = 1
@@ -148,19 +148,10 @@ def write_certificate(directory: Path, certificate: Certificate) -> None:
         | {name: version(name) for name in _LIBRARIES},
         "unit": UNIT,
         **asdict(certificate),
-        "files": {path.name: sha256(path) for path in _files(directory)},
+        "files": {path.name: file_digest(path) for path in _files(directory)},
     }
     text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False)
     write_text(directory / CERTIFICATE, text + "\n")
-
-
-def sha256(path: Path) -> str:
-    """Return the hash of a file."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while piece := file.read(_PIECE_BYTES):
-            digest.update(piece)
-    return digest.hexdigest()
 
 
 def _files(directory: Path) -> Iterator[Path]:

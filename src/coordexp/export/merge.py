@@ -7,14 +7,14 @@ from pathlib import Path
 from coordexp.errors import CheckpointError, InputError
 from coordexp.export.bake import BakePlan, plan_bake
 from coordexp.export.base_layout import CONFIG, load_base_layout, untied_config
-from coordexp.export.certificate import CERTIFICATE, Certificate, Origin, sha256, write_certificate
+from coordexp.export.certificate import CERTIFICATE, Certificate, Origin, write_certificate
 from coordexp.export.certify import Merge, certify_merge
 from coordexp.export.model_card import CARD, write_model_card
 from coordexp.export.probe import build_probe
 from coordexp.export.saved_adapter import SavedAdapter, load_saved_adapter
 from coordexp.families.config_file import load_object
-from coordexp.families.known import load_family
 from coordexp.files import copy_missing_files, whole_directory, write_text
+from coordexp.identity import file_digest
 from coordexp.model.card import (
     CARD_NAME,
     WeightsCard,
@@ -23,8 +23,7 @@ from coordexp.model.card import (
     load_weights_card,
     write_card,
 )
-from coordexp.model.fingerprint import rows_fingerprint, stored_rows, tokenizer_fingerprint
-from coordexp.model.load import ADAPTER_CONFIG, load_tokenizer
+from coordexp.model.load import ADAPTER_CONFIG, check_same_base
 from coordexp.model.shard_writing import write_weights
 from coordexp.rendering.style import RenderingStyle, style_from_json, style_to_json
 
@@ -82,7 +81,7 @@ def merge_checkpoint(
     base = _base_of(checkpoint, card)
     _check_place(dst, checkpoint, base)
     adapter, layout = load_saved_adapter(checkpoint), load_base_layout(base)
-    _check_fingerprints(checkpoint, base, card)
+    check_same_base(card, base, checkpoint)
     plan = plan_bake(layout, adapter, card)
     style = style_from_json(load_card_section(checkpoint, "style"))
     with whole_directory(dst, overwrite=overwrite) as partial:
@@ -134,19 +133,6 @@ def _check_place(dst: Path, *sources: Path) -> None:
             raise InputError(f"{dst}: writing here would remove {source}; choose another place")
 
 
-def _check_fingerprints(checkpoint: Path, base: Path, card: WeightsCard) -> None:
-    if card.tokenizer != tokenizer_fingerprint(load_tokenizer(base)):
-        raise CheckpointError(f"{base}: another tokenizer than {checkpoint} was trained with")
-    if card.coord_ids is None:
-        return
-    names = load_family(base).vocabulary
-    if rows_fingerprint(stored_rows(base, card.coord_ids, names)) != card.coord_rows:
-        raise CheckpointError(
-            f"{base}: its coord rows are not the ones that {checkpoint} was trained on; offsets "
-            "added to other rows mean nothing"
-        )
-
-
 def _write_rest(
     dst: Path,
     base: Path,
@@ -180,7 +166,7 @@ def _origin(checkpoint: Path, base: Path, adapter: SavedAdapter, card: WeightsCa
     return Origin(
         base=base.resolve().name,
         adapter=checkpoint.resolve().name,
-        adapter_sha256=sha256(adapter.file),
+        adapter_sha256=file_digest(adapter.file),
         method=_method(adapter),
         rank=adapter.config.r,
         tie_head=card.tie_head,

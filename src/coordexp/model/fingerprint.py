@@ -12,6 +12,7 @@ from transformers import PreTrainedTokenizerBase
 
 from coordexp.errors import CheckpointError
 from coordexp.families.family import VocabularyNames
+from coordexp.model.card import WeightsCard
 from coordexp.model.shards import load_weights
 
 
@@ -66,3 +67,38 @@ def tokenizer_fingerprint(tokenizer: PreTrainedTokenizerBase) -> str:
     """Return a hash of the whole vocabulary, token and id."""
     pairs: Sequence[tuple[str, int]] = sorted(tokenizer.get_vocab().items())
     return hashlib.sha256(json.dumps(pairs).encode()).hexdigest()[:32]
+
+
+def check_same_rows(
+    card: WeightsCard, rows: Float[Tensor, "_ D"], base: Path | str, path: Path
+) -> None:
+    """Check that rows at the coord ids are those that a checkpoint was trained on.
+
+    Args:
+        card: Of the checkpoint.
+        rows: From `stored_rows`, or `coordexp.model.load.coord_rows`.
+        base: Whose they are, for the message.
+        path: The checkpoint.
+
+    Raises:
+        CheckpointError: If they are others.
+    """
+    if card.coord_ids is not None and rows_fingerprint(rows) != card.coord_rows:
+        first, last = card.coord_ids
+        raise CheckpointError(
+            f"{base}: its coord rows are not the ones that {path} was trained on (ids {first}.."
+            f"{last}); what was learned on them means nothing on others. The run's base was "
+            f"{card.base}"
+        )
+
+
+def first_difference(there: dict[str, int], here: dict[str, int]) -> str:
+    """Say where two vocabularies part."""
+    if wrong := sorted(there.items() - here.items(), key=lambda pair: pair[1]):
+        token, number = wrong[0]
+        ours = f"is {here[token]}" if token in here else "is missing"
+        return f"{token} was id {number}, here it {ours}; {len(wrong)} tokens differ"
+    extra = sorted(here.keys() - there.keys(), key=lambda token: here[token])
+    if not extra:
+        return "the checkpoint's own tokenizer has been changed as well"
+    return f"{extra[0]} is id {here[extra[0]]} and was not there; {len(extra)} such tokens"

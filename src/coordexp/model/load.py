@@ -29,8 +29,9 @@ from coordexp.model.coord_offset import (
     reattach_coord_offset_hooks,
 )
 from coordexp.model.fingerprint import (
+    check_same_rows,
+    first_difference,
     joined_rows,
-    rows_fingerprint,
     stored_rows,
     tokenizer_fingerprint,
 )
@@ -139,8 +140,7 @@ def load_checkpoint(
         _check_directory(path, needed)
     card = load_weights_card(path)
     saved = _saved_tensors(path, card)
-    _check_tokenizer(card, base, path)
-    _check_rows(card, base, path)
+    check_same_base(card, base, path)
     model = load_base(base, dtype=dtype, attn_implementation=attn_implementation)
     if card.tie_head is not None and card.coord_ids is not None:
         first, last = card.coord_ids
@@ -223,6 +223,23 @@ def _check_not_quantised(path: Path) -> None:
         )
 
 
+def check_same_base(card: WeightsCard, base: Path, path: Path) -> None:
+    """Check that a base is the one that a checkpoint was trained on.
+
+    Args:
+        card: Of the checkpoint.
+        base: The base.
+        path: The checkpoint.
+
+    Raises:
+        CheckpointError: If its tokenizer or its rows at the coord ids are others.
+    """
+    _check_tokenizer(card, base, path)
+    if card.coord_ids is not None:
+        rows = stored_rows(base, card.coord_ids, load_family(base).vocabulary)
+        check_same_rows(card, rows, base, path)
+
+
 def _check_tokenizer(card: WeightsCard, base: Path, path: Path) -> None:
     tokenizer = load_tokenizer(base)
     if tokenizer_fingerprint(tokenizer) == card.tokenizer:
@@ -230,33 +247,8 @@ def _check_tokenizer(card: WeightsCard, base: Path, path: Path) -> None:
     message = f"{base}: another tokenizer than {path} was trained with"
     if (path / "tokenizer_config.json").is_file():
         there, here = load_tokenizer(path).get_vocab(), tokenizer.get_vocab()
-        message += f": {_first_difference(there, here)}"
+        message += f": {first_difference(there, here)}"
     raise CheckpointError(message)
-
-
-def _first_difference(there: dict[str, int], here: dict[str, int]) -> str:
-    """Say where two vocabularies part."""
-    if wrong := sorted(there.items() - here.items(), key=lambda pair: pair[1]):
-        token, number = wrong[0]
-        ours = f"is {here[token]}" if token in here else "is missing"
-        return f"{token} was id {number}, here it {ours}; {len(wrong)} tokens differ"
-    extra = sorted(here.keys() - there.keys(), key=lambda token: here[token])
-    if not extra:
-        return "the checkpoint's own tokenizer has been changed as well"
-    return f"{extra[0]} is id {here[extra[0]]} and was not there; {len(extra)} such tokens"
-
-
-def _check_rows(card: WeightsCard, base: Path, path: Path) -> None:
-    if card.coord_ids is None or card.coord_rows is None:
-        return
-    names = load_family(base).vocabulary
-    if rows_fingerprint(stored_rows(base, card.coord_ids, names)) != card.coord_rows:
-        first, last = card.coord_ids
-        raise CheckpointError(
-            f"{base}: its coord rows are not the ones that {path} was trained on (ids {first}.."
-            f"{last}); what was learned on them means nothing on others. The run's base was "
-            f"{card.base}"
-        )
 
 
 def _saved_tensors(path: Path, card: WeightsCard) -> dict[str, Tensor]:

@@ -19,9 +19,9 @@ from coordexp.evaluation.measure.calibration import (
     judged_calibration,
     load_calibration,
     reliability,
-    sha256_of,
 )
 from coordexp.evaluation.measure.matching import Matches, match
+from coordexp.identity import file_digest
 from tests.evaluation.conftest import make_matches, make_row
 
 BOX, FAR = (10, 10, 50, 50), (100, 100, 140, 140)
@@ -96,7 +96,7 @@ def test_figures_of_the_same_file_are_those_of_the_half_not_seen(tmp_path: Path)
     matches, images = overconfident()
     scores = found.apply(matches.instances.predicted.score)
     calibrated = match(matches.instances.with_scores(scores))
-    told = judged_calibration(found, calibrated, images, sha256_of(tmp_path / "p.jsonl"))
+    told = judged_calibration(found, calibrated, images, file_digest(tmp_path / "p.jsonl"))
     assert told["images"] == "held-out half"
     assert told["ece"] == pytest.approx(found.provenance["held_out_ece_after"])
     assert judged_calibration(found, calibrated, images, "another")["images"] == "all"

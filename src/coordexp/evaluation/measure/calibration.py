@@ -23,6 +23,7 @@ import numpy as np
 from coordexp.errors import InputError
 from coordexp.evaluation.measure.instances import Bools, Floats
 from coordexp.evaluation.measure.matching import Matches
+from coordexp.identity import file_digest
 
 CalibrationMethod = Literal["isotonic", "logistic"]
 BINS = 10
@@ -198,7 +199,7 @@ def fit_calibration(
     provenance = {
         "coordexp": version("coordexp"),
         "predictions": source.name,
-        "sha256": sha256_of(source),
+        "sha256": file_digest(source),
         "seed": seed,
         "matching": matches.instances.categories.matching,
         "iou": 0.5,
@@ -245,12 +246,6 @@ def load_calibration(path: Path) -> Calibration:
     if not (_rises(x, y) if method == "isotonic" else len(x) == 2 and x[0] > 0):  # noqa: PLR2004
         raise InputError(f"{path}: x and y are no rising map; fit it anew")
     return Calibration(method, x, y, data.get("provenance", {}))
-
-
-def sha256_of(path: Path) -> str:
-    """Return the digest of a file's bytes."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _judged(matches: Matches) -> tuple[Floats, Bools, Bools]:

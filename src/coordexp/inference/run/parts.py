@@ -20,6 +20,7 @@ from typing import Any
 
 from coordexp.data.files.jsonl import encode_row, write_jsonl
 from coordexp.errors import InputError
+from coordexp.identity import Identity
 
 Row = Mapping[str, object]
 
@@ -45,6 +46,7 @@ class Parts:
 
     def __init__(self, out: Path, run: Row) -> None:
         self._out = out
+        self._run = Identity(run)
         self._header = encode_row({"run": run})
         self._places: dict[str, _Place] = {}
         for path in self._paths():
@@ -102,9 +104,10 @@ class Parts:
         return _parts_of(self._out)
 
     def _check_header(self, path: Path, line: bytes) -> None:
-        if line != self._header:
+        before = Identity(json.loads(line)["run"])
+        if changes := before.told_changes(self._run):
             raise InputError(
-                f"{path}: holds answers of another run, with another model, data or options; "
+                f"{path}: holds answers of another run ({changes}); "
                 f"delete {self._out.name}.part* to begin anew, or choose another --out"
             )
 

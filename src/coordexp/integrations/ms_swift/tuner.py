@@ -8,13 +8,13 @@ from transformers import PreTrainedModel, set_seed
 
 from coordexp.errors import CheckpointError, InputError
 from coordexp.model.adapters import guard_adapter, restore_lora
-from coordexp.model.card import WeightsCard, load_weights_card
+from coordexp.model.card import load_weights_card
 from coordexp.model.coord_offset import (
     find_offset_head,
     install_coord_offset_adapter,
     reattach_coord_offset_hooks,
 )
-from coordexp.model.fingerprint import rows_fingerprint
+from coordexp.model.fingerprint import check_same_rows
 from coordexp.model.load import coord_rows
 
 
@@ -42,8 +42,10 @@ def restore_adapter(model: PreTrainedModel, path: Path, *, trainable: bool) -> P
     card = load_weights_card(path)
     installed = find_offset_head(model)
     if installed is None and card.tie_head is not None and card.coord_ids is not None:
-        _check_rows(card, model, path)
         first, last = card.coord_ids
+        check_same_rows(
+            card, coord_rows(model, first, last), "the model that ms-swift loaded", path
+        )
         install_coord_offset_adapter(
             model, coord_ids=range(first, last + 1), tie_head=card.tie_head
         )
@@ -61,17 +63,6 @@ def restore_adapter(model: PreTrainedModel, path: Path, *, trainable: bool) -> P
 def save_adapter(model: PeftModel, directory: Path, **options: Any) -> None:  # noqa: ANN401 - PEFT's
     """Write the adapter, LoRA and offset tables in one file."""
     model.save_pretrained(str(directory), selected_adapters=["default"], **options)
-
-
-def _check_rows(card: WeightsCard, model: PreTrainedModel, path: Path) -> None:
-    if card.coord_ids is None:
-        return
-    first, last = card.coord_ids
-    if rows_fingerprint(coord_rows(model, first, last)) != card.coord_rows:
-        raise CheckpointError(
-            f"{path} was trained on other coord rows (ids {first}..{last}) than this base has; "
-            f"the run's base was {card.base}"
-        )
 
 
 def _refuse_merge(*_: object, **__: object) -> NoReturn:

@@ -8,7 +8,6 @@ the newest complete checkpoint, or from the beginning where there is none yet.
 
 import errno
 import fcntl
-import hashlib
 import json
 import logging
 import os
@@ -21,6 +20,7 @@ from coordexp.config.load import dump_config, load_config
 from coordexp.config.schema import Config
 from coordexp.errors import ConfigError, CoordExpError, InputError
 from coordexp.files import write_text
+from coordexp.identity import Identity, file_digest
 from coordexp.model.card import CARD_NAME
 from coordexp.training.keep.checkpoint import (
     PARTIAL,
@@ -134,12 +134,11 @@ def mark_output(config: Config) -> None:
         InputError: If the run that lies there learned from other records.
     """
     directory = config.training.output_dir
-    records = {str(part.path): _digest(part.path) for part in config.data.parts}
+    records = {str(part.path): file_digest(part.path) for part in config.data.parts}
     known = directory / DATA_NAME
     if (directory / CONFIG_NAME).exists() and known.exists():
-        before = json.loads(known.read_text(encoding="utf-8"))
-        changed = [path for path, digest in records.items() if before.get(path) != digest]
-        if changed:
+        before = Identity(json.loads(known.read_text(encoding="utf-8")))
+        if changed := before.changed(Identity(records)):
             raise InputError(
                 f"{', '.join(changed)}: changed since the run in {directory} began; bring the old "
                 "records back, or choose another training.output_dir"
@@ -184,11 +183,6 @@ def check_unclaimed(directory: Path) -> None:
     if (directory / LOCK_NAME).exists():
         with claimed(directory):
             pass
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _check_writable(directory: Path) -> None:
