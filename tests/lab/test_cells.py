@@ -1,10 +1,13 @@
 """The lab around a stand-in for `coordexp`: what is run, kept, repeated and reported."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
+from coordexp.data.files.jsonl import write_jsonl
 from coordexp.errors import InputError
 from coordexp.lab import execute
 from coordexp.lab.cells import run_study
@@ -39,6 +42,7 @@ data: {train: "?"}
 @pytest.fixture
 def plan(tmp_path: Path) -> Plan:
     (tmp_path / "shared.yaml").write_text(SHARED, "utf-8")
+    (tmp_path / "out" / "base").mkdir(parents=True)
     path = tmp_path / "tried.yaml"
     path.write_text(STUDY.format(out=tmp_path / "out"), "utf-8")
     return load_plan(path)
@@ -146,6 +150,112 @@ def test_the_page_lists_every_run_and_says_only_what_holds(plan: Plan) -> None:
     verdicts = json.loads((plan.study.out / "verdicts.json").read_text("utf-8"))
     assert {row["words"] for row in verdicts} == {"not told apart"}
     assert {(row["recipe"], row["against"]) for row in verdicts} == {("two", "one")}
+
+
+def write_again(plan: Plan, old: str, new: str) -> Plan:
+    """Return the plan of the study with something of its file replaced."""
+    path = plan.study.out.parent / "tried.yaml"
+    text = path.read_text("utf-8")
+    assert old in text
+    path.write_text(text.replace(old, new), "utf-8")
+    return load_plan(path)
+
+
+def test_a_recipe_that_is_not_trained_is_the_base_asked_as_training_would(
+    plan: Plan, calls: Path
+) -> None:
+    plan = write_again(plan, "one: {base: plain}", "one: {base: plain, train: false}")
+    plan = write_again(plan, f"{{path: {plan.study.out}/base}}", "{path: tiny}")
+    assert run(plan)
+    assert sorted(told(calls)) == ["predict"] * 4 + ["train"] * 2
+    folder = plan.study.out / "runs" / "known" / "2" / "one" / "seed-0"
+    assert f"predict --model {folder / 'checkpoint'} " in calls.read_text("utf-8")
+    card = json.loads((folder / "checkpoint" / "coordexp.json").read_text("utf-8"))
+    assert card["style"]["user_prompt"] == "Find every digit."
+    assert not card["style"]["coord_tokens"]
+    assert card["weights"]["base"] is None
+    base = plan.study.out / "bases" / "plain"
+    assert (folder / "checkpoint" / "model.safetensors").samefile(base / "model.safetensors")
+    # What is asked differently is written beside the weights, and not into the base.
+    assert not (folder / "checkpoint" / "coordexp.json").samefile(base / "coordexp.json")
+    lines = load_lines(plan.study.out / "study.jsonl").values()
+    assert all(line.figures["token"]["AP"] == 1.0 for line in lines)
+    assert run(plan)
+    assert told(calls).count("predict") == 4
+
+
+def test_an_untrained_recipe_with_coord_tokens_needs_a_base_that_has_them(
+    plan: Plan, calls: Path
+) -> None:
+    tokens = "{coord_tokens: {enabled: true}, coord_soft_ce_w1: {enabled: true}}"
+    asked = f"one: {{base: plain, train: false, config: {{custom: {tokens}}}}}"
+    plan = write_again(plan, "one: {base: plain}", asked)
+    plan = write_again(plan, f"{{path: {plan.study.out}/base}}", "{path: tiny}")
+    assert not run(plan)
+    assert told(calls).count("predict") == 2
+    problems = {line.problem for line in load_lines(plan.study.out / "study.jsonl").values()}
+    assert any("coord" in str(problem) for problem in problems)
+
+
+def test_a_grafted_base_is_made_once_from_its_own_task_and_question(
+    plan: Plan, calls: Path
+) -> None:
+    (plan.study.out.parent / "graft.yaml").write_text(
+        "training: {max_steps: 3}\ncustom: {coord_soft_ce_w1: {enabled: true}}", "utf-8"
+    )
+    plan = write_again(
+        plan,
+        f"{{path: {plan.study.out}/base}}",
+        "{path: tiny, graft: {task: new-looks, size: 4, seed: 9, config: graft.yaml}}",
+    )
+    assert run(plan)
+    graft = calls.read_text("utf-8").split("vocab graft", 1)[1]
+    bases = plan.study.out / "bases"
+    pictures = plan.study.out / "data" / "new-looks" / "4" / "seed-9" / "train.jsonl"
+    assert f" {bases / 'plain.asked'} {pictures} {bases / 'plain'}" in graft
+    assert f"--config {plan.study.out.parent / 'graft.yaml'}" in graft
+    assert "question Find every object." in graft
+    assert pictures.is_file()
+    assert {path.name for path in bases.iterdir() if path.is_dir()} == {"plain"}
+    assert run(plan)
+    assert calls.read_text("utf-8").count("vocab graft") == 1
+
+
+def test_a_base_that_was_lost_is_made_again(plan: Plan, calls: Path) -> None:
+    plan = write_again(
+        plan,
+        f"{{path: {plan.study.out}/base}}",
+        "{path: tiny, graft: {task: known, size: 4, seed: 9}}",
+    )
+    assert run(plan)
+    shutil.rmtree(plan.study.out / "bases" / "plain")
+    shutil.rmtree(plan.study.out / "runs")
+    assert run(plan)
+    assert calls.read_text("utf-8").count("vocab graft") == 2
+
+
+def test_a_base_that_is_not_there_is_named_before_anything_runs(plan: Plan, calls: Path) -> None:
+    plan = write_again(plan, f"{plan.study.out}/base", f"{plan.study.out}/bass")
+    with pytest.raises(InputError, match=r"bases\.plain\.path: there is no folder .*/bass"):
+        run(plan)
+    assert not calls.exists()
+
+
+def test_a_study_runs_on_a_task_of_its_own(plan: Plan, calls: Path, tmp_path: Path) -> None:
+    for name in ("train", "val"):
+        (tmp_path / name).mkdir()
+        Image.new("RGB", (8, 8)).save(tmp_path / name / "a.png")
+        thing = {"desc": "car", "bbox_2d": [1, 1, 5, 5]}
+        row = {"images": ["a.png"], "width": 8, "height": 8, "objects": [thing]}
+        rows = [row] * 3
+        write_jsonl(tmp_path / name / "all.jsonl", rows)
+    cars = f"cars: {{train: {tmp_path}/train/all.jsonl, heldout: {tmp_path}/val/all.jsonl}}"
+    plan = write_again(plan, "arms:", f"tasks:\n  {cars}\narms:")
+    plan = write_again(plan, "tasks: [known]", "tasks: [known, cars]")
+    assert run(plan)
+    assert told(calls).count("train") == 8
+    config = plan.study.out / "runs" / "cars" / "2" / "one" / "seed-0" / "train.yaml"
+    assert "user_prompt" not in config.read_text("utf-8")
 
 
 @pytest.mark.usefixtures("calls")

@@ -7,8 +7,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from coordexp.errors import InputError
-from coordexp.lab.execute import execute, load_line, prepare_bases, prepare_data
-from coordexp.lab.results import Line, append_line, load_lines, recipe_digest
+from coordexp.lab.execute import execute, load_line
+from coordexp.lab.groundwork import prepare_bases, prepare_data
+from coordexp.lab.results import Line, append_line, load_lines
 from coordexp.lab.study import Cell, Plan
 
 
@@ -27,9 +28,9 @@ def run_study(plan: Plan, *, processes: int, threads: int, say: Callable[[str], 
     with _claimed(plan.study.out):
         todo = [cell for cell in plan.cells if not _is_done(plan, cell)]
         say(f"{plan.name}: {len(plan.cells)} runs, {len(plan.cells) - len(todo)} of them done")
-        prepare_bases(plan)
+        prepare_bases(plan, threads=threads)
         for cell in todo:  # before the first run, so that two never paint the same pictures
-            prepare_data(plan, cell)
+            prepare_data(plan, cell.task, size=cell.size, seed=cell.seed)
         well = True
         with ThreadPoolExecutor(max_workers=processes) as pool:
             runs = [pool.submit(execute, plan, cell, threads=threads) for cell in todo]
@@ -58,8 +59,7 @@ def _is_done(plan: Plan, cell: Cell) -> bool:
     line = load_line(plan.study.out / "runs" / cell.folder)
     if line is None or line.problem is not None:
         return False
-    digest = recipe_digest(plan.configs[cell.recipe])
-    if line.digest != digest:
+    if line.digest != plan.digest(cell.recipe):
         raise InputError(
             f"{plan.study.out / 'runs' / cell.folder}: was run with another recipe under the name "
             f"{cell.recipe}; rename the recipe, or remove the folder"

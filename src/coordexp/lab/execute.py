@@ -9,11 +9,10 @@
 
 A run that was killed goes on when it is started again: finished stages are not repeated, and
 training and predicting go on where they were. Answers come from the adapter on its base; nothing is
-merged, which changes figures by rounding alone.
+merged, which changes figures by rounding alone. Where a recipe is not trained, `checkpoint/` is the
+base itself.
 """
 
-import os
-import shutil
 import subprocess
 from importlib import resources
 from pathlib import Path
@@ -21,72 +20,18 @@ from typing import Any
 
 import yaml
 
+from coordexp.config.load import check_config
 from coordexp.config.yaml_file import YamlMapping, merged
 from coordexp.errors import CoordExpError
-from coordexp.files import whole_directory, write_text
+from coordexp.files import write_text
 from coordexp.lab.figures import score_run
-from coordexp.lab.results import Line, recipe_digest
-from coordexp.lab.stages import StageBook
-from coordexp.lab.study import TINY, Base, Cell, Plan
-from coordexp.lab.tasks import TASKS, write_task
-from coordexp.quickstart.pipeline import write_shipped_base
+from coordexp.lab.groundwork import asked, base_folder, prepare_data
+from coordexp.lab.results import Line
+from coordexp.lab.stages import StageBook, environment
+from coordexp.lab.study import Cell, Plan
+from coordexp.lab.untrained import write_untrained
 
 LINE_NAME = "run.json"
-
-
-def prepare_bases(plan: Plan) -> None:
-    """Write the bases that recipes of a plan start from, those that are not there yet.
-
-    Raises:
-        CoordExpError: If one cannot be expanded.
-    """
-    wanted = {plan.study.recipes[cell.recipe].base for cell in plan.cells}
-    for name in sorted(wanted):
-        base = plan.study.bases[name]
-        folder = base_folder(plan, name)
-        if folder.exists() or not (base.expand or base.path == TINY):
-            continue
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        _write_base(base, folder)
-
-
-def _write_base(base: Base, folder: Path) -> None:
-    if not base.expand:
-        with whole_directory(folder, overwrite=False) as unfinished:
-            write_shipped_base(unfinished)
-        return
-    shipped = folder.with_name(folder.name + ".shipped")
-    source = Path(base.path)
-    if base.path == TINY:
-        shutil.rmtree(shipped, ignore_errors=True)
-        write_shipped_base(shipped)
-        source = shipped
-    book = StageBook(folder.parent, os.environ)
-    book.run(f"expand {folder.name}", ["vocab", "expand", source, folder])
-    shutil.rmtree(shipped, ignore_errors=True)
-
-
-def base_folder(plan: Plan, name: str) -> Path:
-    """Return where a base of a plan lies."""
-    base = plan.study.bases[name]
-    if base.expand or base.path == TINY:
-        return plan.study.out / "bases" / name
-    return Path(base.path)
-
-
-def prepare_data(plan: Plan, cell: Cell) -> Path:
-    """Return the folder of a cell's pictures, painted where it is not there yet."""
-    folder = plan.study.out / "data" / cell.task / str(cell.size) / f"seed-{cell.seed}"
-    if not folder.exists():
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        write_task(
-            folder,
-            TASKS[cell.task],
-            train=cell.size,
-            heldout=plan.study.heldout,
-            seed=cell.seed,
-        )
-    return folder
 
 
 def execute(plan: Plan, cell: Cell, *, threads: int) -> Line:
@@ -97,7 +42,6 @@ def execute(plan: Plan, cell: Cell, *, threads: int) -> Line:
     folder = plan.study.out / "runs" / cell.folder
     folder.mkdir(parents=True, exist_ok=True)
     book = StageBook(folder, environment(threads))
-    digest = recipe_digest(plan.configs[cell.recipe])
     try:
         figures = _answered(plan, cell, folder, book)
         problem = None
@@ -111,10 +55,14 @@ def execute(plan: Plan, cell: Cell, *, threads: int) -> Line:
         seed=cell.seed,
         base=plan.study.recipes[cell.recipe].base,
         heldout=plan.study.heldout,
-        digest=digest,
+        digest=plan.digest(cell.recipe),
         commit=commit(),
         cost={
-            name: {"cpu_seconds": cost.cpu_seconds, "peak_mb": cost.peak_mb}
+            name: {
+                "cpu_seconds": cost.cpu_seconds,
+                "wall_seconds": cost.wall_seconds,
+                "peak_mb": cost.peak_mb,
+            }
             | ({"unknown_attempts": cost.unknown} if cost.unknown else {})
             for name, cost in book.costs.items()
         },
@@ -126,10 +74,14 @@ def execute(plan: Plan, cell: Cell, *, threads: int) -> Line:
 
 
 def _answered(plan: Plan, cell: Cell, folder: Path, book: StageBook) -> dict[str, Any]:
-    data = prepare_data(plan, cell)
+    data = prepare_data(plan, cell.task, size=cell.size, seed=cell.seed)
     config = run_config(plan, cell, folder=folder, data=data)
     write_text(folder / "train.yaml", yaml.safe_dump(config, sort_keys=False))
-    book.run("train", ["train", "--config", folder / "train.yaml"])
+    if plan.study.recipes[cell.recipe].train:
+        book.run("train", ["train", "--config", folder / "train.yaml"])
+    elif not (folder / "checkpoint").exists():
+        checked = check_config(config, name=str(folder / "train.yaml"))
+        write_untrained(checked, folder / "checkpoint")
     figures: dict[str, Any] = {}
     for answer in plan.study.recipes[cell.recipe].answers:
         out = folder / answer
@@ -155,15 +107,8 @@ def run_config(plan: Plan, cell: Cell, *, folder: Path, data: Path) -> YamlMappi
         "model": {"path": str(base_folder(plan, plan.study.recipes[cell.recipe].base))},
         "data": {"train": str(data / "train.jsonl")},
         "training": {"output_dir": str(folder / "checkpoint"), "seed": cell.seed},
-        "custom": {"user_prompt": TASKS[cell.task].prompt},
     }
-    return merged(plan.configs[cell.recipe], own)
-
-
-def environment(threads: int) -> dict[str, str]:
-    """Return the environment of a stage that may use some threads."""
-    names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
-    return {**os.environ, **dict.fromkeys(names, str(threads)), "TOKENIZERS_PARALLELISM": "false"}
+    return merged(plan.configs[cell.recipe], merged(own, asked(plan, cell.task)))
 
 
 def commit() -> str | None:

@@ -37,6 +37,7 @@ from coordexp.errors import InputError
 from coordexp.evaluation.evaluate import EvaluateOptions, compute_figures
 from coordexp.evaluation.measure.predictions import Prediction, ScoredObject, read_predictions
 from coordexp.files import check_writable, whole_directory, write_text
+from coordexp.lab.links import link_file
 from coordexp.lab.stages import StageBook
 from coordexp.model.card import load_card_section
 from coordexp.rendering.style import RenderingStyle, style_from_json
@@ -158,7 +159,7 @@ def _write_records(answers: Sequence[Prediction], pictures: Path, work: Path) ->
     root = pictures if pictures.is_dir() else pictures.parent
     kept = [row for row in answers if row.status == "ok"]
     for row in kept:
-        _bring(root / row.image, work / _PICTURES / row.image)
+        link_file(root / row.image, work / _PICTURES / row.image)
     heldout = kept[::HELDOUT_EVERY]
     train = [row for number, row in enumerate(kept) if number % HELDOUT_EVERY]
     counts = {
@@ -176,20 +177,6 @@ def _write_records(answers: Sequence[Prediction], pictures: Path, work: Path) ->
     write_jsonl(work / "train.jsonl", map(_record, train))
     write_jsonl(work / "heldout.jsonl", map(_record, heldout))
     return counts
-
-
-def _bring(source: Path, target: Path) -> None:
-    """Have a picture below the records that name it: a record's path may not leave its folder.
-
-    Nothing is written into the user's own folder, and a symbolic link would lead out again.
-    """
-    if target.exists():
-        return
-    target.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        target.hardlink_to(source)
-    except OSError:  # another disk, or one without links
-        shutil.copyfile(source, target)
 
 
 def _record(row: Prediction) -> dict[str, Any]:

@@ -9,6 +9,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -29,6 +30,7 @@ class StageCost:
 
     Args:
         cpu_seconds: User and system time of the processes, all attempts together.
+        wall_seconds: The same by the clock, which is what a GPU is paid by.
         peak_mb: The most memory of one process.
         attempts: How often it was started.
         unknown: How many of these attempts were cut off before their cost was noted.
@@ -40,6 +42,7 @@ class StageCost:
     attempts: int = 0
     unknown: int = 0
     finished: bool = False
+    wall_seconds: float = 0.0
 
 
 class StageBook:
@@ -59,17 +62,23 @@ class StageBook:
             known = json.loads(self._path.read_text(encoding="utf-8"))
             self.costs = {name: StageCost(**cost) for name, cost in known.items()}
 
-    def run(self, name: str, arguments: Sequence[str | Path]) -> None:
+    def run(self, name: str, arguments: Sequence[str | Path], *, makes: Path | None = None) -> None:
         """Run `coordexp ARGUMENTS`, unless the stage has ended well before.
+
+        Args:
+            name: Of the stage.
+            arguments: Of the command.
+            makes: What it leaves: where that is gone, the stage has not ended well.
 
         Raises:
             CoordExpError: If it fails, with the last lines that it wrote.
         """
         before = self.costs.get(name, StageCost())
-        if before.finished:
+        if before.finished and (makes is None or makes.exists()):
             return
         # Counted as unknown until it ends.
         self._note(name, before, attempts=before.attempts + 1, unknown=before.unknown + 1)
+        began = time.monotonic()
         words = [sys.executable, "-m", "coordexp", *map(str, arguments)]
         with (self._folder / LOG).open("ab") as log:
             process = subprocess.Popen(
@@ -82,6 +91,7 @@ class StageBook:
             before,
             attempts=before.attempts + 1,
             cpu_seconds=round(before.cpu_seconds + usage.ru_utime + usage.ru_stime, 1),
+            wall_seconds=round(before.wall_seconds + time.monotonic() - began, 1),
             peak_mb=round(max(before.peak_mb, usage.ru_maxrss / _MB), 1),
             finished=code == 0,
         )
@@ -96,3 +106,9 @@ class StageBook:
     def _last_words(self) -> str:
         lines = (self._folder / LOG).read_text(encoding="utf-8", errors="replace").splitlines()
         return "\n".join(lines[-_LAST_LINES:])
+
+
+def environment(threads: int) -> dict[str, str]:
+    """Return the environment of a stage that may use some threads."""
+    names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
+    return {**os.environ, **dict.fromkeys(names, str(threads)), "TOKENIZERS_PARALLELISM": "false"}

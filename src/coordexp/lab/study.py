@@ -8,94 +8,31 @@
     recipes:
       integers: {base: plain, extends: [integers.yaml]}
       soft: {base: expanded, extends: [../configs/presets/soft.yaml]}
+    tasks:
+      cars: {train: cars/train.jsonl, heldout: cars/val.jsonl, prompt: Find every car.}
     arms:
       - {recipes: [integers, soft], tasks: [new-looks], sizes: [500, 3600], seeds: [0, 1, 2]}
+      - {recipes: [integers, soft], tasks: [cars], sizes: [1000], seeds: [0]}
 
-Paths are relative to the file, but `out` and the paths of bases, which are relative to where the
-command runs, as in every configuration.
+`coordexp.lab.study_file` has every key.
 """
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from textwrap import indent
 
-from pydantic import Field, ValidationError
+from pydantic import ValidationError
 
-from coordexp.config.block import Block, PositiveInt
 from coordexp.config.load import check_config
 from coordexp.config.yaml_file import YamlMapping, load_extended_yaml, load_yaml, merged
 from coordexp.errors import ConfigError
+from coordexp.lab.results import recipe_digest
+from coordexp.lab.study_file import Grafting, Recipe, Study
+from coordexp.lab.study_problems import find_study_problems, task_names
 from coordexp.lab.tasks import TASKS
-
-TINY = "tiny"
-"""The path that stands for the base which the package ships."""
-
-Answer = Literal["token", "expectation"]
-Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._+-]*$")]
-Seed = Annotated[int, Field(ge=0)]
-SEVERAL = Field(min_length=1)
-
-
-class Base(Block):
-    """A model to start from."""
-
-    path: str
-    """A checkpoint, or `tiny` for the base that the package ships."""
-    expand: bool = False
-    """Give it coord tokens first, as `coordexp vocab expand` does."""
-
-
-class Recipe(Block):
-    """One way to train, and to ask afterwards."""
-
-    base: Name
-    """Under which name of `bases` it starts."""
-    extends: tuple[str, ...] = ()
-    """Configurations laid over the study's."""
-    config: dict[str, object] = Field(default_factory=dict)
-    """Keys laid over those."""
-    answers: Annotated[tuple[Answer, ...], SEVERAL] = ("token",)
-    """How coordinates are read from the trained model; each way is asked by itself."""
-
-
-class Arm(Block):
-    """Every recipe of a list on every task, size and seed of three others."""
-
-    recipes: Annotated[tuple[Name, ...], SEVERAL]
-    """Names of `recipes`."""
-    tasks: Annotated[tuple[str, ...], SEVERAL]
-    """Names of tasks; `coordexp.lab.tasks` has them."""
-    sizes: Annotated[tuple[PositiveInt, ...], SEVERAL]
-    """Numbers of training pictures."""
-    seeds: Annotated[tuple[Seed, ...], SEVERAL]
-    """Of training, and of the training pictures."""
-
-
-class Study(Block):
-    """What a study file says."""
-
-    out: Path
-    """Where pictures, bases and runs are."""
-    results: Path | None = None
-    """A JSON Lines file that gets a line for every run that ends."""
-    against: tuple[Name, ...] = ()
-    """Recipes that all others are compared with."""
-    heldout: PositiveInt = 200
-    """Held-out pictures of each task."""
-    batch_size: PositiveInt = 20
-    """Pictures that are asked about at once."""
-    max_new_tokens: PositiveInt = 320
-    """The longest answer."""
-    extends: tuple[str, ...] = ()
-    """What every run shares: ordinary configurations."""
-    bases: dict[Name, Base]
-    """Where recipes start."""
-    recipes: dict[Name, Recipe]
-    """What is compared."""
-    arms: Annotated[tuple[Arm, ...], SEVERAL]
-    """What is run."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -120,45 +57,94 @@ class Plan:
     Args:
         study: What the file says.
         name: Of the study: its file's.
+        shared: What every run shares, as a configuration.
         configs: Of each recipe, without what differs from run to run.
+        grafts: What each grafted base is trained with, by its name; None trains nothing.
         cells: All runs, each once, in their order.
     """
 
     study: Study
     name: str
+    shared: YamlMapping
     configs: Mapping[str, YamlMapping]
+    grafts: Mapping[str, Path | None]
     cells: tuple[Cell, ...]
+
+    def digest(self, recipe: str) -> str:
+        """Return what another recipe under the same name would differ in."""
+        config = self.configs[recipe]
+        return recipe_digest(config if self.study.recipes[recipe].train else {"asked as": config})
+
+    def question(self, task: str) -> str | None:
+        """Return what is asked about the pictures of a task; None leaves it to the recipe."""
+        own = self.study.tasks.get(task)
+        return TASKS[task].prompt if own is None else own.prompt
 
 
 def load_plan(path: Path) -> Plan:
-    """Return the runs that a study file asks for; every recipe's configuration is checked.
+    """Return the runs that a study file asks for; configurations and records are checked.
 
     Raises:
-        ConfigError: With what is wrong, by dotted path.
+        ConfigError: With all that is wrong, by dotted path.
     """
-    raw = load_yaml(path)
     try:
-        study = Study.model_validate_json(json.dumps(raw))
+        study = Study.model_validate_json(json.dumps(load_yaml(path)))
     except ValidationError as error:
-        lines = [_line(one["loc"], one["msg"]) for one in error.errors()]
-        raise ConfigError(f"{path}: {len(lines)} problem(s)\n  " + "\n  ".join(lines)) from None
-    if problems := list(_broken_links(study)):
-        raise ConfigError(f"{path}: {len(problems)} problem(s)\n  " + "\n  ".join(problems))
-    shared = _laid_over({}, study.extends, path)
-    configs = {}
-    for name, recipe in study.recipes.items():
-        config = merged(_laid_over(shared, recipe.extends, path), recipe.config)
-        check_config(merged(config, _STAND_INS), name=f"{path}: recipes.{name}")
-        configs[name] = config
-    cells = {
-        Cell(seed=seed, task=task, size=size, recipe=recipe)
-        for arm in study.arms
-        for recipe in arm.recipes
-        for task in arm.tasks
-        for size in arm.sizes
-        for seed in arm.seeds
-    }
-    return Plan(study=study, name=path.stem, configs=configs, cells=_in_order(cells, study))
+        problems = [f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors()]
+        raise _refused(path, problems) from None
+    problems = list(find_study_problems(study))
+    shared: YamlMapping = {}
+    configs: dict[str, YamlMapping] = {}
+    grafts: dict[str, Path | None] = {}
+    with _noted(problems):
+        shared = _laid_over({}, study.extends, path)
+        for name, recipe in study.recipes.items():
+            with _noted(problems):
+                configs[name] = _recipe_config(name, recipe, shared, path)
+    for name, base in study.bases.items():
+        if base.graft is not None:
+            with _noted(problems):
+                grafts[name] = _graft_config(name, base.graft, path)
+    if problems:
+        raise _refused(path, problems)
+    return Plan(
+        study=study,
+        name=path.stem,
+        shared=shared,
+        configs=configs,
+        grafts=grafts,
+        cells=_in_order(_cells(study), study),
+    )
+
+
+@contextmanager
+def _noted(problems: list[str]) -> Iterator[None]:
+    """Note what is wrong and go on behind the block, so that all of it is told at once."""
+    try:
+        yield
+    except ConfigError as error:
+        problems.append(str(error))
+
+
+def _refused(path: Path, problems: Sequence[str]) -> ConfigError:
+    lines = "".join("\n" + indent(problem, "  ") for problem in problems)
+    return ConfigError(f"{path}: {len(problems)} problem(s){lines}")
+
+
+def _recipe_config(name: str, recipe: Recipe, shared: YamlMapping, path: Path) -> YamlMapping:
+    config = merged(_laid_over(shared, recipe.extends, path), recipe.config)
+    check_config(merged(config, _STAND_INS), name=f"recipes.{name}")
+    return config
+
+
+def _graft_config(name: str, graft: Grafting, path: Path) -> Path | None:
+    """Return the checked configuration of a graft's training; None where nothing is trained."""
+    if graft.config is None:
+        return None
+    tokens: YamlMapping = {"custom": {"coord_tokens": {"enabled": True}}}
+    config = _laid_over(tokens, (graft.config,), path)
+    check_config(merged(config, _STAND_INS), name=f"bases.{name}.graft.config")
+    return path.parent / graft.config
 
 
 _STAND_INS: YamlMapping = {
@@ -168,10 +154,21 @@ _STAND_INS: YamlMapping = {
 }
 
 
+def _cells(study: Study) -> set[Cell]:
+    return {
+        Cell(seed=seed, task=task, size=size, recipe=recipe)
+        for arm in study.arms
+        for recipe in arm.recipes
+        for task in arm.tasks
+        for size in arm.sizes
+        for seed in arm.seeds
+    }
+
+
 def _in_order(cells: set[Cell], study: Study) -> tuple[Cell, ...]:
     """Order by seed, then as the file names tasks, sizes and recipes: breadth before depth."""
     recipes = list(study.recipes)
-    tasks = list(TASKS)
+    tasks = task_names(study)
     return tuple(
         sorted(
             cells,
@@ -190,27 +187,6 @@ def _laid_over(under: YamlMapping, names: tuple[str, ...], study: Path) -> YamlM
     for name in names:
         file = study.parent / name
         if not file.is_file():
-            raise ConfigError(f"{study}: extends: no such file: {file}")
+            raise ConfigError(f"extends: no such file: {file}")
         config = merged(config, load_extended_yaml(file))
     return config
-
-
-def _line(loc: tuple[int | str, ...], message: str) -> str:
-    return f"{'.'.join(map(str, loc))}: {message}"
-
-
-def _broken_links(study: Study) -> Iterator[str]:
-    """Yield every name that names nothing."""
-    recipes = list(study.recipes)
-    for name, recipe in study.recipes.items():
-        yield from _unknown(f"recipes.{name}.base", (recipe.base,), list(study.bases))
-    yield from _unknown("against", study.against, recipes)
-    for number, arm in enumerate(study.arms):
-        yield from _unknown(f"arms.{number}.recipes", arm.recipes, recipes)
-        yield from _unknown(f"arms.{number}.tasks", arm.tasks, list(TASKS))
-
-
-def _unknown(key: str, names: Sequence[str], known: Sequence[str]) -> Iterator[str]:
-    for name in names:
-        if name not in known:
-            yield f"{key}: {name!r} is not one of {', '.join(known)}"

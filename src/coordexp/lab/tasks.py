@@ -20,6 +20,7 @@ from coordexp.files import whole_directory
 from coordexp.lab.canvas import Named, Picture
 from coordexp.lab.icons import IconPainter
 from coordexp.lab.numbers import NumberPainter
+from coordexp.lab.tree_crowns import CrownPainter, missing_crowns
 from coordexp.quickstart.scenes import CLASS_NAMES, MAX_OBJECTS, SceneComposer, Split
 
 HELDOUT_SEED = 0
@@ -35,11 +36,13 @@ class Task:
         painter: Returns what paints the pictures of a split.
         prompt: The question.
         stream: Keeps the pictures of two tasks with one seed apart.
+        missing: Returns what keeps it from being painted here and what to do, or None.
     """
 
     painter: Callable[[Split], Paint]
     prompt: str
     stream: int
+    missing: Callable[[], str | None] = lambda: None
 
 
 def _digit_painter(split: Split) -> Paint:
@@ -60,6 +63,12 @@ TASKS: Mapping[str, Task] = {
     ),
     "new-convention": Task(
         painter=lambda split: NumberPainter(split).paint, prompt="Find every number.", stream=3
+    ),
+    "tree-crowns": Task(
+        painter=lambda split: CrownPainter(split).paint,
+        prompt="Find every tree.",
+        stream=4,
+        missing=missing_crowns,
     ),
 }
 
