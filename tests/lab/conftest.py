@@ -11,7 +11,7 @@ from PIL import Image
 from coordexp.lab.tree_crowns import PHOTOGRAPHS
 
 FAKE = """#!{python}
-import json, pathlib, sys
+import json, os, pathlib, sys
 calls = pathlib.Path({calls!r})
 with calls.open("a") as file:
     file.write(" ".join(sys.argv[3:]) + "\\n")
@@ -41,8 +41,9 @@ if words[0] == "predict":
         for line in data.read_text().splitlines():
             record = json.loads(line)
             gt = record["objects"]
-            row = dict(root="..", image=record["images"][0], width=record["width"])
-            row |= dict(height=record["height"], gt=gt, raw_text="", finish_reason="eos")
+            row = dict(root=os.path.relpath(data.parent, out.parent), image=record["images"][0])
+            row |= dict(width=record["width"], height=record["height"], gt=gt)
+            row |= dict(raw_text="", finish_reason="eos")
             row["pred"] = [item | dict(score=0.9, score_parts=dict()) for item in gt]
             row["parse"] = dict(status="ok", dropped=[])
             file.write(json.dumps(row) + "\\n")

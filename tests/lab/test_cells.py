@@ -150,6 +150,20 @@ def test_the_page_lists_every_run_and_says_only_what_holds(plan: Plan) -> None:
     verdicts = json.loads((plan.study.out / "verdicts.json").read_text("utf-8"))
     assert {row["words"] for row in verdicts} == {"not told apart"}
     assert {(row["recipe"], row["against"]) for row in verdicts} == {("two", "one")}
+    assert "By number of training pictures" not in page
+    for recipe in ("one", "two"):
+        assert page.count(f"known 2 {recipe} seed") == 2
+        assert page.count(f"{recipe}: ") >= 3  # on each held-out picture
+
+
+@pytest.mark.usefixtures("calls")
+def test_a_run_that_is_asked_by_expectation_alone_is_on_the_page(plan: Plan) -> None:
+    plan = write_again(plan, "two: {base: plain,", "two: {base: plain, answers: [expectation],")
+    plan = write_again(plan, "sizes: [2]", "sizes: [2, 3]")
+    assert run(plan)
+    page = write_report(plan).read_text("utf-8")
+    assert page.count("known 2 two/expectation seed") == 2
+    assert "By number of training pictures" in page
 
 
 def write_again(plan: Plan, old: str, new: str) -> Plan:

@@ -10,13 +10,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import numpy as np
-
 from coordexp.evaluation.measure.bootstrap import Resampled
 from coordexp.files import write_text
+from coordexp.lab.by_size import ap_by_size
 from coordexp.lab.compare import Difference, difference, resample_run
 from coordexp.lab.execute import load_line
-from coordexp.lab.results import Line
+from coordexp.lab.results import Line, arm_name
+from coordexp.lab.side_by_side import compared_pictures
 from coordexp.lab.study import Cell, Plan
 from coordexp.viewing.charts import LineChart, Series, line_chart
 from coordexp.viewing.elements import Sheet, Tile
@@ -70,7 +70,7 @@ def load_arms(plan: Plan, lines: Mapping[Cell, Line | None]) -> Arms:
             continue
         for answer in line.figures:
             predictions = plan.study.out / "runs" / cell.folder / answer / "predictions.jsonl"
-            name = cell.recipe if answer == "token" else f"{cell.recipe}/{answer}"
+            name = arm_name(cell.recipe, answer)
             arms[cell.task, cell.size][name][cell.seed] = resample_run(predictions)
     return arms
 
@@ -93,6 +93,7 @@ def _page(plan: Plan, lines: Mapping[Cell, Line | None], verdicts: list[Verdict]
         "counts": _tiles(lines),
         "verdicts": [_verdict_sheet(verdicts, figure) for figure in JUDGED],
         "curves": list(_curves(lines)),
+        "pictures": list(compared_pictures(plan, lines)),
         "runs": _run_sheet(lines),
     }
     subtitle = "Recipes, seeds and tasks, as ordinary runs."
@@ -130,38 +131,50 @@ def _verdict_sheet(verdicts: list[Verdict], figure: str) -> Sheet:
 
 
 def _curves(lines: Mapping[Cell, Line | None]) -> Iterator[LineChart]:
-    values: defaultdict[str, defaultdict[str, defaultdict[int, list[float]]]] = defaultdict(
-        lambda: defaultdict(lambda: defaultdict(list))
-    )
-    for cell, line in lines.items():
-        if line is not None and line.problem is None:
-            values[cell.task][cell.recipe][cell.size].append(line.figures["token"]["AP"])
-    for task, recipes in values.items():
-        series = [
-            Series(
-                recipe,
-                [(float(size), float(np.mean(found))) for size, found in sorted(sizes.items())],
-                noisy=False,
-            )
-            for recipe, sizes in recipes.items()
-        ]
+    for task, arms in ap_by_size(lines).items():
+        series = [Series(arm, points, noisy=False) for arm, points in arms.items()]
         yield line_chart(f"AP on {task}", series, x_name="training picture")
 
 
+COLUMNS = {
+    "AP": "AP",
+    "AP75": "AP75",
+    "AP90": "AP90",
+    "F1@0.5": "F1@0.5",
+    "F1@0.95": "F1@0.95",
+    "F1@mIoU": "F1, mean",
+    "mean_best_iou_any_class": "best IoU, any class",
+    "mean_bin_error": "bin error",
+}
+
+
 def _run_sheet(lines: Mapping[Cell, Line | None]) -> Sheet:
-    head = ["run", "AP", "AP75", "AP90", "F1@0.5", "best IoU, any class", "bin error", "CPU s"]
-    return Sheet("", head, [_run_row(cell, line) for cell, line in lines.items()])
+    head = ["run", *COLUMNS.values(), "CPU s", "s"]
+    return Sheet("", head, [row for cell, line in lines.items() for row in _run_rows(cell, line)])
 
 
-def _run_row(cell: Cell, line: Line | None) -> list[str]:
+def _run_rows(cell: Cell, line: Line | None) -> Iterator[list[str]]:
+    """Yield a row for each way in which a run was asked."""
     name = f"{cell.task} {cell.size} {cell.recipe} seed {cell.seed}"
+    empty = [""] * (len(COLUMNS) + 1)
     if line is None:
-        return [name, "not there yet", *[""] * 6]
-    if line.problem is not None:
-        return [name, f"failed: {line.problem.splitlines()[0]}", *[""] * 6]
-    figures = (
-        line.figures["token"] if "token" in line.figures else next(iter(line.figures.values()))
-    )
-    names = ("AP", "AP75", "AP90", "F1@0.5", "mean_best_iou_any_class", "mean_bin_error")
-    shown = ["" if figures[key] is None else f"{figures[key]:.3f}" for key in names]
-    return [name, *shown, f"{sum(cost['cpu_seconds'] for cost in line.cost.values()):.0f}"]
+        yield [name, "not there yet", *empty]
+    elif line.problem is not None:
+        yield [name, f"failed: {line.problem.splitlines()[0]}", *empty]
+    else:
+        for answer, figures in line.figures.items():
+            asked = arm_name(cell.recipe, answer)
+            shown = ["" if figures[key] is None else f"{figures[key]:.3f}" for key in COLUMNS]
+            yield [
+                f"{cell.task} {cell.size} {asked} seed {cell.seed}",
+                *shown,
+                _seconds(line, answer, "cpu_seconds"),
+                _seconds(line, answer, "wall_seconds"),
+            ]
+
+
+def _seconds(line: Line, answer: str, kind: str) -> str:
+    """Return what training, and asking in one way, took; nothing where that was not noted."""
+    stages = [line.cost[name] for name in ("train", f"predict {answer}") if name in line.cost]
+    known = all(kind in stage for stage in stages)
+    return f"{sum(stage[kind] for stage in stages):.0f}" if known else ""

@@ -60,6 +60,11 @@ class Line:
         return cls(**json.loads(text))
 
 
+def arm_name(recipe: str, answer: str) -> str:
+    """Return what is compared: a recipe, and after a slash how it is asked, unless by token."""
+    return recipe if answer == "token" else f"{recipe}/{answer}"
+
+
 def recipe_digest(config: YamlMapping) -> str:
     """Return a short digest of a recipe's configuration."""
     text = json.dumps(config, sort_keys=True)
