@@ -38,7 +38,7 @@ training:
 
 def write_dry(folder: Path) -> Path:
     """Write the study on digit scenes and the tiny base; all else is as it is kept."""
-    write_task(folder / "scenes", TASKS["known"], train=12, heldout=2, seed=0)
+    write_task(folder / "scenes", TASKS["known"], train=12, heldout=2, seed=0, heldout_seed=0)
     (folder / "dry.yaml").write_text(DRY, "utf-8")
     graft = {"extends": [str(STUDIES / "coco_graft.yaml"), str(folder / "dry.yaml")]}
     (folder / "graft.yaml").write_text(yaml.safe_dump(graft), "utf-8")

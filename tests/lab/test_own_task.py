@@ -48,7 +48,7 @@ def numbers(path: Path) -> list[int]:
 
 def test_a_smaller_size_is_the_beginning_of_a_larger_one(task: OwnTask, tmp_path: Path) -> None:
     for size in (3, 9):
-        write_own_task(tmp_path / str(size), task, train=size, heldout=2, seed=4)
+        write_own_task(tmp_path / str(size), task, train=size, heldout=2, seed=4, heldout_seed=0)
     small, large = (numbers(tmp_path / str(size) / "train.jsonl") for size in (3, 9))
     assert large[:3] == small
     assert len(set(large)) == 9
@@ -58,7 +58,7 @@ def test_seeds_draw_other_training_pictures_and_ask_about_the_same(
     task: OwnTask, tmp_path: Path
 ) -> None:
     for seed in (0, 1):
-        write_own_task(tmp_path / str(seed), task, train=6, heldout=3, seed=seed)
+        write_own_task(tmp_path / str(seed), task, train=6, heldout=3, seed=seed, heldout_seed=0)
     train = [numbers(tmp_path / str(seed) / "train.jsonl") for seed in (0, 1)]
     heldout = [(tmp_path / str(seed) / "heldout.jsonl").read_bytes() for seed in (0, 1)]
     assert train[0] != train[1]
@@ -67,7 +67,7 @@ def test_seeds_draw_other_training_pictures_and_ask_about_the_same(
 
 def test_records_come_whole_and_with_their_own_pictures(task: OwnTask, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    write_own_task(out, task, train=12, heldout=5, seed=0)
+    write_own_task(out, task, train=12, heldout=5, seed=0, heldout_seed=0)
     for split, shade in (("train", 0), ("heldout", 100)):
         for found in RecordFile(out / f"{split}.jsonl", SPEC_ALPHABET):
             number = found.width - 8
@@ -82,7 +82,7 @@ def test_records_come_whole_and_with_their_own_pictures(task: OwnTask, tmp_path:
 
 
 def test_pictures_are_not_copied(task: OwnTask, tmp_path: Path) -> None:
-    write_own_task(tmp_path / "out", task, train=1, heldout=1, seed=0)
+    write_own_task(tmp_path / "out", task, train=1, heldout=1, seed=0, heldout_seed=0)
     (number,) = numbers(tmp_path / "out" / "train.jsonl")
     ours, theirs = (
         tmp_path / folder / "deep" / f"{number}.png" for folder in ("out/train", "train")
@@ -96,7 +96,7 @@ def test_a_picture_behind_a_symbolic_link_is_the_one_that_it_means(
     folder = tmp_path / "train" / "deep"
     (folder / "3.png").rename(tmp_path / "train" / "moved.png")
     (folder / "3.png").symlink_to("../moved.png")
-    write_own_task(tmp_path / "out", task, train=12, heldout=1, seed=0)
+    write_own_task(tmp_path / "out", task, train=12, heldout=1, seed=0, heldout_seed=0)
     assert (tmp_path / "out/train/deep/3.png").samefile(tmp_path / "train" / "moved.png")
     assert not (tmp_path / "out/train/deep/3.png").is_symlink()
 
@@ -112,5 +112,5 @@ def test_a_picture_that_does_not_do_is_named_with_its_line(
     if how == "outside":
         broken.symlink_to(tmp_path / "val" / "deep" / "4.png")
     with pytest.raises(RecordError, match=r"train/all\.jsonl:5: images\[0\]"):
-        write_own_task(tmp_path / "out", task, train=12, heldout=1, seed=0)
+        write_own_task(tmp_path / "out", task, train=12, heldout=1, seed=0, heldout_seed=0)
     assert not (tmp_path / "out").exists()

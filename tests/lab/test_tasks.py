@@ -99,7 +99,9 @@ def test_a_number_is_named_by_its_figures_and_boxed_as_a_whole() -> None:
 
 def test_a_smaller_size_is_the_beginning_of_a_larger_one(tmp_path: Path) -> None:
     for size in (3, 5):
-        write_task(tmp_path / str(size), TASKS["new-looks"], train=size, heldout=2, seed=1)
+        write_task(
+            tmp_path / str(size), TASKS["new-looks"], train=size, heldout=2, seed=1, heldout_seed=0
+        )
     small, large = (
         (tmp_path / str(size) / "train.jsonl").read_text("utf-8").splitlines() for size in (3, 5)
     )
@@ -110,17 +112,32 @@ def test_a_smaller_size_is_the_beginning_of_a_larger_one(tmp_path: Path) -> None
 
 def test_held_out_pictures_are_the_same_for_every_seed(tmp_path: Path) -> None:
     for seed in (1, 2):
-        write_task(tmp_path / str(seed), TASKS["known"], train=2, heldout=2, seed=seed)
+        write_task(
+            tmp_path / str(seed), TASKS["known"], train=2, heldout=2, seed=seed, heldout_seed=0
+        )
     heldout = [(tmp_path / str(seed) / "heldout.jsonl").read_bytes() for seed in (1, 2)]
     train = [(tmp_path / str(seed) / "train.jsonl").read_bytes() for seed in (1, 2)]
     assert heldout[0] == heldout[1]
     assert train[0] != train[1]
 
 
+def test_another_seed_of_held_out_pictures_draws_others_and_leaves_training_alone(
+    tmp_path: Path,
+) -> None:
+    for seed in (0, 1):
+        write_task(
+            tmp_path / str(seed), TASKS["known"], train=2, heldout=2, seed=3, heldout_seed=seed
+        )
+    heldout = [(tmp_path / str(seed) / "heldout.jsonl").read_bytes() for seed in (0, 1)]
+    train = [(tmp_path / str(seed) / "train.jsonl").read_bytes() for seed in (0, 1)]
+    assert heldout[0] != heldout[1]
+    assert train[0] == train[1]
+
+
 @pytest.mark.usefixtures("crown_package")
 @pytest.mark.parametrize("task", TASKS)
 def test_what_is_written_is_a_file_of_records(task: str, tmp_path: Path) -> None:
-    write_task(tmp_path / "data", TASKS[task], train=2, heldout=1, seed=0)
+    write_task(tmp_path / "data", TASKS[task], train=2, heldout=1, seed=0, heldout_seed=0)
     records = RecordFile(tmp_path / "data" / "train.jsonl", SPEC_ALPHABET)
     for index in range(2):
         record = records[index]

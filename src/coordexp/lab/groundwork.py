@@ -1,6 +1,7 @@
 """What runs of a study share and what is made before them: bases and pictures."""
 
 import shutil
+from functools import partial
 from pathlib import Path
 
 from coordexp.config.load import check_config
@@ -22,11 +23,13 @@ def prepare_data(plan: Plan, task: str, *, size: int, seed: int) -> Path:
     if folder.exists():
         return folder
     folder.parent.mkdir(parents=True, exist_ok=True)
-    heldout = plan.study.heldout
-    if task in TASKS:
-        write_task(folder, TASKS[task], train=size, heldout=heldout, seed=seed)
-    else:
-        write_own_task(folder, plan.study.tasks[task], train=size, heldout=heldout, seed=seed)
+    write = (
+        partial(write_task, folder, TASKS[task])
+        if task in TASKS
+        else partial(write_own_task, folder, plan.study.tasks[task])
+    )
+    heldout, heldout_seed = plan.study.heldout, plan.study.heldout_seed
+    write(train=size, heldout=heldout, seed=seed, heldout_seed=heldout_seed)
     return folder
 
 

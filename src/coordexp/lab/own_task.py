@@ -23,7 +23,6 @@ from coordexp.errors import CoordExpError, RecordError
 from coordexp.files import whole_directory
 from coordexp.lab.links import link_file
 from coordexp.lab.study_file import OwnTask
-from coordexp.lab.tasks import HELDOUT_SEED
 from coordexp.quickstart.scenes import Split
 
 _STREAMS: Mapping[Split, int] = {"train": 0, "heldout": 1}
@@ -59,7 +58,9 @@ def find_record_problems(name: str, task: OwnTask, *, train: int, heldout: int) 
         yield f"tasks.{name}: {count} in both train and heldout, such as {min(shared)}"
 
 
-def write_own_task(directory: Path, task: OwnTask, *, train: int, heldout: int, seed: int) -> None:
+def write_own_task(
+    directory: Path, task: OwnTask, *, train: int, heldout: int, seed: int, heldout_seed: int
+) -> None:
     """Write training and held-out records with their pictures; the directory appears whole.
 
     Args:
@@ -68,13 +69,14 @@ def write_own_task(directory: Path, task: OwnTask, *, train: int, heldout: int, 
         train: Training pictures.
         heldout: Held-out pictures, the same for every seed.
         seed: Of the draw of training pictures.
+        heldout_seed: Of the draw of held-out ones.
 
     Raises:
         RecordError: If a picture is missing, or of another size than its record says.
     """
     with whole_directory(directory, overwrite=False) as unfinished:
         _write_part(unfinished, "train", task.train, count=train, seed=seed)
-        _write_part(unfinished, "heldout", task.heldout, count=heldout, seed=HELDOUT_SEED)
+        _write_part(unfinished, "heldout", task.heldout, count=heldout, seed=heldout_seed)
 
 
 def _write_part(directory: Path, split: Split, path: Path, *, count: int, seed: int) -> None:

@@ -94,6 +94,8 @@ class Study(Block):
     """Recipes that all others are compared with."""
     heldout: PositiveInt = 200
     """Held-out pictures of each task."""
+    heldout_seed: Seed = 0
+    """Of the held-out pictures: those that a recipe was chosen on confirm nothing."""
     batch_size: PositiveInt = 20
     """Pictures that are asked about at once."""
     max_new_tokens: PositiveInt = 320

@@ -23,8 +23,6 @@ from coordexp.lab.numbers import NumberPainter
 from coordexp.lab.tree_crowns import CrownPainter, missing_crowns
 from coordexp.quickstart.scenes import CLASS_NAMES, MAX_OBJECTS, SceneComposer, Split
 
-HELDOUT_SEED = 0
-
 Paint = Callable[[np.random.Generator], Picture]
 
 
@@ -81,7 +79,9 @@ def pictures_of(task: Task, split: Split, *, seed: int) -> Iterator[Picture]:
         yield paint(rng)
 
 
-def write_task(directory: Path, task: Task, *, train: int, heldout: int, seed: int) -> None:
+def write_task(
+    directory: Path, task: Task, *, train: int, heldout: int, seed: int, heldout_seed: int
+) -> None:
     """Write training and held-out pictures with their records; the directory appears whole.
 
     Args:
@@ -90,11 +90,12 @@ def write_task(directory: Path, task: Task, *, train: int, heldout: int, seed: i
         train: Training pictures.
         heldout: Held-out pictures, the same for every seed.
         seed: Of the training pictures.
+        heldout_seed: Of the held-out ones.
     """
     with whole_directory(directory, overwrite=False) as unfinished:
         (unfinished / "images").mkdir()
         _write_split(unfinished, task, "train", count=train, seed=seed)
-        _write_split(unfinished, task, "heldout", count=heldout, seed=HELDOUT_SEED)
+        _write_split(unfinished, task, "heldout", count=heldout, seed=heldout_seed)
 
 
 def _write_split(directory: Path, task: Task, split: Split, *, count: int, seed: int) -> None:
