@@ -6,7 +6,7 @@ failed, or not there yet. A verdict says only what its interval supports.
 
 import json
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -61,7 +61,7 @@ def write_report(plan: Plan) -> Path:
 
 
 def load_arms(plan: Plan, lines: Mapping[Cell, Line | None]) -> Arms:
-    """Return the runs that ended well, resampled."""
+    """Return the runs that ended well, resampled; one that is not trained counts for every seed."""
     arms: defaultdict[tuple[str, int], defaultdict[str, dict[int, Resampled]]] = defaultdict(
         lambda: defaultdict(dict)
     )
@@ -71,8 +71,18 @@ def load_arms(plan: Plan, lines: Mapping[Cell, Line | None]) -> Arms:
         for answer in line.figures:
             predictions = plan.study.out / "runs" / cell.folder / answer / "predictions.jsonl"
             name = arm_name(cell.recipe, answer)
-            arms[cell.task, cell.size][name][cell.seed] = resample_run(predictions)
+            found = resample_run(predictions)
+            for seed in _seeds_of(plan, cell):
+                arms[cell.task, cell.size][name][seed] = found
     return arms
+
+
+def _seeds_of(plan: Plan, cell: Cell) -> Iterable[int]:
+    """Return the seeds that a run stands for: all of them where no seed had a part in it."""
+    if plan.study.recipes[cell.recipe].train:
+        return (cell.seed,)
+    beside = [other for other in plan.cells if (other.task, other.size) == (cell.task, cell.size)]
+    return {other.seed for other in beside}
 
 
 def judge(plan: Plan, arms: Arms) -> Iterator[Verdict]:
