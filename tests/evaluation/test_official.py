@@ -14,7 +14,7 @@ from PIL import Image
 from coordexp.coord_tokens.codec import SPEC_ALPHABET
 from coordexp.data.contract.record import Record, object_to_json
 from coordexp.data.convert.conversion import Conversion, convert_dataset
-from coordexp.data.convert.mapping import GeometryChoice, KeepRules
+from coordexp.data.convert.objects.mapping import GeometryChoice, KeepRules
 from coordexp.data.files.jsonl import RecordFile
 from coordexp.data.prepare.prepare import prepare_file
 from coordexp.evaluation.evaluate import compute_figures

@@ -9,7 +9,7 @@ import typer
 from coordexp.cli.options import Overwrite
 
 if TYPE_CHECKING:
-    from coordexp.data.convert.tally import Report
+    from coordexp.data.convert.reading.tally import Report
 
 
 class FormatName(StrEnum):
@@ -122,7 +122,7 @@ def data_convert(  # noqa: PLR0913 - one parameter for each option
         StrictError,
         convert_dataset,
     )
-    from coordexp.data.convert.mapping import KeepRules  # noqa: PLC0415
+    from coordexp.data.convert.objects.mapping import KeepRules  # noqa: PLC0415
 
     choice = KeepRules(
         geometry=geometry.value,

@@ -10,8 +10,8 @@ from PIL import Image
 from coordexp.coord_tokens.codec import SPEC_ALPHABET
 from coordexp.data.contract.record import Record
 from coordexp.data.convert.conversion import Conversion, convert_dataset
-from coordexp.data.convert.mapping import KeepRules
-from coordexp.data.convert.tally import Report
+from coordexp.data.convert.objects.mapping import KeepRules
+from coordexp.data.convert.reading.tally import Report
 from coordexp.data.files.jsonl import RecordFile
 
 WIDTH, HEIGHT = 64, 48

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from coordexp.data.convert.conversion import StrictError
-from coordexp.data.convert.mapping import KeepRules
+from coordexp.data.convert.objects.mapping import KeepRules
 from coordexp.errors import InputError
 from tests.data.convert.sources import (
     HEIGHT,

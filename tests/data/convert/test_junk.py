@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from coordexp.data.convert.mapping import KeepRules
+from coordexp.data.convert.objects.mapping import KeepRules
 from coordexp.errors import InputError
 from tests.data.convert.sources import (
     coco_document,

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from coordexp.data.convert.mapping import KeepRules
+from coordexp.data.convert.objects.mapping import KeepRules
 from tests.data.convert.sources import Converted, convert, voc_object
 
 CACHE = Path(__file__).parents[3] / ".cache" / "test-data"

@@ -5,7 +5,7 @@ import pytest
 
 from coordexp.coord_tokens.codec import SPEC_ALPHABET
 from coordexp.data.convert.conversion import Conversion, convert_dataset
-from coordexp.data.convert.mapping import KeepRules
+from coordexp.data.convert.objects.mapping import KeepRules
 from coordexp.data.files.category_ids import load_category_ids, save_category_ids
 from coordexp.data.prepare.prepare import prepare_file
 from coordexp.errors import InputError

@@ -8,20 +8,20 @@ from pathlib import Path, PurePosixPath
 
 from coordexp.data.contract.geometry import shown
 from coordexp.data.contract.record import Record, RecordObject, parse_record, record_to_json
-from coordexp.data.convert.detect import Format, open_dataset
-from coordexp.data.convert.embedded import locate_picture, size_of
-from coordexp.data.convert.lookup import Lookup, fold_case
-from coordexp.data.convert.mapping import KeepRules, shape_to_object
-from coordexp.data.convert.pictures import MISSING, SPELLED, FoundPicture, check_stated_size
-from coordexp.data.convert.places import Copied, InPlace, open_places
-from coordexp.data.convert.shapes import (
+from coordexp.data.convert.detect import open_dataset
+from coordexp.data.convert.objects.mapping import KeepRules, shape_to_object
+from coordexp.data.convert.pictures.embedded import locate_picture, size_of
+from coordexp.data.convert.pictures.finding import MISSING, SPELLED, FoundPicture, check_stated_size
+from coordexp.data.convert.pictures.lookup import Lookup, fold_case
+from coordexp.data.convert.pictures.places import Copied, InPlace, open_places
+from coordexp.data.convert.reading.format import Query
+from coordexp.data.convert.reading.shapes import (
     Dataset,
-    Query,
     Shape,
     SourcePicture,
     UnusableError,
 )
-from coordexp.data.convert.tally import Report, Tally
+from coordexp.data.convert.reading.tally import Report, Tally
 from coordexp.data.files.category_ids import save_category_ids
 from coordexp.data.files.jsonl import write_jsonl
 from coordexp.errors import CoordExpError, InputError, RecordError
@@ -47,7 +47,7 @@ class Conversion:
         src: An annotation file or a dataset's folder.
         out: The JSONL to write.
         choice: What is kept.
-        kind: The format, or None to look.
+        kind: The format's name, or None to look.
         split: Which part, where there are several.
         images: The folder of the pictures, or None to look.
         zero_based: Whether VOC's corners count from 0; None to decide by what they are.
@@ -59,7 +59,7 @@ class Conversion:
     src: Path
     out: Path
     choice: KeepRules
-    kind: Format | None = None
+    kind: str | None = None
     split: str | None = None
     images: Path | None = None
     zero_based: bool | None = None
@@ -68,7 +68,7 @@ class Conversion:
     strict: bool = False
 
 
-def convert_dataset(conversion: Conversion) -> tuple[Format, Report]:
+def convert_dataset(conversion: Conversion) -> tuple[str, Report]:
     """Write the records of a dataset and return its format and what became of everything.
 
     Records come in the order of the source, so the same source gives the same bytes.

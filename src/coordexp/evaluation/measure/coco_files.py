@@ -16,7 +16,7 @@ from pathlib import Path
 from coordexp.data.contract.federated import Federated, parse_federated
 from coordexp.data.contract.geometry import Geometry, shown
 from coordexp.data.contract.marks import MARK_KEYS, parse_marks
-from coordexp.data.convert.pictures import likeliest_folder
+from coordexp.data.convert.pictures.finding import likeliest_folder
 from coordexp.errors import InputError, RecordError
 from coordexp.evaluation.measure.fields import number_of
 from coordexp.evaluation.measure.predictions import Prediction, ScoredObject

@@ -39,7 +39,7 @@ from coordexp.data.contract.record import (
     parse_geometry,
     parse_resized,
 )
-from coordexp.data.convert.outline import clip_ring
+from coordexp.data.convert.objects.outline import clip_ring
 from coordexp.data.files.jsonl import read_lines
 from coordexp.errors import InputError, RecordError
 from coordexp.evaluation.measure.collector import collector_paused
