@@ -7,20 +7,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from coordexp.cli.options import Overwrite
+from coordexp.data.convert.formats import format_names
 
 if TYPE_CHECKING:
+    from coordexp.data.convert.conversion import Conversion
     from coordexp.data.convert.reading.tally import Report
-
-
-class FormatName(StrEnum):
-    """The formats that can be read."""
-
-    coco = "coco"
-    lvis = "lvis"
-    voc = "voc"
-    yolo = "yolo"
-    odvg = "odvg"
-    labelme = "labelme"
 
 
 class GeometryName(StrEnum):
@@ -47,81 +38,91 @@ class IgnoredName(StrEnum):
     drop = "drop"
 
 
+Src = Annotated[Path, typer.Argument(help="An annotation file, or the folder of a dataset.")]
+Out = Annotated[Path, typer.Argument(help="JSONL of records to write.")]
+Kind = Annotated[
+    str | None,
+    typer.Option(
+        "--format",
+        metavar=f"[{'|'.join(format_names())}]",
+        help="What SRC is, where looking fails.",
+    ),
+]
+Split = Annotated[str | None, typer.Option(help="Which part of the dataset, such as train or val.")]
+Images = Annotated[Path | None, typer.Option(help="Folder of the pictures, where looking fails.")]
+CopyImages = Annotated[
+    bool,
+    typer.Option(
+        "--copy-images",
+        help="Put the pictures beside OUT (hard links if possible), labelme's imageData too.",
+    ),
+]
+GeometryOption = Annotated[
+    GeometryName,
+    typer.Option(help="Boxes; polygons only; or a polygon where one is enough, else a box."),
+]
+Include = Annotated[list[str] | None, typer.Option(help="Keep only this class; may be repeated.")]
+Exclude = Annotated[list[str] | None, typer.Option(help="Leave this class out; may be repeated.")]
+Crowd = Annotated[
+    CrowdName,
+    typer.Option(help="Groups that COCO marks iscrowd: keep them for figures, never taught."),
+]
+Ignored = Annotated[
+    IgnoredName,
+    typer.Option(help="What VOC marks difficult and others ignore: keep for figures, or teach it."),
+]
+MaxVertices = Annotated[
+    int | None, typer.Option(min=3, help="Simplify polygons of more (Douglas-Peucker).")
+]
+MinSize = Annotated[
+    float, typer.Option(min=0, help="Leave out objects whose shorter side is below, in pixels.")
+]
+MaxObjects = Annotated[
+    int | None, typer.Option(min=1, help="Leave out pictures with more objects to teach.")
+]
+DropEmpty = Annotated[
+    bool, typer.Option("--drop-empty", help="Leave out pictures without objects to teach.")
+]
+ZeroBased = Annotated[
+    bool | None,
+    typer.Option(
+        "--zero-based/--one-based",
+        help="VOC corners count from 0 (edges), or from 1 (pixels); else the files decide.",
+    ),
+]
+Strict = Annotated[
+    bool, typer.Option("--strict", help="Fail if anything has to be clipped or dropped.")
+]
+
+
 def data_convert(  # noqa: PLR0913 - one parameter for each option
-    src: Annotated[Path, typer.Argument(help="An annotation file, or the folder of a dataset.")],
-    out: Annotated[Path, typer.Argument(help="JSONL of records to write.")],
+    src: Src,
+    out: Out,
     *,
-    kind: Annotated[
-        FormatName | None, typer.Option("--format", help="What SRC is, where looking fails.")
-    ] = None,
-    split: Annotated[
-        str | None, typer.Option(help="Which part of the dataset, such as train or val.")
-    ] = None,
-    images: Annotated[
-        Path | None, typer.Option(help="Folder of the pictures, where looking fails.")
-    ] = None,
-    copy_images: Annotated[
-        bool,
-        typer.Option(
-            "--copy-images",
-            help="Put the pictures beside OUT (hard links if possible), labelme's imageData too.",
-        ),
-    ] = False,
-    geometry: Annotated[
-        GeometryName,
-        typer.Option(help="Boxes; polygons only; or a polygon where one is enough, else a box."),
-    ] = GeometryName.bbox,
-    include: Annotated[
-        list[str] | None, typer.Option(help="Keep only this class; may be repeated.")
-    ] = None,
-    exclude: Annotated[
-        list[str] | None, typer.Option(help="Leave this class out; may be repeated.")
-    ] = None,
-    crowd: Annotated[
-        CrowdName,
-        typer.Option(help="Groups that COCO marks iscrowd: keep them for figures, never taught."),
-    ] = CrowdName.keep,
-    ignored: Annotated[
-        IgnoredName,
-        typer.Option(
-            help="What VOC marks difficult and others ignore: keep for figures, or teach it."
-        ),
-    ] = IgnoredName.keep,
-    max_vertices: Annotated[
-        int | None, typer.Option(min=3, help="Simplify polygons of more (Douglas-Peucker).")
-    ] = None,
-    min_size: Annotated[
-        float, typer.Option(min=0, help="Leave out objects whose shorter side is below, in pixels.")
-    ] = 0.0,
-    max_objects: Annotated[
-        int | None, typer.Option(min=1, help="Leave out pictures with more objects to teach.")
-    ] = None,
-    drop_empty: Annotated[
-        bool, typer.Option("--drop-empty", help="Leave out pictures without objects to teach.")
-    ] = False,
-    zero_based: Annotated[
-        bool | None,
-        typer.Option(
-            "--zero-based/--one-based",
-            help="VOC corners count from 0 (edges), or from 1 (pixels); else the files decide.",
-        ),
-    ] = None,
-    strict: Annotated[
-        bool, typer.Option("--strict", help="Fail if anything has to be clipped or dropped.")
-    ] = False,
+    kind: Kind = None,
+    split: Split = None,
+    images: Images = None,
+    copy_images: CopyImages = False,
+    geometry: GeometryOption = GeometryName.bbox,
+    include: Include = None,
+    exclude: Exclude = None,
+    crowd: Crowd = CrowdName.keep,
+    ignored: Ignored = IgnoredName.keep,
+    max_vertices: MaxVertices = None,
+    min_size: MinSize = 0.0,
+    max_objects: MaxObjects = None,
+    drop_empty: DropEmpty = False,
+    zero_based: ZeroBased = None,
+    strict: Strict = False,
     overwrite: Overwrite = False,
 ) -> None:
-    """Turn COCO, LVIS, VOC, YOLO, ODVG or labelme into records.
+    """Turn COCO, VOC, YOLO or another dataset into records.
 
     Overhanging shapes are clipped and broken ones dropped. The table at the end says how many, why,
     and where the first one stands. A loss of more than 3 in 100 is said again as a warning; that of
     every object is an error.
     """
-    from coordexp.data.convert.conversion import (  # noqa: PLC0415
-        Conversion,
-        StrictError,
-        convert_dataset,
-    )
+    from coordexp.data.convert.conversion import Conversion  # noqa: PLC0415
     from coordexp.data.convert.objects.mapping import KeepRules  # noqa: PLC0415
 
     choice = KeepRules(
@@ -135,24 +136,32 @@ def data_convert(  # noqa: PLR0913 - one parameter for each option
         most_objects=max_objects,
         empty=not drop_empty,
     )
-    conversion = Conversion(
-        src=src,
-        out=out,
-        choice=choice,
-        kind=kind.value if kind else None,
-        split=split,
-        images=images,
-        zero_based=zero_based,
-        copy_images=copy_images,
-        overwrite=overwrite,
-        strict=strict,
+    _convert(
+        Conversion(
+            src=src,
+            out=out,
+            choice=choice,
+            kind=kind,
+            split=split,
+            images=images,
+            zero_based=zero_based,
+            copy_images=copy_images,
+            overwrite=overwrite,
+            strict=strict,
+        )
     )
+
+
+def _convert(conversion: "Conversion") -> None:
+    from coordexp.data.convert.conversion import StrictError, convert_dataset  # noqa: PLC0415
+
+    src = conversion.src
     try:
         found, report = convert_dataset(conversion)
     except StrictError as error:
         _print_report(f"{src}: not converted", error.report, src=src, err=True)
         raise
-    _print_report(f"{out}: converted from {found}", report, src=src, err=False)
+    _print_report(f"{conversion.out}: converted from {found}", report, src=src, err=False)
 
 
 def _print_report(title: str, report: "Report", *, src: Path, err: bool) -> None:

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from coordexp.data.convert.formats import FORMATS
+from coordexp.data.convert.formats import format_names, load_formats
 from coordexp.data.convert.reading.format import Format, Query, Source
 from coordexp.data.convert.reading.shapes import Dataset
 from coordexp.data.convert.reading.tally import Tally
@@ -36,22 +36,23 @@ def open_dataset(src: Path, query: Query, tally: Tally, *, kind: str | None) -> 
 
 
 def _format_called(name: str) -> Format:
-    for item in FORMATS:
+    for item in load_formats():
         if item.name == name:
             return item
-    known = ", ".join(item.name for item in FORMATS)
+    known = ", ".join(format_names())
     raise InputError(f"--format: there is no format {name!r}; known formats are {known}")
 
 
 def _formats_by_suffix(path: Path) -> list[Format]:
-    found = [item for item in FORMATS if path.name.lower().endswith(item.suffixes)]
+    known = load_formats()
+    found = [item for item in known if path.name.lower().endswith(item.suffixes)]
     if found:
         return found
     titles: dict[str, list[str]] = {}
-    for item in FORMATS:
+    for item in known:
         titles.setdefault(item.suffixes[0], []).append(item.title)
-    known = [f"{suffix} ({', '.join(titles[suffix])})" for suffix in sorted(titles)]
-    raise InputError(f"{path}: expected {_either(known)}, or a folder; --format says what it is")
+    listed = [f"{suffix} ({', '.join(titles[suffix])})" for suffix in sorted(titles)]
+    raise InputError(f"{path}: expected {_either(listed)}, or a folder; --format says what it is")
 
 
 def _format_of_file(source: Source, formats: list[Format]) -> Format:
@@ -69,7 +70,8 @@ def _format_of_file(source: Source, formats: list[Format]) -> Format:
 def _formats_in_folder(folder: Path, query: Query) -> list[Format]:
     """Return the format, or those that the annotation file itself will tell apart."""
     groups: dict[object, list[Format]] = {}
-    for item in FORMATS:
+    known = load_formats()
+    for item in known:
         groups.setdefault(item.files or item.name, []).append(item)
     here = Source(folder, query)
     found = [group for group in groups.values() if _is_in(here, group[0])]
@@ -79,7 +81,7 @@ def _formats_in_folder(folder: Path, query: Query) -> list[Format]:
     if found:
         names = (" or ".join(item.name for item in group) for group in found)
         raise _several(folder, "holds", ", ".join(names))
-    titles = _either([item.title for item in FORMATS])
+    titles = _either([item.title for item in known])
     raise InputError(
         f"{folder}: found no {titles} annotations; name the file, or the format with --format"
     )

@@ -1,21 +1,25 @@
 """The formats, a module or folder each, and the one list of them.
 
-`coco`, `lvis` (which has its form), `voc`, `yolo`, `odvg` and `labelme` each have a `FORMAT`. A
-module that is put here is found: `--format`, `--help`, the looking and the errors that list what is
-known read `FORMATS`.
+`coco`, `lvis` (which has its form), `voc`, `yolo`, `odvg` and `labelme` each have a `FORMAT` that
+is called like the module. What is put here is found: `--format`, `--help`, the looking and the
+errors that list what is known ask here.
 """
 
-from collections.abc import Iterator
 from importlib import import_module
 from pkgutil import iter_modules
+from typing import TYPE_CHECKING
 
-from coordexp.data.convert.reading.format import Format
-
-
-def _found() -> Iterator[Format]:
-    for module in iter_modules(__path__):
-        yield import_module(f"{__name__}.{module.name}").FORMAT
+if TYPE_CHECKING:  # the readers need Pillow and PyYAML, for which no `--help` waits
+    from coordexp.data.convert.reading.format import Format
 
 
-FORMATS: list[Format] = sorted(_found(), key=lambda item: item.title)
-"""Read it where it is used, never copy it."""
+def format_names() -> list[str]:
+    """Return the names of all formats, without importing one."""
+    return sorted(module.name for module in iter_modules(__path__))
+
+
+def load_formats() -> "list[Format]":
+    """Return all formats, by title; a module without `FORMAT` is a bug."""
+    modules = [import_module(f"{__name__}.{name}") for name in format_names()]
+    found: list[Format] = [module.FORMAT for module in modules]
+    return sorted(found, key=lambda item: item.title)
