@@ -106,20 +106,11 @@ def prepare_file(
     if not (todo.work / MARK).exists():  # else this goes on with what may be replaced
         check_new_file(dst, overwrite=overwrite)
     if grid and pictures.exists() and not (todo.work / DELIVERING).exists():
-        if not overwrite:
-            raise InputError(
-                f"{pictures}: exists already; remove it, choose another name than {dst.name}, or "
-                "pass --overwrite"
-            )
-        _check_not_read_from(src, pictures)
+        _check_replaceable(src, dst, pictures, overwrite=overwrite)
     lines = tiny_lines(src, selection, alphabet, drop_bad=drop_bad)
     try:
         _open_work(todo.work)
-        totals, shards = PreparedCounts(), []
-        for shard in run_in_order(prepare_shard, _jobs(src, todo, lines), workers=workers):
-            totals.add(shard.counts)
-            shards.append(shard.path)
-            progress(shard.size)
+        totals, shards = _prepare_shards(_jobs(src, todo, lines), workers, progress)
         _check_any(src, totals)
         save_alphabet(dst, alphabet)
         _deliver(shards, todo.work, dst, todo.pictures(src.parent) if grid else None, pictures)
@@ -146,6 +137,18 @@ def _jobs(src: Path, todo: Preparation, lines: frozenset[int] | None) -> Iterato
         yield ShardJob(shard=shard, preparation=todo, lines=chosen)
 
 
+def _prepare_shards(
+    jobs: Iterator[ShardJob], workers: int, progress: Progress
+) -> tuple[PreparedCounts, list[Path]]:
+    """Return what all shards hold together, and their files in order."""
+    totals, shards = PreparedCounts(), []
+    for shard in run_in_order(prepare_shard, jobs, workers=workers):
+        totals.add(shard.counts)
+        shards.append(shard.path)
+        progress(shard.size)
+    return totals, shards
+
+
 def _open_work(work: Path) -> None:
     work.parent.mkdir(parents=True, exist_ok=True)
     if work.exists() and not (work / MARK).exists():
@@ -154,8 +157,13 @@ def _open_work(work: Path) -> None:
     (work / MARK).touch()
 
 
-def _check_not_read_from(src: Path, pictures: Path) -> None:
-    """Refuse to replace a folder that holds pictures of the records themselves."""
+def _check_replaceable(src: Path, dst: Path, pictures: Path, *, overwrite: bool) -> None:
+    """Refuse to replace a folder unasked, or one that holds pictures of the records themselves."""
+    if not overwrite:
+        raise InputError(
+            f"{pictures}: exists already; remove it, choose another name than {dst.name}, or "
+            "pass --overwrite"
+        )
     folder = os.path.realpath(pictures)
     for number, line in read_lines(src):
         with suppress(ValueError, TypeError, KeyError):  # broken records are told of later
