@@ -46,6 +46,8 @@ class Lookup:
 
     def __init__(self, root: Path | None) -> None:
         self._root = None if root is None else os.path.realpath(root)
+        self._below = None if self._root is None else self._root.rstrip(os.sep) + os.sep
+        self._real_folders: dict[tuple[Path, str], str] = {}
         self._listings: dict[str, list[str]] = {}
         self._folded: dict[tuple[str, Fold, Collection[str] | None], dict[str, list[str]]] = {}
 
@@ -86,10 +88,21 @@ class Lookup:
 
     def _exact(self, folder: Path, name: str) -> Path | None:
         for spelling in dict.fromkeys((name, name.replace("\\", "/"))):
-            path = os.path.realpath(folder / spelling)
+            path = self._real_path(folder, spelling)
             if self._is_inside(path) and os.path.isfile(path):  # noqa: PTH113 - Path raises on long names
                 return Path(path)
         return None
+
+    def _real_path(self, folder: Path, name: str) -> str:
+        """Return where a name really leads; of a folder it is asked once, not for each file."""
+        home, _, last = name.rpartition("/")
+        if last in ("", ".", "..") or name.startswith("/"):
+            return os.path.realpath(folder / name)
+        key = folder, home
+        if key not in self._real_folders:
+            self._real_folders[key] = os.path.realpath(folder / home)
+        path = os.path.join(self._real_folders[key], last)  # noqa: PTH118 - thousands of times
+        return os.path.realpath(path) if os.path.islink(path) else path  # noqa: PTH114
 
     def _fitting(
         self, folder: Path, name: str, fold: Fold, suffixes: Collection[str] | None
@@ -135,7 +148,7 @@ class Lookup:
         return self._listings[place]
 
     def _is_inside(self, path: str) -> bool:
-        return self._root is None or Path(path).is_relative_to(self._root)
+        return self._below is None or path == self._root or path.startswith(self._below)
 
 
 def fold_spelling(name: str) -> str:

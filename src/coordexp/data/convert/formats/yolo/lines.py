@@ -7,12 +7,11 @@ are surveyed before one is read: boxes inside the picture with a confidence and 
 behind, all of them and no longer outline, are taken for that.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from coordexp.data.convert.reading.class_numbers import check_numbers_start_at_0
-from coordexp.data.convert.reading.documents import read_text
 from coordexp.data.convert.reading.shapes import Shape, UnusableError, finite_numbers, size_to_box
 from coordexp.data.convert.reading.tally import Tally
 from coordexp.errors import InputError
@@ -98,16 +97,20 @@ class _Survey:
             self.outlines.add(fits=broken and 0 < values[-2] < 1 and ends_whole)
 
 
-def survey_lines(files: Iterable[Path], names: Mapping[int, str]) -> ExtraColumns:
+def survey_lines(texts: Mapping[Path, str], names: Mapping[int, str]) -> ExtraColumns:
     """Return what the columns of all label files mean.
+
+    Args:
+        texts: What stands in each of them.
+        names: Of the classes, by number.
 
     Raises:
         InputError: If most coordinates are pixels, classes count from 1, or it is not clear what
             the columns mean.
     """
     survey = _Survey()
-    for file in files:
-        for place, line in _lines(file):
+    for file, text in texts.items():
+        for place, line in _lines(file, text):
             survey.add(line, place)
     if 2 * survey.beyond > survey.lines:
         raise InputError(
@@ -148,17 +151,17 @@ def _is_scored(values: Sequence[float]) -> bool:
     )
 
 
-def _lines(file: Path) -> Iterator[tuple[str, str]]:
-    for number, line in enumerate(read_text(file).splitlines(), start=1):
+def _lines(file: Path, text: str) -> Iterator[tuple[str, str]]:
+    for number, line in enumerate(text.splitlines(), start=1):
         if line.strip():
             yield f"{file}:{number}", line
 
 
-def read_shapes(
-    file: Path, names: Mapping[int, str], columns: ExtraColumns, tally: Tally
+def text_to_shapes(
+    file: Path, text: str, names: Mapping[int, str], columns: ExtraColumns, tally: Tally
 ) -> Iterator[Shape]:
     """Yield the shapes of a label file; what is no shape is dropped."""
-    for place, line in _lines(file):
+    for place, line in _lines(file, text):
         try:
             shape, extra = _shape(line, names, columns, place)
         except UnusableError as error:

@@ -17,13 +17,13 @@ from coordexp.data.convert.formats.yolo.description import (
     load_description,
 )
 from coordexp.data.convert.formats.yolo.label_files import find_label_files
-from coordexp.data.convert.formats.yolo.lines import read_shapes, survey_lines
+from coordexp.data.convert.formats.yolo.lines import survey_lines, text_to_shapes
 from coordexp.data.convert.pictures.finding import FOREIGN_SUFFIXES, PICTURE_SUFFIXES
 from coordexp.data.convert.pictures.lookup import Lookup, fold_case
 from coordexp.data.convert.reading.documents import read_text
 from coordexp.data.convert.reading.folders import files_below, is_hidden
 from coordexp.data.convert.reading.format import Format, Source
-from coordexp.data.convert.reading.shapes import Dataset, SourcePicture, UnusableError
+from coordexp.data.convert.reading.shapes import Dataset, Shape, SourcePicture, UnusableError
 from coordexp.data.convert.reading.tally import Tally
 from coordexp.errors import InputError
 
@@ -71,14 +71,23 @@ def _read(source: Source, tally: Tally) -> Dataset:
     files = [entry.file for entry in entries if entry.file is not None]
     labels = find_label_files(files, description, src, tally, empty=query.empty)
     _note_shared(labels, tally)
-    columns = survey_lines(dict.fromkeys(labels.values()), names)
+    # All lines are surveyed before one is read. Their text is kept: it is a small part of what the
+    # same boxes take in a COCO document.
+    texts = {file: read_text(file) for file in dict.fromkeys(labels.values())}
+    columns = survey_lines(texts, names)
+
+    def shapes_of(picture: Path | None) -> Iterator[Shape]:
+        file = None if picture is None else labels.get(picture)
+        if file is not None:
+            yield from text_to_shapes(file, texts[file], names, columns, tally)
 
     def pictures() -> Iterator[SourcePicture]:
         for entry in entries:
-            file = None if entry.file is None else labels.get(entry.file)
-            shapes = () if file is None else tuple(read_shapes(file, names, columns, tally))
             yield SourcePicture(
-                names=(entry.name,), folders=entry.folders, place=entry.place, shapes=shapes
+                names=(entry.name,),
+                folders=entry.folders,
+                place=entry.place,
+                shapes=tuple(shapes_of(entry.file)),
             )
         _drop_orphans(files, labels, tally)
 
