@@ -1,7 +1,7 @@
 """Everything that is wrong, or looks wrong, with files of records, found in one pass.
 
-Rules of the contract are in `rules`, guesses in `suspicion` and `repeats`, the
-report in `findings`; `fast_path` makes it fast. Nothing stops at the first fault.
+A line that keeps the contract is read as training reads it; of one that does not, every fault is
+asked for. Guesses are in `suspicion` and `repeats`, the report in `findings`.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -9,16 +9,16 @@ from functools import partial
 from pathlib import Path
 
 from coordexp.coord_tokens.codec import SPEC_ALPHABET, CoordAlphabet
-from coordexp.data.audit import rules
-from coordexp.data.audit.fast_path import Frame, Sight, SightedObject
 from coordexp.data.audit.findings import AuditReport, FileCounts, Place
 from coordexp.data.audit.pictures import PictureLook, chat_image_fault, image_fault, shape_fault
 from coordexp.data.audit.repeats import RepeatWatch
-from coordexp.data.audit.rules import Fault
 from coordexp.data.audit.suspicion import Indexed, Suspicion
-from coordexp.data.contract.chat import parse_chat
-from coordexp.data.contract.json_line import parse_json_line
-from coordexp.data.contract.record import Record, parse_record
+from coordexp.data.contract import rules
+from coordexp.data.contract.chat import Chat, is_chat, parse_sample, sample_faults
+from coordexp.data.contract.faults import Fault
+from coordexp.data.contract.json_line import decode_closely, parse_json_line
+from coordexp.data.contract.objects import build_object
+from coordexp.data.contract.record import Record, build_record
 from coordexp.data.files.jsonl import lines_of
 from coordexp.data.files.written_alphabet import check_alphabet
 from coordexp.errors import InputError, RecordError
@@ -60,7 +60,6 @@ class _Audit:
         self._alphabet = alphabet
         self._look = look
         self._report = AuditReport()
-        self._sight = Sight(alphabet)
         self._suspicion = Suspicion(self._report.add, alphabet.bins - 1)
         self._repeats = RepeatWatch(self._report.add)
         self._counts = FileCounts(Path())
@@ -105,76 +104,50 @@ class _Audit:
     def _audit_line(self, line: int, raw: bytes) -> None:
         try:
             data = parse_json_line(raw)
-        except RecordError as error:
-            self._add_all(line, rules.broken_line_faults(raw, error, self._alphabet))
+        except RecordError:
+            self._add_all(line, _broken_line_faults(raw, self._alphabet))
             return
-        frame = self._sight.frame(data) if isinstance(data, dict) else None
-        if isinstance(data, dict) and "messages" in data:
-            self._audit_chat(line, raw, data)
-            return
-        if frame is None:
-            try:
-                frame = self._slowly_framed(data)
-            except RecordError:
-                self._add_all(line, rules.record_faults(data, self._alphabet))
-                self._counts.objects += rules.object_count(data)
-                return
-        self._audit_objects(line, frame)
-        self._repeats.watch_record(line, raw, frame.image, frame.prompt)
-        self._audit_shape(line, frame.resized or (frame.width, frame.height))
-        if self._look is not PictureLook.NOT:
-            self._audit_image(line, frame)
-
-    def _slowly_framed(self, data: object) -> Frame:
-        """Return a record's frame by the contract itself."""
-        if not isinstance(data, dict) or not isinstance(rows := data.get("objects"), list):
-            raise RecordError("no frame")
-        record = parse_record({**data, "objects": []}, self._alphabet)
-        size = (record.width, record.height)
-        return Frame(record.image, *size, rows, record.prompt, record.resized)
-
-    def _audit_objects(self, line: int, frame: Frame) -> None:
-        _, width, height, rows, *_ = frame
-        self._counts.objects += len(rows)
-        good: list[Indexed] = []
-        sighted = self._sight.sighted
-        for index, row in enumerate(rows):
-            item = sighted(row, width, height) or self._slowly_sighted(line, index, row, frame)
-            if item is not None:
-                good.append((index, item))
-        self._suspicion.watch(line, width, height, good)
-        self._repeats.watch_descs(line, good)
-
-    def _slowly_sighted(
-        self, line: int, index: int, row: object, frame: Frame
-    ) -> SightedObject | None:
-        """Return an object by the contract itself, or report what is wrong with it."""
-        alone = {
-            "images": [frame.image],
-            "width": frame.width,
-            "height": frame.height,
-            "objects": [row],
-        }
-        faults = rules.record_faults(alone, self._alphabet)
-        self._add_all(line, [fault._replace(obj=index) for fault in faults])
-        if faults:
-            return None
-        (item,) = parse_record(alone, self._alphabet).objects
-        geometry = item.geometry
-        return SightedObject(
-            item.desc,
-            geometry.kind,
-            geometry.values,
-            is_bins=geometry.unit == "bin",
-            is_taught=item.marks.is_taught,
-        )
-
-    def _audit_chat(self, line: int, raw: bytes, data: dict[str, object]) -> None:
         try:
-            chat = parse_chat(data, self._alphabet)
-        except RecordError as error:
-            self._add(line, rules.chat_fault(data, error, self._alphabet))
+            sample = parse_sample(data, self._alphabet)
+        except RecordError:
+            self._audit_broken(line, raw, data)
             return
+        if isinstance(sample, Chat):
+            self._audit_chat(line, raw, sample)
+        else:
+            self._counts.objects += len(sample.objects)
+            self._audit_record(line, raw, sample, [*enumerate(sample.objects)])
+
+    def _audit_broken(self, line: int, raw: bytes, data: object) -> None:
+        """Report what is wrong with a line, and look at what is right: its other objects."""
+        faults = [*sample_faults(data, self._alphabet)]
+        self._add_all(line, faults)
+        rows = data.get("objects") if isinstance(data, dict) and not is_chat(data) else None
+        if not isinstance(data, dict) or not isinstance(rows, list):
+            return
+        self._counts.objects += len(rows)
+        broken = {fault.obj for fault in faults}
+        if None not in broken:
+            good = [
+                (index, build_object(row, self._alphabet))
+                for index, row in enumerate(rows)
+                if index not in broken
+            ]
+            record = build_record(data, tuple([item for _, item in good]))
+            self._audit_record(line, raw, record, good)
+
+    def _audit_record(
+        self, line: int, raw: bytes, record: Record, objects: Sequence[Indexed]
+    ) -> None:
+        self._suspicion.watch(line, record.width, record.height, objects)
+        self._repeats.watch_descs(line, objects)
+        self._repeats.watch_record(line, raw, record.image, record.prompt)
+        self._audit_shape(line, record.file_size)
+        if self._look is not PictureLook.NOT:
+            key = (record.image, record.width, record.height, record.resized)
+            self._open(line, key, partial(image_fault, record=record, look=self._look))
+
+    def _audit_chat(self, line: int, raw: bytes, chat: Chat) -> None:
         self._repeats.watch_chat(line, raw, chat.images)
         for image in chat.images if self._look is not PictureLook.NOT else ():
             self._open(line, (image,), partial(chat_image_fault, image=image, look=self._look))
@@ -183,12 +156,6 @@ class _Audit:
         fault = shape_fault(*size)
         if fault is not None:
             self._add(line, fault)
-
-    def _audit_image(self, line: int, frame: Frame) -> None:
-        image, width, height, _, _, resized = frame
-        record = Record((image,), width, height, (), resized=resized)
-        key = (image, width, height, resized)
-        self._open(line, key, partial(image_fault, record=record, look=self._look))
 
     def _open(
         self, line: int, key: tuple[object, ...], look: Callable[[Path], Fault | None]
@@ -206,5 +173,25 @@ class _Audit:
             self._add(line, fault)
 
     def _add(self, line: int | None, fault: Fault) -> None:
-        place = Place(self._counts.path, line, fault.obj, fault.message)
+        place = Place(self._counts.path, line, fault.obj, fault.in_full or fault.message)
         self._report.add(fault.rule, place)
+
+
+def _broken_line_faults(raw: bytes, alphabet: CoordAlphabet) -> Iterator[Fault]:
+    """Yield every violation of a line whose JSON is refused.
+
+    NaN and keys given twice are refused, and yet the rest of the line can be read.
+    """
+    data, flaws = decode_closely(raw)
+    told: set[int | None] = set()  # objects of which a number has been told that is not finite
+    if not any(flaw.rule is rules.NOT_JSON for flaw in flaws):
+        for fault in sample_faults(data, alphabet):
+            yield fault
+            if fault.rule is rules.NOT_FINITE:
+                told.add(fault.obj)
+    for flaw in flaws:
+        if flaw.rule is not rules.NOT_FINITE:
+            yield flaw
+        elif flaw.obj not in told:
+            told.add(flaw.obj)
+            yield flaw

@@ -3,32 +3,15 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
 
 from typing_extensions import override
 
+from coordexp.data.contract.faults import Rule, Severity
 from coordexp.errors import RecordError
-
-Severity = Literal["violation", "warning"]
 
 # Beyond this many places of one rule only their number is kept: a file of ten million wrong
 # records must not fill the memory, and nobody reads further.
 MOST_PLACES = 100_000
-
-
-@dataclass(frozen=True, slots=True)
-class Rule:
-    """Something that records can get wrong.
-
-    Args:
-        name: Short, for machines and for the table.
-        severity: A `violation` of the contract is refused by training; a `warning` is not.
-        fix: What to do about it.
-    """
-
-    name: str
-    severity: Severity
-    fix: str
 
 
 @dataclass(frozen=True, slots=True)

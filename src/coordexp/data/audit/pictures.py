@@ -4,11 +4,10 @@ import os
 from enum import Enum, auto
 from pathlib import Path
 
-from coordexp.data.audit import rules
-from coordexp.data.audit.findings import Rule
-from coordexp.data.audit.rules import Fault
+from coordexp.data.contract import rules
+from coordexp.data.contract.faults import Fault, Rule
 from coordexp.data.contract.record import Record
-from coordexp.data.files.image import check_image, load_image, picture_record
+from coordexp.data.files.image import PictureSizeError, check_image, load_image, picture_record
 from coordexp.errors import RecordError
 from coordexp.families.known import common_largest_ratio
 from coordexp.families.picture_grid import check_shape
@@ -49,7 +48,7 @@ def image_fault(root: Path, record: Record, look: PictureLook) -> Fault | None:
         else:
             check_image(root, record)
     except RecordError as error:
-        return Fault(_rule(root, record.image, error.message), error.message)
+        return Fault(_rule(root, record.image, error), error.message)
     return None
 
 
@@ -58,14 +57,14 @@ def chat_image_fault(root: Path, image: str, look: PictureLook) -> Fault | None:
     try:
         record = picture_record(root, image)
     except RecordError as error:
-        return Fault(_rule(root, image, error.message), error.message)
+        return Fault(_rule(root, image, error), error.message)
     return image_fault(root, record, look) or shape_fault(record.width, record.height)
 
 
-def _rule(root: Path, image: str, message: str) -> Rule:
+def _rule(root: Path, image: str, error: RecordError) -> Rule:
     path = os.path.realpath(root / image)
     if not path.startswith(os.path.join(os.path.realpath(root), "")):  # noqa: PTH118
         return rules.IMAGE_PATH
     if not os.path.isfile(path):  # noqa: PTH113 - Path.is_file raises on names that are too long
         return rules.IMAGE_MISSING
-    return rules.IMAGE_SIZE if "the record says" in message else rules.IMAGE_UNREADABLE
+    return rules.IMAGE_SIZE if isinstance(error, PictureSizeError) else rules.IMAGE_UNREADABLE

@@ -10,8 +10,9 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from coordexp.data.audit.fast_path import SightedObject
-from coordexp.data.audit.findings import Place, Rule
+from coordexp.data.audit.findings import Place
+from coordexp.data.contract.faults import Rule
+from coordexp.data.contract.objects import RecordObject
 
 
 def _warning(name: str, fix: str) -> Rule:
@@ -98,7 +99,7 @@ class RepeatWatch:
             place = f"{self._files[file]}:{first_line}"
             self._warn(SHARED_IMAGE, line, f"{image!r} is also in {place}")
 
-    def watch_descs(self, line: int, descs: Iterable[tuple[int, SightedObject]]) -> None:
+    def watch_descs(self, line: int, descs: Iterable[tuple[int, RecordObject]]) -> None:
         """Take note of the words of a record's good objects, each with its index."""
         known = self._spellings
         for index, item in descs:

@@ -9,12 +9,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from coordexp.data.audit.fast_path import SightedObject
-from coordexp.data.audit.findings import Place, Rule
+from coordexp.data.audit.findings import Place
 from coordexp.data.contract.crossing import crosses_itself
+from coordexp.data.contract.faults import Rule
+from coordexp.data.contract.geometry import Geometry
+from coordexp.data.contract.objects import RecordObject
 
 Values = tuple[float, ...]
-Indexed = tuple[int, SightedObject]
+Indexed = tuple[int, RecordObject]
 
 
 def _warning(name: str, fix: str) -> Rule:
@@ -84,20 +86,23 @@ class Suspicion:
 
     def watch(self, line: int, width: int, height: int, objects: Sequence[Indexed]) -> None:
         """Take note of the good objects of a record, each with its index."""
-        if len({(item.desc, item.values) for _, item in objects}) < len(objects):
+        if len({(item.desc, item.geometry.values) for _, item in objects}) < len(objects):
             self._warn_of_doubles(line, objects)
         in_pixels = []
         for index, item in objects:
-            if item.kind == "bbox_2d":
-                self._count_box(line, index, width, height, item)
-            elif item.kind == "poly" and item.is_taught and crosses_itself(item.values):
+            geometry = item.geometry
+            kind, values = geometry.kind, geometry.values
+            if kind == "bbox_2d":
+                self._count_box(line, index, width, height, geometry)
+            elif kind == "poly" and item.marks.is_taught and crosses_itself(values):
                 self._warn(CROSSING_POLYGON, line, index, "poly: its outline crosses itself")
-            if item.is_bins:
+            if geometry.unit == "bin":
                 continue
-            in_pixels.append(item.values)
-            if max(item.values) <= 1 and min(width, height) > 2:  # noqa: PLR2004 - a picture that small
+            in_pixels.append(values)
+            # Most are told from a fraction by their first value.
+            if values[0] <= 1 and max(values) <= 1 and min(width, height) > 2:  # noqa: PLR2004 - a picture that small
                 message = f"no coordinate is above 1 on {width} x {height} pixels"
-                self._warn(NORMALISED_1, line, index, f"{item.kind}: {message}")
+                self._warn(NORMALISED_1, line, index, f"{kind}: {message}")
         if in_pixels and max(width, height) > PER_MILLE and max(map(max, in_pixels)) > 1:
             # Fractions stay below 1000 as well, and are something else.
             self._weigh_large(line, width, height, in_pixels)
@@ -116,11 +121,9 @@ class Suspicion:
             message = "no coordinate is above 1000, although the picture is larger"
             self._warn(NORMALISED_1000, line, None, message)
 
-    def _count_box(
-        self, line: int, index: int, width: int, height: int, item: SightedObject
-    ) -> None:
-        state, key = self._file, item.values
-        if key == (self._whole_bins if item.is_bins else (0, 0, width, height)):
+    def _count_box(self, line: int, index: int, width: int, height: int, box: Geometry) -> None:
+        state, key = self._file, box.values
+        if key == (self._whole_bins if box.unit == "bin" else (0, 0, width, height)):
             key = ()
         state.box_count += 1
         seen = state.boxes.get(key)
@@ -142,11 +145,11 @@ class Suspicion:
                 state.surprise += len(boxes) * math.log(size / PER_MILLE)
 
     def _warn_of_doubles(self, line: int, objects: Sequence[Indexed]) -> None:
-        first: dict[tuple[str, Values, bool], int] = {}
+        first: dict[tuple[str, Values, str], int] = {}
         for index, item in objects:
-            if not item.is_taught:
+            if not item.marks.is_taught:
                 continue
-            earlier = first.setdefault((item.desc, item.values, item.is_bins), index)
+            earlier = first.setdefault((item.desc, item.geometry.values, item.geometry.unit), index)
             if earlier != index:
                 message = f"the same as objects[{earlier}]: {item.desc!r}"
                 self._warn(DUPLICATE_OBJECT, line, index, message)

@@ -11,13 +11,14 @@ and others not, so that a prediction which finds none is not wrong. `frequency` 
 on the picture whether they are rare (`r`), common (`c`) or frequent (`f`) in the dataset.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal, cast, get_args
 
+from coordexp.data.contract.faults import Fault, raise_first
 from coordexp.data.contract.geometry import shown
-from coordexp.data.contract.text import check_unicode
-from coordexp.errors import RecordError
+from coordexp.data.contract.rules import FEDERATED
+from coordexp.data.contract.text import unicode_faults
 
 Frequency = Literal["r", "c", "f"]
 FREQUENCIES: tuple[Frequency, ...] = get_args(Frequency)
@@ -48,15 +49,26 @@ def parse_federated(data: Mapping[str, object]) -> Federated | None:
     value = data.get("federated")
     if value is None:
         return None
-    if not isinstance(value, dict) or not set(_KEYS).issuperset(value):
-        raise RecordError(
-            f"federated: expected an object of {', '.join(_KEYS)}, got {shown(value)}"
-        )
+    raise_first(federated_faults(value))
+    known = cast("dict[str, list[str]]", value)
     return Federated(
-        absent=_names(value, "absent"),
-        not_exhaustive=_names(value, "not_exhaustive"),
-        frequency=_frequencies(value.get("frequency", {})),
+        absent=tuple(known.get("absent", ())),
+        not_exhaustive=tuple(known.get("not_exhaustive", ())),
+        frequency=cast("Mapping[str, Frequency]", known.get("frequency", {})),
     )
+
+
+def federated_faults(value: object) -> Iterator[Fault]:
+    """Yield what is wrong with the value of `federated`; None says nothing, and is fine."""
+    if value is None:
+        return
+    if not isinstance(value, dict) or not set(_KEYS).issuperset(value):
+        message = f"federated: expected an object of {', '.join(_KEYS)}, got {shown(value)}"
+        yield Fault(FEDERATED, message)
+        return
+    for key in ("absent", "not_exhaustive"):
+        yield from _name_faults(f"federated.{key}", value.get(key, []))
+    yield from _frequency_faults("federated.frequency", value.get("frequency", {}))
 
 
 def federated_to_json(federated: Federated) -> dict[str, object]:
@@ -68,25 +80,23 @@ def federated_to_json(federated: Federated) -> dict[str, object]:
     }
 
 
-def _names(value: Mapping[str, object], key: str) -> tuple[str, ...]:
-    names = value.get(key, [])
+def _name_faults(key: str, names: object) -> Iterator[Fault]:
     if not isinstance(names, list):
-        raise RecordError(f"federated.{key}: expected a list of class names, got {shown(names)}")
+        yield Fault(FEDERATED, f"{key}: expected a list of class names, got {shown(names)}")
+        return
     for name in names:
         if not isinstance(name, str) or not name.strip():
-            raise RecordError(f"federated.{key}: expected class names, got {shown(name)}")
-        check_unicode(f"federated.{key}", name)
-    return tuple(names)
+            yield Fault(FEDERATED, f"{key}: expected class names, got {shown(name)}")
+        else:
+            yield from unicode_faults(key, name, FEDERATED)
 
 
-def _frequencies(value: object) -> Mapping[str, Frequency]:
+def _frequency_faults(key: str, value: object) -> Iterator[Fault]:
     if not isinstance(value, dict):
-        raise RecordError(f"federated.frequency: expected an object, got {shown(value)}")
+        yield Fault(FEDERATED, f"{key}: expected an object, got {shown(value)}")
+        return
     for name, frequency in value.items():
-        check_unicode("federated.frequency", name)
+        yield from unicode_faults(key, name, FEDERATED)
         if frequency not in FREQUENCIES:
-            raise RecordError(
-                f"federated.frequency: expected one of {', '.join(FREQUENCIES)} for {shown(name)}, "
-                f"got {shown(frequency)}"
-            )
-    return value
+            expected = f"one of {', '.join(FREQUENCIES)} for {shown(name)}"
+            yield Fault(FEDERATED, f"{key}: expected {expected}, got {shown(frequency)}")

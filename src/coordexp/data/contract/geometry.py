@@ -6,9 +6,12 @@ strings are coord tokens and become bins. One geometry never mixes the two.
 
 import math
 import reprlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, TypeGuard, get_args
+from operator import itemgetter
+from typing import Literal, cast, get_args
+
+from typing_extensions import TypeIs
 
 from coordexp.coord_tokens.codec import (
     SPEC_ALPHABET,
@@ -17,7 +20,11 @@ from coordexp.coord_tokens.codec import (
     pixels_to_bins,
     tokens_to_ints,
 )
+from coordexp.data.contract import rules
+from coordexp.data.contract.faults import Fault, raise_first
 from coordexp.errors import RecordError
+
+_MOST_SHOWN = 4  # values outside of an image, in one line of a report
 
 GeometryKind = Literal["bbox_2d", "poly", "line"]
 Unit = Literal["px", "bin"]
@@ -93,16 +100,59 @@ def parse_geometry(
             coord tokens; if their number is odd or too small; if a box has its corners in the wrong
             order, or no area in pixels.
     """
-    # Nearly every geometry is plain pixels, quickly seen to be right; the others are looked at
-    # closely, which also finds the words for what is wrong.
-    if kind == "bbox_2d" and type(values) is list and len(values) == 4:  # noqa: PLR2004
+    geometry = plain_pixels(kind, values, width, height)
+    if geometry is None:
+        raise_first(geometry_faults(kind, values, width, height, alphabet))
+        geometry = build_geometry(kind, values, alphabet)
+    return geometry
+
+
+def plain_pixels(
+    kind: GeometryKind, values: object, width: float, height: float
+) -> Geometry | None:
+    """Return a geometry in pixels that is quickly seen to be right, as nearly all are.
+
+    None is returned for others, which may be right as well: `geometry_faults` tells.
+    """
+    if kind == "bbox_2d":
+        return plain_box(values, width, height)
+    if type(values) is not list or not _NUMBERS.issuperset(map(type, values)):
+        return None
+    if len(values) % 2 or len(values) < 2 * LEAST_POINTS[kind]:
+        return None
+    return Geometry(kind, tuple(values), "px") if _are_inside(values, width, height) else None
+
+
+def plain_box(values: object, width: float, height: float) -> Geometry | None:
+    """Return a box in pixels that is quickly seen to be right, else None."""
+    if type(values) is list and len(values) == 4:  # noqa: PLR2004 - x1, y1, x2, y2
         x1, y1, x2, y2 = values
-        plain = _NUMBERS.issuperset(map(type, values))
-        if plain and 0 <= x1 < x2 <= width and 0 <= y1 < y2 <= height:
-            return Geometry(kind, (x1, y1, x2, y2), "px")
-    elif _are_pixels_inside(values, width, height) and _is_whole(kind, values):
-        return Geometry(kind, tuple(values), "px")
-    return _closely_parsed(kind, values, width, height, alphabet)
+        ordered = _NUMBERS.issuperset(map(type, values)) and x1 < x2 and y1 < y2
+        if ordered and x1 >= 0 <= y1 and x2 <= width and y2 <= height:
+            return Geometry("bbox_2d", (x1, y1, x2, y2), "px")
+    return None
+
+
+def _are_inside(values: Sequence[float], width: float, height: float) -> bool:
+    xs, ys = values[0::2], values[1::2]
+    # Comparisons with NaN are false, but min and max may step over it; a sum does not.
+    return (
+        min(xs) >= 0 <= min(ys)
+        and max(xs) <= width
+        and max(ys) <= height
+        and sum(values) < math.inf
+    )
+
+
+def build_geometry(kind: GeometryKind, values: object, alphabet: CoordAlphabet) -> Geometry:
+    """Return the geometry of values in which `geometry_faults` has found nothing."""
+    if _are_tokens(good := cast("list[float] | list[str]", values)):
+        return Geometry(kind, tokens_to_ints(good, alphabet), "bin")
+    return Geometry(kind, tuple(good), "px")
+
+
+def _are_tokens(values: list[float] | list[str]) -> TypeIs[list[str]]:
+    return isinstance(values[0], str)
 
 
 def shown(value: object) -> str:
@@ -111,89 +161,102 @@ def shown(value: object) -> str:
     return text if len(text) <= 60 else text[:57] + "..."  # noqa: PLR2004 - fits a line
 
 
-def _are_pixels_inside(values: object, width: int, height: int) -> TypeGuard[list[float]]:
-    """Return whether the values surely are pixels of the image."""
-    if type(values) is not list or not values or not _NUMBERS.issuperset(map(type, values)):
-        return False
-    xs, ys = values[0::2], values[1::2]
-    # Comparisons with NaN are false, but min and max may step over it; a sum does not.
-    return bool(
-        ys
-        and min(xs) >= 0
-        and max(xs) <= width
-        and min(ys) >= 0
-        and max(ys) <= height
-        and sum(values) < math.inf
-    )
+def geometry_faults(
+    kind: GeometryKind,
+    values: object,
+    width: float,
+    height: float,
+    alphabet: CoordAlphabet = SPEC_ALPHABET,
+) -> Iterator[Fault]:
+    """Yield what is wrong with a geometry; of each rule one fault, in the order of the values.
+
+    Args:
+        kind: Which geometry it should be.
+        values: As decoded.
+        width: Of the image; infinite where it is unknown, and every x from 0 on is inside.
+        height: The same of y.
+        alphabet: Of the coord tokens.
+    """
+    shape = next(_shape_faults(kind, values), None)
+    if shape is not None:  # single values cannot be looked at
+        yield shape
+        return
+    good = cast("list[float] | list[str]", values)
+    if _are_tokens(good):
+        yield from _token_faults(kind, good, alphabet)
+        return
+    found = sorted(_pixel_faults(kind, good, (width, height)), key=itemgetter(0))
+    yield from (fault for _, fault in found)
+    if kind == "bbox_2d":
+        yield from _corner_faults(good, has_area=True)
 
 
-def _is_whole(kind: GeometryKind, values: list[float]) -> bool:
-    """Return whether there are enough values for a polygon or line, in pairs."""
-    return kind != "bbox_2d" and not len(values) % 2 and len(values) >= 2 * LEAST_POINTS[kind]
-
-
-def _closely_parsed(
-    kind: GeometryKind, values: object, width: int, height: int, alphabet: CoordAlphabet
-) -> Geometry:
-    """Return a geometry that is not plain pixels, or say what is wrong with it."""
+def _shape_faults(kind: GeometryKind, values: object) -> Iterator[Fault]:
     if not isinstance(values, list):
         message = f"{kind}: expected a flat list of numbers or coord tokens, got {shown(values)}"
-        raise RecordError(message)
+        yield Fault(rules.FLAT_LIST, message)
+        return
     for value in values:  # before they are counted: nested points have another number
         if isinstance(value, bool) or not isinstance(value, int | float | str):
-            raise RecordError(f"{kind}: expected numbers in a flat list, got {shown(value)}")
+            message = f"{kind}: expected numbers in a flat list, got {shown(value)}"
+            yield Fault(rules.FLAT_LIST, message)
     texts = sum(isinstance(value, str) for value in values)
     if texts not in (0, len(values)):
-        raise RecordError(f"{kind}: pixels and coord tokens are mixed; use one or the other")
-    _check_count(kind, len(values))
-    geometry = (
-        _tokens_to_geometry(kind, values, alphabet)
-        if texts
-        else _pixels_to_geometry(kind, values, width, height)
-    )
-    if kind == "bbox_2d":
-        _check_corners(geometry)
-    return geometry
-
-
-def _check_count(kind: GeometryKind, count: int) -> None:
-    least = 2 * LEAST_POINTS[kind]
+        message = f"{kind}: pixels and coord tokens are mixed; use one or the other"
+        yield Fault(rules.MIXED_UNITS, message)
+    count, least = len(values), 2 * LEAST_POINTS[kind]
     if kind == "bbox_2d" and count != least:
-        raise RecordError(f"bbox_2d: expected 4 values x1, y1, x2, y2, got {count}")
+        yield Fault(rules.POINTS, f"bbox_2d: expected 4 values x1, y1, x2, y2, got {count}")
     if count % 2:
-        raise RecordError(f"{kind}: expected x, y pairs, got an odd number of values ({count})")
+        message = f"{kind}: expected x, y pairs, got an odd number of values ({count})"
+        yield Fault(rules.POINTS, message)
     if count < least:
-        raise RecordError(f"{kind}: expected at least {least // 2} points, got {count // 2}")
+        message = f"{kind}: expected at least {least // 2} points, got {count // 2}"
+        yield Fault(rules.POINTS, message)
 
 
-def _tokens_to_geometry(kind: GeometryKind, values: list[str], alphabet: CoordAlphabet) -> Geometry:
+def _token_faults(
+    kind: GeometryKind, tokens: list[str], alphabet: CoordAlphabet
+) -> Iterator[Fault]:
     try:
-        bins = tokens_to_ints(values, alphabet)
+        bins = tokens_to_ints(tokens, alphabet)
     except RecordError as error:
-        raise RecordError(f"{kind}: {error.message}") from None
-    return Geometry(kind=kind, values=bins, unit="bin")
+        yield Fault(rules.COORD_TOKEN, f"{kind}: {error.message}")
+        return
+    if kind == "bbox_2d":
+        yield from _corner_faults(bins, has_area=False)
 
 
-def _pixels_to_geometry(
-    kind: GeometryKind, values: list[float], width: int, height: int
-) -> Geometry:
-    for position, value in enumerate(values):
-        if not abs(value) < math.inf:  # not isfinite(): that fails on integers of 400 digits
-            raise RecordError(f"{kind}: expected finite numbers, got {value}")
-        axis, size = ("y", height) if position % 2 else ("x", width)
-        if not 0 <= value <= size:
-            raise RecordError(
-                f"{kind}: {axis} = {shown(value)} lies outside the image, 0..{size} pixels"
-            )
-    return Geometry(kind=kind, values=tuple(values), unit="px")
+def _pixel_faults(
+    kind: GeometryKind, values: list[float], size: tuple[float, float]
+) -> Iterator[tuple[int, Fault]]:
+    """Yield each rule that single pixels break, behind the place of the first that does."""
+    # Not isfinite(): that fails on integers of 400 digits.
+    odd = [place for place, value in enumerate(values) if not abs(value) < math.inf]
+    if odd:
+        message = f"{kind}: expected finite numbers, got {values[odd[0]]}"
+        yield odd[0], Fault(rules.NOT_FINITE, message)
+    outside = [
+        place
+        for place, value in enumerate(values)
+        if abs(value) < math.inf and not 0 <= value <= size[place % 2]
+    ]
+    if outside:
+        told = [f"{'xy'[place % 2]} = {shown(values[place])}" for place in outside]
+        first = f"{kind}: {told[0]} lies outside the image, 0..{size[outside[0] % 2]} pixels"
+        more = ", ..." if len(told) > _MOST_SHOWN else ""
+        image = "the image" if math.inf in size else f"the image of {size[0]} x {size[1]} pixels"
+        in_full = f"{kind}: {', '.join(told[:_MOST_SHOWN])}{more} outside {image}"
+        yield outside[0], Fault(rules.OUTSIDE_IMAGE, first, in_full=in_full)
 
 
-def _check_corners(box: Geometry) -> None:
-    x1, y1, x2, y2 = box.values
+def _corner_faults(values: Sequence[float], *, has_area: bool) -> Iterator[Fault]:
+    x1, y1, x2, y2 = values
     if x2 < x1 or y2 < y1:
-        raise RecordError(
-            f"bbox_2d: expected x1 <= x2 and y1 <= y2, got {shown(list(box.values))}; "
+        message = (
+            f"bbox_2d: expected x1 <= x2 and y1 <= y2, got {shown(list(values))}; "
             "a box is x1, y1, x2, y2, not x, y, width, height"
         )
-    if box.unit == "px" and (x2 == x1 or y2 == y1):
-        raise RecordError(f"bbox_2d: the box has no area: {shown(list(box.values))}")
+        yield Fault(rules.CORNER_ORDER, message)
+    elif has_area and (x2 == x1 or y2 == y1):
+        yield Fault(rules.NO_AREA, f"bbox_2d: the box has no area: {shown(list(values))}")

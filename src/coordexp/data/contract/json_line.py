@@ -2,12 +2,26 @@
 
 import json
 from collections import Counter
+from collections.abc import Mapping
 from typing import Never, TypeGuard
 
+from coordexp.data.contract.faults import Fault, raise_first
+from coordexp.data.contract.rules import DOUBLED_KEY, NOT_FINITE, NOT_JSON
 from coordexp.errors import RecordError
 
 BLANK = "a blank line; expected one JSON object a line"
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+# `json.dumps` with arguments builds one of these at every call.
+_ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False)
+
+
+def encode_row(row: Mapping[str, object]) -> bytes:
+    """Return one line of JSONL.
+
+    Raises:
+        ValueError: If the row holds NaN or half a surrogate pair.
+    """
+    return (_ENCODER.encode(row) + "\n").encode("utf-8")
 
 
 def parse_json_line(line: bytes) -> object:
@@ -17,18 +31,32 @@ def parse_json_line(line: bytes) -> object:
         RecordError: If it is blank, not UTF-8 or not JSON; if it holds NaN or Infinity, which JSON
             does not have, or one key twice in an object, of which `json` would keep the last.
     """
-    text = _decoded(line)
+    value = _plainly_decoded(line)
+    if value is None:
+        value, faults = decode_closely(line)
+        raise_first(faults)
+    return value
+
+
+def decode_closely(line: bytes) -> tuple[object, list[Fault]]:
+    """Return the JSON value of one line, and every fault of its JSON.
+
+    Where NaN or Infinity is the only fault, or a key twice, of which the last is kept, there still
+    is a value to be looked at; of a line that cannot be read at all it is None.
+    """
     try:
-        value = _plainly_decoded(text)
-        if value is not None:
-            return value
-        return _closely_decoded(text)
+        return _decoded_with_faults(_text_of(line))
     except json.JSONDecodeError as error:
-        raise RecordError(_why_not_json(text, error)) from None
+        message = _why_not_json(error.doc, error)
+    except UnicodeDecodeError as error:
+        message = f"not UTF-8 text: {error.reason} at byte {error.start + 1}"
+    except RecordError as error:
+        message = error.message
     except ValueError as error:  # an integer of thousands of digits
-        raise RecordError(f"not JSON that can be read: {error}") from None
+        message = f"not JSON that can be read: {error}"
     except RecursionError:
-        raise RecordError("not a record: nested too deeply") from None
+        message = "not a record: nested too deeply"
+    return None, [Fault(NOT_JSON, message)]
 
 
 class _NotPlainError(ValueError):
@@ -43,17 +71,17 @@ def _refuse_constant(name: str) -> Never:
 _DECODER = json.JSONDecoder(parse_constant=_refuse_constant)
 
 
-def _plainly_decoded(text: str) -> object | None:
+def _plainly_decoded(line: bytes) -> object | None:
     """Return the value of a plain record's line, or None where it may hold what is refused.
 
     A key is followed by a colon. With as many colons as there are keys after decoding, no string
     holds one and no key stood twice: that costs nothing, unlike a hook for every object.
     """
     try:
-        value = _DECODER.decode(text)
-    except _NotPlainError:
+        value = _DECODER.decode(line.decode("utf-8"))
+    except (ValueError, RecursionError):
         return None
-    return value if isinstance(value, dict) and _keys_of(value) == text.count(":") else None
+    return value if isinstance(value, dict) and _keys_of(value) == line.count(b":") else None
 
 
 def _keys_of(row: dict[str, object]) -> int:
@@ -67,25 +95,25 @@ def _are_dicts(rows: list[object]) -> TypeGuard[list[dict[str, object]]]:
     return set(map(type, rows)) <= {dict}
 
 
-def _closely_decoded(text: str) -> object:
-    flaws: list[_Flaw] = []
+def _decoded_with_faults(text: str) -> tuple[object, list[Fault]]:
+    found: list[tuple[object, Fault]] = []  # each with what stands there, known by its identity
 
-    def refuse_constant(name: str) -> _Flaw:
-        flaws.append(_Flaw(f"expected finite numbers, got {name}"))
-        return flaws[-1]
+    def note_constant(name: str) -> float:
+        value = float(name)
+        found.append((value, Fault(NOT_FINITE, f"expected finite numbers, got {name}")))
+        return value
 
-    def refuse_doubled_keys(pairs: list[tuple[str, object]]) -> object:
+    def note_doubled_keys(pairs: list[tuple[str, object]]) -> dict[str, object]:
         row = dict(pairs)
-        if len(row) == len(pairs):
-            return row
-        key, _ = Counter(key for key, _ in pairs).most_common(1)[0]
-        flaws.append(_Flaw(f"the key {key!r} stands twice in one object"))
-        return flaws[-1]
+        if len(row) < len(pairs):
+            counts = Counter(key for key, _ in pairs)
+            for key in (key for key, count in counts.most_common() if count > 1):
+                message = f"the key {key!r} stands twice in one object"
+                found.append((row, Fault(DOUBLED_KEY, message)))
+        return row
 
-    value = json.loads(text, parse_constant=refuse_constant, object_pairs_hook=refuse_doubled_keys)
-    if flaws:
-        raise RecordError(flaws[0].message, obj=_object_with(flaws[0], value))
-    return value
+    value = json.loads(text, parse_constant=note_constant, object_pairs_hook=note_doubled_keys)
+    return value, [fault._replace(obj=_object_with(part, value)) for part, fault in found]
 
 
 def _why_not_json(text: str, error: json.JSONDecodeError) -> str:
@@ -99,32 +127,23 @@ def _why_not_json(text: str, error: json.JSONDecodeError) -> str:
     )
 
 
-class _Flaw:
-    """What stands, while a line is decoded, where JSON broke a rule of ours."""
-
-    def __init__(self, message: str) -> None:
-        self.message = message
-
-
-def _decoded(line: bytes) -> str:
+def _text_of(line: bytes) -> str:
     if not line.strip():
         raise RecordError(BLANK)
-    try:
-        return line.removeprefix(_BYTE_ORDER_MARK).decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise RecordError(f"not UTF-8 text: {error.reason} at byte {error.start + 1}") from None
+    return line.removeprefix(_BYTE_ORDER_MARK).decode("utf-8")
 
 
-def _object_with(flaw: _Flaw, value: object) -> int | None:
+def _object_with(part: object, value: object) -> int | None:
+    """Return the index of the object of a record in which something stands, itself or inside."""
     rows = value.get("objects") if isinstance(value, dict) else None
     for index, row in enumerate(rows if isinstance(rows, list) else []):
         parts = [row]
         while parts:
-            part = parts.pop()
-            if part is flaw:
+            inner = parts.pop()
+            if inner is part:
                 return index
-            if isinstance(part, dict):
-                parts.extend(part.values())
-            elif isinstance(part, list):
-                parts.extend(part)
+            if isinstance(inner, dict):
+                parts.extend(inner.values())
+            elif isinstance(inner, list):
+                parts.extend(inner)
     return None

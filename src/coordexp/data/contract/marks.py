@@ -7,11 +7,13 @@ stand, `iscrowd` alone decides the figures, for COCO's own tools overwrite `igno
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import cast
 
+from coordexp.data.contract.faults import Fault, raise_first
 from coordexp.data.contract.geometry import shown
-from coordexp.errors import RecordError
+from coordexp.data.contract.rules import MARKS
 
 MARK_KEYS = frozenset(("iscrowd", "ignore", "area"))
 _FLAGS = (0, 1)
@@ -60,23 +62,27 @@ def parse_marks(row: Mapping[str, object]) -> Marks:
     """
     if MARK_KEYS.isdisjoint(row):
         return NO_MARKS
-    crowd = _flag(row, "iscrowd") if "iscrowd" in row else None
-    ignore = _flag(row, "ignore") if "ignore" in row else False
-    area = _area(row["area"]) if "area" in row else None
+    raise_first(mark_faults(row))
+    crowd = bool(row["iscrowd"]) if "iscrowd" in row else None
+    ignore = bool(row.get("ignore"))
+    area = cast("float", row["area"]) if "area" in row else None
     if crowd is None and area is None and not ignore:
         return NO_MARKS
     return Marks(crowd, ignore, area)
 
 
-def has_good_marks(row: Mapping[str, object]) -> bool:
-    """Return whether `parse_marks` would take an object's fields, at a third of its time."""
+def mark_faults(row: Mapping[str, object]) -> Iterator[Fault]:
+    """Yield what is wrong with the marks among an object's JSON fields."""
+    for key in ("iscrowd", "ignore"):
+        if row.get(key, 0) not in _FLAGS:  # true and false are 1 and 0
+            yield Fault(MARKS, f"{key}: expected 0 or 1, got {shown(row[key])}")
     area = row.get("area", 0)
-    return (
-        type(area) in _NUMBERS
-        and 0 <= area < math.inf  # type: ignore[operator]
-        and row.get("iscrowd", 0) in _FLAGS
-        and row.get("ignore", 0) in _FLAGS
-    )
+    if type(area) not in _NUMBERS or not 0 <= area < math.inf:  # type: ignore[operator]
+        message = (
+            f"area: expected square pixels, a finite number from 0 on, got {shown(area)}; "
+            "leave the key out where it is not known"
+        )
+        yield Fault(MARKS, message)
 
 
 def marks_to_json(marks: Marks) -> dict[str, int | float]:
@@ -89,19 +95,3 @@ def marks_to_json(marks: Marks) -> dict[str, int | float]:
     if marks.area is not None:
         row["area"] = marks.area
     return row
-
-
-def _flag(row: Mapping[str, object], key: str) -> bool:
-    value = row[key]
-    if value not in _FLAGS:  # true and false are 1 and 0
-        raise RecordError(f"{key}: expected 0 or 1, got {shown(value)}")
-    return bool(value)
-
-
-def _area(value: object) -> float:
-    if type(value) not in _NUMBERS or not 0 <= value < math.inf:  # type: ignore[operator]
-        raise RecordError(
-            f"area: expected square pixels, a finite number from 0 on, got {shown(value)}; "
-            "leave the key out where it is not known"
-        )
-    return value  # type: ignore[return-value]

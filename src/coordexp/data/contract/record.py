@@ -9,33 +9,33 @@ One line of a JSONL file::
 
 `docs/data-contract.md` is the contract in words. A value is checked here once and trusted
 everywhere else. Keys that the contract does not know are neither an error nor kept.
+
+`record_faults` yields everything that is wrong with a line; `parse_record` raises the first.
 """
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import cast
 
-from coordexp.coord_tokens.codec import (
-    SPEC_ALPHABET,
-    CoordAlphabet,
-    common_spelling,
-    contains_coord_token,
-    ints_to_tokens,
-)
+from coordexp.coord_tokens.codec import SPEC_ALPHABET, CoordAlphabet, ints_to_tokens
+from coordexp.data.contract.faults import raise_first
 from coordexp.data.contract.federated import Federated, federated_to_json, parse_federated
 from coordexp.data.contract.geometry import (
     GEOMETRY_KINDS,
     Geometry,
     GeometryKind,
     parse_geometry,
-    shown,
 )
-from coordexp.data.contract.marks import NO_MARKS, Marks, marks_to_json, parse_marks
-from coordexp.data.contract.sizes import LARGEST_SIZE_PX, checked_size, parse_resized
-from coordexp.data.contract.special_tokens import check_no_special_token
-from coordexp.data.contract.text import check_unicode, checked_image_path
-from coordexp.errors import RecordError
+from coordexp.data.contract.objects import (
+    EXACT_SUFFIX,
+    RecordObject,
+    build_object,
+    object_to_json,
+)
+from coordexp.data.contract.quick_look import quick_look
+from coordexp.data.contract.record_faults import RECORD_KEYS, key_faults, record_faults
+from coordexp.data.contract.sizes import LARGEST_SIZE_PX, is_size, parse_resized
+from coordexp.data.contract.text import checked_image_path, is_plain_path
 
 __all__ = [
     "EXACT_SUFFIX",
@@ -46,38 +46,18 @@ __all__ = [
     "Record",
     "RecordObject",
     "annotate_coord_tokens",
+    "build_record",
     "checked_image_path",
     "object_to_json",
     "parse_geometry",
     "parse_record",
     "parse_resized",
+    "record_faults",
     "record_to_json",
 ]
 
-EXACT_SUFFIX = "_px"
-_BARE_KEYS = 2  # a desc and a geometry
-
-
-@dataclass(frozen=True, slots=True)
-class RecordObject:
-    """One thing in the image.
-
-    Args:
-        desc: What it is, in words; never empty.
-        geometry: Where it is.
-        exact: The unquantised pixels, where `geometry` holds bins and the original was kept.
-        marks: Whether it is taught, and how figures count it.
-    """
-
-    desc: str
-    geometry: Geometry
-    exact: Geometry | None = None
-    marks: Marks = NO_MARKS
-
-    @property
-    def best_geometry(self) -> Geometry:
-        """The exact geometry where there is one, else the only one."""
-        return self.exact or self.geometry
+# Every key but those that each record has.
+_OPTIONAL = RECORD_KEYS - {"images", "width", "height", "objects"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,30 +109,29 @@ def parse_record(data: object, alphabet: CoordAlphabet = SPEC_ALPHABET) -> Recor
     Raises:
         RecordError: If the line breaks the contract; it names the object.
     """
-    if not isinstance(data, dict):
-        raise RecordError(f"expected a JSON object, got {shown(data)}")
-    images, width, height = _images(data), _size(data, "width"), _size(data, "height")
-    rows = data.get("objects")
-    if not isinstance(rows, list):
-        raise RecordError(f"objects: expected a list (empty is fine), got {shown(rows)}")
-    objects = []
-    token_start = common_spelling(alphabet)
-    for index, row in enumerate(rows):
-        try:
-            objects.append(_object(row, width, height, alphabet, token_start))
-        except RecordError as error:
-            raise RecordError(error.message, obj=index) from None
-    prompt = _optional_text(data, "prompt")
-    if prompt is not None:
-        check_no_special_token("prompt", prompt, alphabet)
+    record = _plain_record(data, alphabet)
+    if record is None:
+        raise_first(record_faults(data, alphabet))
+        good = cast("dict[str, list[dict[str, object]]]", data)
+        record = build_record(good, tuple([build_object(row, alphabet) for row in good["objects"]]))
+    return record
+
+
+def build_record(data: Mapping[str, object], objects: tuple[RecordObject, ...]) -> Record:
+    """Return the record of JSON values in which `record_faults` has found nothing.
+
+    Args:
+        data: As decoded.
+        objects: Those of `data["objects"]`, or the good ones among them.
+    """
     return Record(
-        images=images,
-        width=width,
-        height=height,
-        objects=tuple(objects),
-        prompt=prompt,
-        summary=_optional_text(data, "summary"),
-        metadata=_metadata(data),
+        images=tuple(cast("list[str]", data["images"])),
+        width=cast("int", data["width"]),
+        height=cast("int", data["height"]),
+        objects=objects,
+        prompt=cast("str | None", data.get("prompt")),
+        summary=cast("str | None", data.get("summary")),
+        metadata=cast("dict[str, object] | None", data.get("metadata")) or {},
         resized=parse_resized(data),
         federated=parse_federated(data),
     )
@@ -177,19 +156,6 @@ def record_to_json(record: Record, alphabet: CoordAlphabet = SPEC_ALPHABET) -> d
     if record.metadata:
         row["metadata"] = dict(record.metadata)
     return row
-
-
-def object_to_json(
-    item: RecordObject, alphabet: CoordAlphabet = SPEC_ALPHABET
-) -> dict[str, object]:
-    """Return one object as plain JSON values."""
-    row: dict[str, object] = {
-        "desc": item.desc,
-        item.geometry.kind: _values_to_json(item.geometry, alphabet),
-    }
-    if item.exact is not None:
-        row[item.exact.kind + EXACT_SUFFIX] = list(item.exact.values)
-    return row if item.marks is NO_MARKS else {**row, **marks_to_json(item.marks)}
 
 
 def annotate_coord_tokens(
@@ -223,89 +189,30 @@ def annotate_coord_tokens(
     return {**data, "objects": annotated}
 
 
-def _values_to_json(geometry: Geometry, alphabet: CoordAlphabet) -> list[float] | list[str]:
-    if geometry.unit == "px":
-        return list(geometry.values)
-    return list(ints_to_tokens((int(value) for value in geometry.values), alphabet))
-
-
-def _images(data: dict[str, object]) -> tuple[str, ...]:
-    images = data.get("images")
-    if not isinstance(images, list) or not images:
-        raise RecordError(f"images: expected a list with one relative path, got {shown(images)}")
-    if len(images) != 1:
-        raise RecordError(f"images: one image a record for now, got {len(images)}")
-    return (checked_image_path(images[0]),)
-
-
-def _size(data: dict[str, object], key: str) -> int:
-    return checked_size(data.get(key), key)
-
-
-def _optional_text(data: dict[str, object], key: str) -> str | None:
-    value = data.get(key)
-    if value is None:
+def _plain_record(data: object, alphabet: CoordAlphabet) -> Record | None:
+    """Return a record that is seen to be good at once; None of one that needs the full check."""
+    if type(data) is not dict or not _has_plain_frame(data):
         return None
-    if not isinstance(value, str):
-        raise RecordError(f"{key}: expected text, got {shown(value)}")
-    check_unicode(key, value)
-    return value
+    width, height, image = data["width"], data["height"], data["images"][0]
+    look = quick_look(alphabet).good_object
+    objects = tuple([look(row, width, height) for row in data["objects"]])
+    if None in objects:
+        return None
+    good = cast("tuple[RecordObject, ...]", objects)
+    optional = _OPTIONAL & data.keys()
+    if not optional:
+        return Record((image,), width, height, good)
+    return None if any(key_faults(data, optional, alphabet)) else build_record(data, good)
 
 
-def _metadata(data: dict[str, object]) -> Mapping[str, object]:
-    value = data.get("metadata")
-    if value is None:
-        return {}
-    if not isinstance(value, dict):
-        raise RecordError(f"metadata: expected an object, got {shown(value)}")
-    try:  # what is kept must be writable again
-        json.dumps(value, ensure_ascii=False, allow_nan=False).encode("utf-8")
-    except (TypeError, ValueError, RecursionError) as error:
-        raise RecordError(f"metadata: cannot be written as JSON: {error}") from None
-    return value
-
-
-def _object(
-    row: object, width: int, height: int, alphabet: CoordAlphabet, token_start: str
-) -> RecordObject:
-    if not isinstance(row, dict):
-        raise RecordError(f"expected an object with desc and a geometry, got {shown(row)}")
-    desc = _desc(row.get("desc"), alphabet, token_start)
-    kinds = [kind for kind in GEOMETRY_KINDS if kind in row]
-    if len(kinds) != 1:
-        got = " and ".join(kinds) if kinds else "none of them"
-        raise RecordError(f"exactly one of {', '.join(GEOMETRY_KINDS)}; got {got}")
-    kind = kinds[0]
-    geometry = parse_geometry(kind, row[kind], width, height, alphabet)
-    if len(row) == _BARE_KEYS:  # nearly every object; looking for the other keys takes longer
-        return RecordObject(desc, geometry)
-    marks = parse_marks(row)
-    if kind + EXACT_SUFFIX not in row:
-        return RecordObject(desc, geometry, None, marks)
-    exact = parse_geometry(kind, row[kind + EXACT_SUFFIX], width, height, alphabet)
-    _check_exact(geometry, exact, width, height, alphabet)
-    return RecordObject(desc, geometry, exact, marks)
-
-
-def _desc(desc: object, alphabet: CoordAlphabet, token_start: str) -> str:
-    if not isinstance(desc, str) or not desc.strip():
-        raise RecordError(f"desc: expected text that is not empty, got {shown(desc)}")
-    check_unicode("desc", desc)
-    if token_start in desc and contains_coord_token(desc, alphabet):
-        raise RecordError(f"desc: coord tokens belong into a geometry, got {shown(desc)}")
-    check_no_special_token("desc", desc, alphabet)
-    return desc
-
-
-def _check_exact(
-    geometry: Geometry, exact: Geometry, width: int, height: int, alphabet: CoordAlphabet
-) -> None:
-    key = geometry.kind + EXACT_SUFFIX
-    if exact.unit != "px":
-        raise RecordError(f"{key}: expected pixel numbers, got coord tokens")
-    if geometry.unit != "bin":
-        raise RecordError(f"{key}: stands beside coord tokens only; {geometry.kind} holds pixels")
-    bins = exact.to_bins(width, height, alphabet)
-    pairs = zip(geometry.values, bins, strict=False)
-    if len(bins) != len(geometry.values) or any(abs(a - b) > 1 for a, b in pairs):
-        raise RecordError(f"{key}: differs from {geometry.kind} by more than one bin")
+def _has_plain_frame(data: Mapping[str, object]) -> bool:
+    """Return whether what every record has surely is good, but for what is in its objects."""
+    images = data.get("images")
+    return (
+        type(images) is list
+        and len(images) == 1
+        and is_plain_path(images[0])
+        and is_size(data.get("width"))
+        and is_size(data.get("height"))
+        and type(data.get("objects")) is list
+    )

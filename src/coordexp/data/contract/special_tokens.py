@@ -8,9 +8,11 @@ asked as well, by `coordexp.rendering.encode`.
 """
 
 import re
+from collections.abc import Iterator
 
 from coordexp.coord_tokens.codec import CoordAlphabet, is_coord_token
-from coordexp.errors import RecordError
+from coordexp.data.contract.faults import Fault
+from coordexp.data.contract.rules import SPECIAL_TOKEN
 
 SPECIAL_START = "<|"
 _SPELLED = re.compile(r"<\|[^\s<>|]+\|>")
@@ -41,12 +43,9 @@ def special_token_in(text: str, alphabet: CoordAlphabet) -> str | None:
     )
 
 
-def check_no_special_token(key: str, text: str, alphabet: CoordAlphabet) -> None:
-    """Check that a text holds no special token.
-
-    Raises:
-        RecordError: If it does; it names the token.
-    """
+def special_token_faults(key: str, text: str, alphabet: CoordAlphabet) -> Iterator[Fault]:
+    """Yield a fault where a text holds a special token; it names the first."""
     token = special_token_in(text, alphabet)
     if token is not None:
-        raise RecordError(f"{key}: holds the special token {token}; write it in other words")
+        message = f"{key}: holds the special token {token}; write it in other words"
+        yield Fault(SPECIAL_TOKEN, message)

@@ -46,6 +46,10 @@ _PNG_END = b"\0\0\0\0IEND\xaeB`\x82"
 _JPEG_END = b"\xff\xd9"
 
 
+class PictureSizeError(RecordError):
+    """A picture has another size than its record says."""
+
+
 @dataclass(frozen=True, slots=True)
 class PictureFile:
     """A picture's file, as its header shows it.
@@ -177,7 +181,7 @@ def _check_size(picture: Image.Image, record: Record, path: Path) -> bool:
     note = f" upright (EXIF orientation {turn})" if turn in _LYING else ""
     wide, high = record.file_size
     if (width, height) != (wide, high):
-        raise RecordError(
+        raise PictureSizeError(
             f"images[0]: {record.image!r} has {width}x{height} pixels{note}, the record says "
             f"{wide}x{high}"
         )

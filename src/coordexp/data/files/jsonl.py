@@ -5,7 +5,6 @@ a blank line anywhere else is an error, for it is where a record got lost. A byt
 skipped. Compressed files are refused: there is no reading them from the middle.
 """
 
-import json
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
@@ -16,15 +15,13 @@ from typing_extensions import override
 
 from coordexp.coord_tokens.codec import CoordAlphabet
 from coordexp.data.contract.chat import Sample, parse_sample
-from coordexp.data.contract.json_line import BLANK, parse_json_line
+from coordexp.data.contract.json_line import BLANK, encode_row, parse_json_line
 from coordexp.data.contract.record import Record, parse_record
 from coordexp.data.files.written_alphabet import check_alphabet
 from coordexp.errors import CoordExpError, InputError, RecordError
 from coordexp.files import whole_file
 
 _GZIP = b"\x1f\x8b"
-# `json.dumps` with arguments builds one of these at every call.
-_ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False)
 # A record of a thousand polygons has a few hundred kilobytes. Who writes a whole dataset as one
 # JSON array would wait for it to be read, and then be told that it is no record.
 LONGEST_LINE_BYTES = 16 * 2**20
@@ -232,15 +229,6 @@ def write_jsonl(path: Path, rows: Iterable[Mapping[str, object]]) -> int:
     except OSError as error:
         raise CoordExpError(f"{path}: cannot be written: {error}") from None
     return count
-
-
-def encode_row(row: Mapping[str, object]) -> bytes:
-    """Return one line of JSONL.
-
-    Raises:
-        ValueError: If the row holds NaN or half a surrogate pair.
-    """
-    return (_ENCODER.encode(row) + "\n").encode("utf-8")
 
 
 def _encoded(row: Mapping[str, object], path: Path, number: int) -> bytes:

@@ -2,20 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 
-from coordexp.data.contract.geometry import GEOMETRY_KINDS
-from coordexp.data.contract.marks import MARK_KEYS
-from coordexp.data.contract.record import EXACT_SUFFIX
-
-RECORD_KEYS = frozenset(
-    (
-        *("images", "width", "height", "objects", "prompt", "summary", "metadata"),
-        *("resized", "federated"),
-    )
-)
-_SUFFIXES = ("", EXACT_SUFFIX, "_coord_ints", "_coord_tokens")
-OBJECT_KEYS = frozenset(
-    ("desc", *MARK_KEYS, *(kind + suffix for kind in GEOMETRY_KINDS for suffix in _SUFFIXES))
-)
+from coordexp.data.contract.record_faults import OBJECT_KEYS, RECORD_KEYS
 
 
 def unknown_keys(row: Iterable[str], objects: Iterable[Iterable[str]]) -> Iterator[str]:

@@ -6,10 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from coordexp.config.schema import Config, MixPart
-from coordexp.data.audit.fast_path import SightedObject
 from coordexp.data.audit.findings import AuditReport, Place
 from coordexp.data.audit.suspicion import NORMALISED_1, NORMALISED_1000, PER_MILLE, Suspicion
-from coordexp.data.contract.record import Record
+from coordexp.data.contract.record import Geometry, Record, RecordObject
 from coordexp.data.files.mix import Mix
 from coordexp.data.plan.schedule import PackedBatches
 from coordexp.inspection.doctor.verdict import CheckResult, Doubt, Pieces, evenly_spaced, judged
@@ -116,7 +115,7 @@ def normalised_twice(pieces: Pieces) -> CheckResult:
         suspicion.start_file(file.path)
         for line, sample in enumerate(file, start=1):
             if isinstance(sample, Record):
-                sighted = list(_sighted(sample, config))
+                sighted = list(_in_pixels(sample, config))
                 objects += len(sighted)
                 large[file.path] += bool(sighted) and max(sample.width, sample.height) > PER_MILLE
                 suspicion.watch(line, sample.width, sample.height, sighted)
@@ -148,7 +147,7 @@ def _first_of(places: Sequence[Place]) -> str:
     return f"{places[0]}; {len(places):,} such places" if places else ""
 
 
-def _sighted(record: Record, config: Config) -> Iterator[tuple[int, SightedObject]]:
+def _in_pixels(record: Record, config: Config) -> Iterator[tuple[int, RecordObject]]:
     alphabet = config.custom.coord_tokens.alphabet.to_alphabet()
     half_bins = [size / (alphabet.bins - 1) / 2 for size in (record.width, record.height)]
     for index, item in enumerate(record.objects):
@@ -158,7 +157,7 @@ def _sighted(record: Record, config: Config) -> Iterator[tuple[int, SightedObjec
             # The least that it was rounded from: on 1,920 pixels the fraction 0.98 is bin 1, and
             # bin 1 is 1.9 pixels.
             pixels = tuple(max(0.0, x - half_bins[place % 2]) for place, x in enumerate(pixels))
-        yield index, SightedObject(item.desc, geometry.kind, pixels, is_bins=False)
+        yield index, RecordObject(item.desc, Geometry(geometry.kind, pixels, "px"))
 
 
 def lengths(pieces: Pieces) -> CheckResult:

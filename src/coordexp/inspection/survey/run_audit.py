@@ -7,8 +7,9 @@ asked as well, so that nothing is left for training to refuse.
 from collections.abc import Sequence
 from pathlib import Path
 
-from coordexp.data.audit.findings import AuditReport, Place, Rule
-from coordexp.data.audit.rules import SPECIAL_TOKEN
+from coordexp.data.audit.findings import AuditReport, Place
+from coordexp.data.contract.faults import Rule
+from coordexp.data.contract.rules import SPECIAL_TOKEN
 from coordexp.data.files.jsonl import SampleFile
 from coordexp.errors import RecordError
 from coordexp.inspection.survey.encoding import RecordEncoding
