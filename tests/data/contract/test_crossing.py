@@ -5,7 +5,7 @@ from itertools import combinations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from coordexp.data.contract.crossing import crosses_itself
+from coordexp.data.contract.crossing import crosses_itself, crossing_outlines
 
 point = st.tuples(st.integers(0, 12), st.integers(0, 12))
 
@@ -27,6 +27,33 @@ def side(a: tuple[int, int], b: tuple[int, int], c: tuple[int, int]) -> int:
 def test_the_sweep_finds_what_trying_every_pair_finds(points: list[tuple[int, int]]) -> None:
     values = [value for pair in points for value in pair]
     assert crosses_itself(values) == crosses_slowly(values)
+
+
+near = st.one_of(st.integers(0, 4), st.floats(0, 4), st.sampled_from([0.1, 0.2, 0.3, 1 / 3, 1e-9]))
+rough = st.lists(st.tuples(near, near), min_size=3, max_size=12)
+twice = rough.flatmap(  # sides run along themselves, corners are visited again
+    lambda points: st.permutations(points + points[:3]).map(lambda some: points[:2] + some)
+)
+along = st.lists(st.tuples(near, st.sampled_from([0, 1])), min_size=3, max_size=12)
+outlines = st.lists(st.one_of(rough, twice, along, st.lists(point, min_size=3)), max_size=9)
+
+
+@given(outlines)
+def test_many_at_once_have_the_verdicts_of_each_alone(
+    outlines: list[list[tuple[float, float]]],
+) -> None:
+    values = [[x for pair in points for x in pair] for points in outlines]
+    alone = [index for index, outline in enumerate(values) if crosses_itself(outline)]
+    assert crossing_outlines(values) == alone
+
+
+def test_long_outlines_among_many_short_ones_are_found_in_their_places() -> None:
+    bow, square = [0, 0, 9, 9, 9, 0, 0, 9], [0, 0, 9, 0, 9, 9, 0, 9]
+    long = [*range(600), 600, 700, 0, 700, 300, 0]
+    many = [*[square] * 1200, bow, long, *[square] * 900, bow]
+    assert crossing_outlines(many) == [i for i, values in enumerate(many) if crosses_itself(values)]
+    assert {1200, 2102} <= set(crossing_outlines(many))
+    assert crossing_outlines([]) == []
 
 
 def test_outlines_that_only_touch_themselves_do_not_cross() -> None:

@@ -196,7 +196,7 @@ def _plain_record(data: object, alphabet: CoordAlphabet) -> Record | None:
     width, height, image = data["width"], data["height"], data["images"][0]
     look = quick_look(alphabet).good_object
     objects = tuple([look(row, width, height) for row in data["objects"]])
-    if None in objects:
+    if not all(objects):  # not `None in objects`, which would compare it with each of them
         return None
     good = cast("tuple[RecordObject, ...]", objects)
     optional = _OPTIONAL & data.keys()
