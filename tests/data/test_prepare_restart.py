@@ -19,7 +19,8 @@ from coordexp.data.files.jsonl import RecordFile
 from coordexp.data.files.sharding import run_in_order
 from coordexp.data.prepare import one_shard as prepare_shard
 from coordexp.data.prepare import prepare
-from coordexp.data.prepare.prepare import PreparedCounts, prepare_file
+from coordexp.data.prepare.counts import PreparedCounts
+from coordexp.data.prepare.prepare import prepare_file
 from coordexp.data.prepare.selection import Selection
 from coordexp.errors import CoordExpError, InputError, RecordError
 from coordexp.families.picture_grid import smart_resize

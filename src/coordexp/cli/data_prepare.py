@@ -12,7 +12,7 @@ from coordexp.families.known import DEFAULT_FAMILY
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from coordexp.data.prepare.prepare import PreparedCounts
+    from coordexp.data.prepare.counts import PreparedCounts
     from coordexp.families.picture_grid import PictureGrid
 
 _Number = int | None

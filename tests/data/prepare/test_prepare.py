@@ -16,7 +16,8 @@ from coordexp.data.contract.record import (
     record_to_json,
 )
 from coordexp.data.files.jsonl import RecordFile
-from coordexp.data.prepare.prepare import PreparedCounts, prepare_file, tokenise_record
+from coordexp.data.prepare.counts import PreparedCounts
+from coordexp.data.prepare.prepare import prepare_file, tokenise_record
 from coordexp.errors import InputError, RecordError
 
 LOC = CoordAlphabet(pattern="<loc{:04d}>", bins=1024, wildcard=None)

@@ -21,7 +21,8 @@ from coordexp.data.files.category_ids import load_category_ids, save_category_id
 from coordexp.data.files.jsonl import read_lines
 from coordexp.data.files.sharding import cut_into_shards, run_in_order
 from coordexp.data.files.written_alphabet import check_alphabet, save_alphabet
-from coordexp.data.prepare.one_shard import Preparation, PreparedCounts, ShardJob, prepare_shard
+from coordexp.data.prepare.counts import PreparedCounts
+from coordexp.data.prepare.one_shard import Preparation, ShardJob, prepare_shard
 from coordexp.data.prepare.selection import Selection, tiny_lines
 from coordexp.errors import CoordExpError, InputError
 from coordexp.families.picture_grid import PictureGrid
