@@ -1,10 +1,11 @@
 """`coordexp train`."""
 
-import os
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from coordexp.processes import is_first_rank
 
 
 def train(
@@ -24,7 +25,7 @@ def train(
         from coordexp.training.run.stage1 import train as run  # noqa: PLC0415
 
     done = run(checked, say=lambda words: typer.echo(words, err=True))
-    if os.environ.get("RANK", "0") == "0":
+    if is_first_rank():
         from coordexp.training.run.ending import closing_words  # noqa: PLC0415
 
         typer.echo(f"checkpoint: {done}")

@@ -1,12 +1,13 @@
 """The processes of one run, as `torchrun` or `accelerate launch` starts them."""
 
-import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
 from accelerate import PartialState
+
+from coordexp.processes import world_size
 
 
 def _alone() -> None:
@@ -31,7 +32,7 @@ class Ranks:
 @contextmanager
 def launched_ranks() -> Iterator[Ranks]:
     """Give the ranks of this run; on GPUs each rank has its own from here on."""
-    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+    if world_size() == 1:
         yield Ranks()
         return
     state = PartialState(cpu=not torch.cuda.is_available())

@@ -22,6 +22,7 @@ from coordexp.integrations.ms_swift.place import plugin_path
 from coordexp.integrations.ms_swift.refusals import check_ms_swift
 from coordexp.integrations.ms_swift.settings import arguments_of_config, check_host
 from coordexp.model.card import CARD_NAME
+from coordexp.processes import is_first_rank, world_size
 from coordexp.rendering.encode import Encoder
 from coordexp.training.keep.checkpoint import find_checkpoints
 from coordexp.training.keep.output import CONFIG_NAME, claimed, mark_output
@@ -30,7 +31,6 @@ from coordexp.training.run.build_feed import checked_records, plan_feed
 from coordexp.training.run.class_list import trained_classes
 from coordexp.training.run.host import import_fault
 from coordexp.training.run.machine import check_machine
-from coordexp.training.run.stage1 import is_first_rank, world_size
 from coordexp.training.watch.progress import JsonlLog
 
 logger = logging.getLogger(__name__)

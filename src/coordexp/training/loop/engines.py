@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from coordexp.config.deepspeed import load_deepspeed
 from coordexp.config.schema import Config
 from coordexp.errors import InputError, install_advice
+from coordexp.processes import is_launched
 
 # What `accelerate launch --use_deepspeed` leaves in the environment, and nothing else does.
 _LAUNCHERS_DEEPSPEED = ("ACCELERATE_DEEPSPEED_ZERO_STAGE", "ACCELERATE_DEEPSPEED_CONFIG_FILE")
@@ -45,7 +46,7 @@ def check_launch(config: Config) -> None:
         return
     if importlib.util.find_spec("deepspeed") is None:
         raise InputError(f"deepspeed: it is not installed; {install_advice('deepspeed')}")
-    if "LOCAL_RANK" not in os.environ:
+    if not is_launched():
         raise InputError(
             "deepspeed: start the run through a launcher: "
             "torchrun --nproc_per_node GPUS -m coordexp train --config FILE"

@@ -1,7 +1,6 @@
 """From a file of records to what a loop is fed with: checked, measured, planned."""
 
 import logging
-import os
 from collections.abc import Sequence
 
 from coordexp.config.schema import Config, MixPart
@@ -13,6 +12,7 @@ from coordexp.data.plan.schedule import (
     PackSettings,
 )
 from coordexp.errors import InputError, RecordError
+from coordexp.processes import is_first_rank
 from coordexp.rendering.collate import Collator, blank_example
 from coordexp.rendering.encode import Encoder
 from coordexp.rendering.packing import PackCollator
@@ -156,5 +156,5 @@ def _check_packs(plan: PackedBatches, name: str) -> None:
 
 
 def _warn(message: str, *values: object) -> None:
-    if os.environ.get("RANK", "0") == "0":
+    if is_first_rank():
         logger.warning(message, *values)

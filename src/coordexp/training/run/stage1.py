@@ -8,7 +8,6 @@ whole model (`full`), which is used as it is and needs no merging.
 """
 
 import logging
-import os
 import shutil
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
@@ -27,6 +26,7 @@ from coordexp.families.known import load_family
 from coordexp.files import copy_missing_files, write_text
 from coordexp.model.card import WeightsCard, write_card
 from coordexp.model.load import check_base
+from coordexp.processes import is_first_rank, world_size
 from coordexp.rendering.encode import Encoder
 from coordexp.rendering.style import RenderingStyle, style_to_json
 from coordexp.training.keep.checkpoint import disk_errors
@@ -148,16 +148,6 @@ def _show_optimizer(trainer: CoordTrainer, config: Config, say: Callable[[str], 
     say(table_text(rows))
     with disk_errors(config.training.output_dir, TABLE_NAME):
         write_table(rows, config.training.output_dir)
-
-
-def is_first_rank() -> bool:
-    """Return whether this process speaks for the run, before there is a trainer to ask."""
-    return os.environ.get("RANK", "0") == "0"
-
-
-def world_size() -> int:
-    """Return how many processes a launcher started for this run."""
-    return int(os.environ.get("WORLD_SIZE", "1"))
 
 
 def build_trainer(config: Config, *, callbacks: Sequence[TrainerCallback]) -> CoordTrainer:

@@ -1,7 +1,6 @@
 """A dataset that knows which of its records go together, and how they become a batch."""
 
 import logging
-import os
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
@@ -11,6 +10,7 @@ from torch.utils.data import Dataset
 from typing_extensions import override
 
 from coordexp.data.plan.schedule import BatchPlan, PackedBatches
+from coordexp.processes import is_first_rank
 from coordexp.training.step.dataset import RecordDataset
 
 logger = logging.getLogger(__name__)
@@ -62,7 +62,7 @@ class Feed(Dataset[tuple[int, Any]]):
         if not isinstance(self.plan, PackedBatches):
             return
         left_out = self.plan.left_out(epoch)
-        if left_out and os.environ.get("RANK", "0") == "0":
+        if left_out and is_first_rank():
             logger.warning(
                 "epoch %d leaves out %d of %d records, in packs that are too empty "
                 "(training.packing_drop_last)",
