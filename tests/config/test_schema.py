@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from coordexp.config.load import load_config
+from coordexp.config.load import dump_config, load_config
 from coordexp.config.schema import Data
 from coordexp.config.training import Training
 from coordexp.errors import ConfigError
@@ -32,8 +32,10 @@ COORD = "coord_tokens: {enabled: true}, coord_soft_ce_w1: {enabled: true}"
             "custom.coord_offset.enabled: .* without custom.coord_tokens.enabled: true",
         ),
         (
-            f"custom: {{{COORD}, coord_offset: {{enabled: true}}}}",
-            "custom.coord_offset.enabled: .* training.optimizer: multimodal_coord_offset",
+            f"custom: {{{COORD}, coord_offset: {{enabled: true}}}}\n"
+            "training: {optimizer: multimodal}",
+            "custom.coord_offset.enabled: .* training.optimizer: multimodal_coord_offset, got "
+            "multimodal, .* leave the optimizer out",
         ),
         (
             "training: {optimizer: multimodal_coord_offset}",
@@ -119,6 +121,27 @@ def test_skip_bbox_norm_parses_on_the_plain_host(write_yaml: WriteYaml) -> None:
     config = load_config(write_yaml("custom: {coord_tokens: {skip_bbox_norm: false}}"))
     assert config.host == "plain"
     assert not config.custom.coord_tokens.skip_bbox_norm
+
+
+OFFSETS = f"custom: {{{COORD}, coord_offset: {{enabled: true}}}}"
+
+
+@pytest.mark.parametrize("left_out", ["", "training: {optimizer: null}"])
+@pytest.mark.parametrize(
+    ("custom", "name"), [(OFFSETS, "multimodal_coord_offset"), ("", "multimodal")]
+)
+def test_an_optimizer_that_is_left_out_follows_the_offsets(
+    write_yaml: WriteYaml, custom: str, left_out: str, name: str
+) -> None:
+    config = load_config(write_yaml(f"{custom}\n{left_out}"))
+    assert config.training.optimizer == name
+    assert config == load_config(write_yaml(f"{custom}\ntraining: {{optimizer: {name}}}"))
+
+
+def test_a_saved_configuration_names_the_optimizer(write_yaml: WriteYaml) -> None:
+    config = load_config(write_yaml(OFFSETS))
+    assert "optimizer: multimodal_coord_offset" in dump_config(config)
+    assert load_config(write_yaml(dump_config(config), "saved.yaml", complete=False)) == config
 
 
 def test_head_lr_is_accepted_beside_a_tied_head(write_yaml: WriteYaml) -> None:

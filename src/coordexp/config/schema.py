@@ -14,7 +14,7 @@ from pydantic import Discriminator, Field, Tag, model_validator
 
 from coordexp.config.block import Block, PositiveFloat, PositiveInt, Share, kind_of_value
 from coordexp.config.custom import Custom
-from coordexp.config.training import Training
+from coordexp.config.training import OptimizerName, Training
 
 TargetModules = Annotated[
     Annotated[Literal["all-linear"], Tag("text")]
@@ -158,6 +158,18 @@ class Config(Block):
             raise BrokenRulesError(broken)
         return self
 
+    @model_validator(mode="after")
+    def _optimizer_follows_the_offsets(self) -> Self:
+        # Named here and not where it is read, so that a saved configuration names it too, and a
+        # run may be started again with the key left out.
+        if self.training.optimizer is not None:
+            return self
+        named = self.training.model_copy(update={"optimizer": self._fitting_optimizer()})
+        return self.model_copy(update={"training": named})
+
+    def _fitting_optimizer(self) -> OptimizerName:
+        return "multimodal_coord_offset" if self.custom.coord_offset.enabled else "multimodal"
+
     def _coord_tokens_need_the_coord_loss(self) -> Iterator[BrokenRule]:
         """`custom.coord_tokens.enabled` needs `custom.coord_soft_ce_w1.enabled`."""
         if self.custom.coord_tokens.enabled and not self.custom.coord_soft_ce_w1.enabled:
@@ -176,15 +188,20 @@ class Config(Block):
             yield BrokenRule(_OFFSET, message, (_TOKENS, _OFFSET))
 
     def _coord_offset_needs_its_optimizer(self) -> Iterator[BrokenRule]:
-        """`custom.coord_offset.enabled` goes with `training.optimizer: multimodal_coord_offset`."""
-        named = self.training.optimizer == "multimodal_coord_offset"
+        """`training.optimizer: multimodal_coord_offset` goes with `custom.coord_offset.enabled`."""
+        named, fitting = self.training.optimizer, self._fitting_optimizer()
+        if named is None or named == fitting:
+            return
         reads = (_OFFSET, _OPTIMIZER)
-        if self.custom.coord_offset.enabled and not named:
-            message = f"coord offsets need {_OPTIMIZER}: multimodal_coord_offset"
-            yield BrokenRule(_OFFSET, message, reads)
-        if named and not self.custom.coord_offset.enabled:
+        if self.custom.coord_offset.enabled:
             message = (
-                f"multimodal_coord_offset needs {_OFFSET}: true; without offsets use multimodal"
+                f"coord offsets need {_OPTIMIZER}: {fitting}, got {named}, which has no group for "
+                "them; leave the optimizer out, and it follows"
+            )
+            yield BrokenRule(_OFFSET, message, reads)
+        else:
+            message = (
+                f"{named} needs {_OFFSET}: true; without offsets use {fitting}, or leave it out"
             )
             yield BrokenRule(_OPTIMIZER, message, reads)
 

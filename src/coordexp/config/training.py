@@ -108,9 +108,10 @@ class Training(Block):
     """Tracker, or list of trackers, of the log: `tensorboard`, `wandb`, ..., or `none`."""
     use_cpu: bool = False
     """Stay on the CPU even where a GPU is."""
-    optimizer: OptimizerName = "multimodal"
+    optimizer: OptimizerName | None = None
     """Groups of parameters with their own rate: vision, aligner, language, and with
-    `multimodal_coord_offset` the coord offsets."""
+    `multimodal_coord_offset` the coord offsets. null follows `custom.coord_offset.enabled`; a name
+    must agree with it."""
     objective_backend: ObjectiveBackend = "auto"
     """What computes the loss: `reference` on materialised logits, `fused` without them, `triton`
     (experimental) without them in kernels for NVIDIA GPUs, compiled and tested in Triton's

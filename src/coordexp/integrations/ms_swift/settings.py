@@ -40,8 +40,6 @@ def config_of_arguments(args: Any) -> Config:  # noqa: ANN401 - ms-swift's
     """
     named = os.environ.get(CONFIG_VARIABLE)
     custom, backend = (_WITHOUT_FILE, "auto") if named is None else _read(Path(named))
-    offsets = custom.get("coord_offset")
-    has_offsets = isinstance(offsets, dict) and offsets.get("enabled") is True
     alpha, (low, high) = float(args.lora_alpha), _pixels(args)
     raw: YamlMapping = {
         "host": "ms_swift",
@@ -64,7 +62,6 @@ def config_of_arguments(args: Any) -> Config:  # noqa: ANN401 - ms-swift's
             "aligner_lr": args.aligner_lr,
             "weight_decay": args.weight_decay,
             "seed": args.seed,
-            "optimizer": "multimodal_coord_offset" if has_offsets else "multimodal",
             "objective_backend": backend,
         },
         "data": {
