@@ -36,6 +36,18 @@ GUARD = {"load_with_coordexp": [0]}
 _NAMED = 5
 
 
+def base_model(model: nn.Module | None) -> PreTrainedModel:
+    """Return the transformers model inside PEFT's wrapper, or the model itself.
+
+    Raises:
+        TypeError: If there is none.
+    """
+    base = model.get_base_model() if isinstance(model, PeftModel) else model
+    if not isinstance(base, PreTrainedModel):
+        raise TypeError(f"expected a transformers model, got {type(base).__name__}")
+    return base
+
+
 def lora_target_pattern(
     names: Towers, towers: Collection[Tower], leaves: Collection[str] | None
 ) -> str:

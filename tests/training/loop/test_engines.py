@@ -4,11 +4,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from accelerate import DistributedType
 from accelerate.utils import FullyShardedDataParallelPlugin
 
 from coordexp.config.schema import Config
-from coordexp.errors import ConfigError, InputError
-from coordexp.training.loop.engines import check_fsdp, check_launch, deepspeed_settings
+from coordexp.errors import ConfigError, CoordExpError, InputError
+from coordexp.training.loop.engines import (
+    check_fsdp,
+    check_launch,
+    check_wrapped,
+    deepspeed_settings,
+)
 from coordexp.training.run.stage1 import build_trainer
 
 MakeConfig = Callable[..., Config]
@@ -79,3 +85,11 @@ def test_only_the_second_fsdp_is_taken() -> None:
     check_fsdp(FullyShardedDataParallelPlugin(fsdp_version=2))
     with pytest.raises(InputError, match="fsdp_version: 2"):
         check_fsdp(FullyShardedDataParallelPlugin(fsdp_version=1))
+
+
+def test_a_model_that_does_not_sum_its_gradients_is_refused() -> None:
+    check_wrapped(DistributedType.NO, wrapped=False)  # one rank has nothing to sum
+    check_wrapped(DistributedType.MULTI_CPU, wrapped=True)
+    for kind in (DistributedType.MULTI_CPU, DistributedType.MULTI_GPU):
+        with pytest.raises(CoordExpError, match=r"evaluate\(\) came before train\(\)"):
+            check_wrapped(kind, wrapped=False)

@@ -10,9 +10,10 @@ from transformers import TrainingArguments
 
 from coordexp.config.schema import Config
 from coordexp.errors import CoordExpError, InputError
+from coordexp.model.adapters import base_model
 from coordexp.model.coord_offset import OffsetHead
 from coordexp.objective import Stage1Output, StepCounts
-from coordexp.training.loop.trainer import base_model, check_arguments
+from coordexp.training.loop.trainer import check_arguments
 from coordexp.training.run.stage1 import build_trainer
 from coordexp.training.watch.monitor import check_finite
 

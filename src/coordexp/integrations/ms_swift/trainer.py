@@ -7,14 +7,12 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers import Trainer
-from typing_extensions import override
 
 from coordexp.objective import StepCounts
 from coordexp.rendering.encode import IGNORE_INDEX
-from coordexp.training.loop.optimizer import ParameterGroup, group_parameters
+from coordexp.training.keep.weights import TheirFiles
+from coordexp.training.loop.optimizer import ParameterGroup, build_optimizer
 from coordexp.training.loop.trainer import CoordSoftCEW1LossMixin
-from coordexp.training.step.feed import Feed
 from coordexp.training.step.loss_function import Objective
 
 
@@ -46,7 +44,9 @@ class HostedTrainer(CoordSoftCEW1LossMixin):
 
     def __init__(self, *args: Any, hosted: Hosted, **kwargs: Any) -> None:  # noqa: ANN401 - ms-swift's
         super().__init__(*args, objective=hosted.objective, **kwargs)
-        self._hosted = hosted
+        self._swift_groups = hosted.groups
+        self._files = TheirFiles(hosted.write_extras)
+        self._shuffles = self.args.train_dataloader_shuffle  # type: ignore[attr-defined] # ms-swift's
         self.data_collator = NeverEmpty(self.data_collator, self.train_dataset)
 
     def coord_loss(self, outputs: Any, labels: Tensor, counts: StepCounts | None) -> Tensor:  # noqa: ANN401
@@ -64,26 +64,7 @@ class HostedTrainer(CoordSoftCEW1LossMixin):
 
     def coord_optimizer(self, model: nn.Module | None) -> torch.optim.Optimizer:
         """Return the optimizer over our groups."""
-        learner = model or self.model
-        if learner is None:
-            raise TypeError("there is no model to optimize")
-        kind, arguments = Trainer.get_optimizer_cls_and_kwargs(self.args)
-        optimizer: torch.optim.Optimizer = kind(
-            group_parameters(learner, self._hosted.groups), **arguments
-        )
-        return optimizer
-
-    @override
-    def _feed(self, dataset: Any, *, batch_size: int, shuffle: bool) -> Feed:
-        wanted: bool = self.args.train_dataloader_shuffle  # type: ignore[attr-defined] # ms-swift's
-        return super()._feed(dataset, batch_size=batch_size, shuffle=shuffle and wanted)
-
-    @override
-    def _save(
-        self, output_dir: str | None = None, state_dict: dict[str, Any] | None = None
-    ) -> None:
-        super()._save(output_dir, state_dict)
-        self._hosted.write_extras(Path(output_dir or self.args.output_dir or "."))
+        return build_optimizer(self.args, model or self.model, self._swift_groups)
 
 
 class NeverEmpty:

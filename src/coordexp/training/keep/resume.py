@@ -25,30 +25,17 @@ is not used: it builds the callbacks anew, from JSON, and knows rank zero only.
 Not covered: another number of processes than the checkpoint was written by.
 """
 
-import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 import torch
-from torch import nn
-from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
-from transformers.trainer_utils import IntervalStrategy, TrainOutput
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers.trainer_utils import IntervalStrategy
 from typing_extensions import override
 
-from coordexp.errors import CheckpointError, CoordExpError, InputError
-from coordexp.model.card import CARD_NAME
-from coordexp.training.keep.checkpoint import (
-    PARTIAL,
-    disk_errors,
-    publish_checkpoint,
-    publish_files,
-    rotate_checkpoints,
-)
-
-FINAL = "final"
-_SUMS = "sums"
+from coordexp.errors import InputError
 
 
 @runtime_checkable
@@ -62,176 +49,61 @@ class Resumable(Protocol):
         """Take up a state."""
 
 
-class ResumableTrainer(Trainer):
-    """A `transformers.Trainer` whose runs can be killed at any moment and go on to the same end."""
+def resumables_of(callbacks: Iterable[TrainerCallback]) -> dict[str, Resumable]:
+    """Return the callbacks that have a state of their own, by class and number."""
+    found: dict[str, Resumable] = {}
+    for callback in callbacks:
+        if isinstance(callback, Resumable):
+            kind = type(callback).__name__
+            alike = sum(type(one).__name__ == kind for one in found.values())
+            found[f"{kind} {alike}"] = callback
+    return found
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - the Trainer's own
-        super().__init__(*args, **kwargs)
-        self._run = Path(self.args.output_dir or ".")
-        self._saving_below: Path | None = None
-        self._resumed_from: Path | None = None
-        self._seconds_before = 0.0
+
+def states_of(things: Mapping[str, Resumable]) -> dict[str, object]:
+    """Return the state of each thing."""
+    return {name: thing.state_dict() for name, thing in things.items()}
+
+
+def restore_states(things: Mapping[str, Resumable], states: Mapping[str, Any]) -> None:
+    """Give each thing the state that a checkpoint holds for it; a new thing begins anew."""
+    for name, thing in things.items():
+        if name in states:
+            thing.load_state_dict(states[name])
+
+
+def load_states(
+    checkpoint: Path, *, rank: int, world_size: int, device: torch.device
+) -> dict[str, Any]:
+    """Return the states of one rank, on its device.
+
+    Raises:
+        InputError: As `find_state` does.
+    """
+    path = find_state(checkpoint, rank=rank, world_size=world_size)
+    # torch cannot restore to "cpu:0", which accelerate names the CPU of a rank.
+    place = "cpu" if device.type == "cpu" else device
+    states: dict[str, Any] = torch.load(path, map_location=place, weights_only=True)
+    return states
+
+
+class RunClock:
+    """Seconds of a run, those before it was stopped included."""
+
+    def __init__(self) -> None:
+        self.before = 0.0
         self._started = time.time()
-        self.add_callback(_SaveAfterEvaluation())
-        self.add_callback(_RestoreAtBegin(self))
 
-    def resumables(self) -> dict[str, Resumable]:
-        """Return everything with a state of its own, by name."""
-        found: dict[str, Resumable] = {}
-        for callback in self.callback_handler.callbacks:
-            if isinstance(callback, Resumable):
-                kind = type(callback).__name__
-                alike = sum(type(one).__name__ == kind for one in found.values())
-                found[f"{kind} {alike}"] = callback
-        return found
-
-    def save_final(self) -> None:
-        """Write the final weights and cards into the run's directory; the card appears last.
-
-        Raises:
-            CoordExpError: If the disk does not take them.
-        """
-        with disk_errors(self._run, "the final weights"):
-            self.save_model(str(self._run / PARTIAL / FINAL))
-            self.accelerator.wait_for_everyone()
-            if self.is_world_process_zero():
-                publish_files(self._run, FINAL, last=CARD_NAME)
-                (self._run / PARTIAL).rmdir()
-        self.accelerator.wait_for_everyone()
-
-    @override
-    def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
-        self._saving_below = self._run / PARTIAL
-        name = f"checkpoint-{self.state.global_step}"
-        try:
-            with disk_errors(self._run, name):
-                super()._save_checkpoint(model, trial)
-                self.accelerator.wait_for_everyone()
-                if self.is_world_process_zero():
-                    publish_checkpoint(self._run, name)
-                    rotate_checkpoints(self._run, keep=self.args.save_total_limit)
-                    (self._run / PARTIAL).rmdir()
-        except CoordExpError:
-            shutil.rmtree(self._run / PARTIAL, ignore_errors=True)  # gives its room back
-            raise
-        finally:
-            self._saving_below = None
-        self.accelerator.wait_for_everyone()
-
-    @override
-    def _get_output_dir(self, trial: Any) -> str:
-        """Return where transformers puts `checkpoint-N`, and looks for what to rotate."""
-        return str(self._saving_below or super()._get_output_dir(trial))
-
-    @override
-    def _save_rng_state(self, output_dir: str) -> None:
-        super()._save_rng_state(output_dir)
-        states = {name: thing.state_dict() for name, thing in self.resumables().items()}
-        states[_SUMS] = self._sums()
-        name = _state_name(self.args.process_index, self.args.world_size)
-        torch.save(states, Path(output_dir) / name)
-
-    def restore_states(self) -> None:
-        """Give everything with a state of its own what the checkpoint holds for it."""
-        if self._resumed_from is None:
-            return
-        path = find_state(
-            self._resumed_from, rank=self.args.process_index, world_size=self.args.world_size
-        )
-        device = self.args.device
-        # torch cannot restore to "cpu:0", which accelerate names the CPU of a rank.
-        place = "cpu" if device.type == "cpu" else device
-        states = torch.load(path, map_location=place, weights_only=True)
-        self._restore_sums(states[_SUMS])
-        for name, thing in self.resumables().items():
-            if name in states:  # a callback may be new
-                thing.load_state_dict(states[name])
-
-    def _sums(self) -> dict[str, object]:
-        """Return what transformers sums up for the log and forgets."""
-        return {
-            "loss_since_last_log": self._tr_loss,
-            "loss_before": self._total_loss_scalar,
-            "last_logged_step": self._globalstep_last_logged,
-            "seconds": self._seconds_before + time.time() - self._started,
-        }
-
-    def _restore_sums(self, sums: Mapping[str, Any]) -> None:
-        self._tr_loss = sums["loss_since_last_log"]
-        self._total_loss_scalar = sums["loss_before"]
-        self._globalstep_last_logged = sums["last_logged_step"]
-        self._seconds_before = sums["seconds"]
-        self._initial_global_step = 0
-
-    @override
-    def _init_training_state(
-        self,
-        max_steps: int,
-        num_update_steps_per_epoch: int,
-        num_train_epochs: int,
-        resume_from_checkpoint: str | None,
-        trial: Any,
-    ) -> tuple[int, int]:
-        place = super()._init_training_state(
-            max_steps, num_update_steps_per_epoch, num_train_epochs, resume_from_checkpoint, trial
-        )
-        self._resumed_from = Path(resume_from_checkpoint) if resume_from_checkpoint else None
+    def start(self) -> None:
+        """Begin with this part of the run."""
         self._started = time.time()
-        # The intervals are the configuration's, not the checkpoint's.
-        self.state.compute_steps(self.args, max_steps)
-        return place
 
-    @override
-    def _issue_warnings_after_load(self, load_result: Any) -> None:
-        """Refuse weights of another shape of model, where transformers only warns.
-
-        Raises:
-            CheckpointError: If a weight of the model is not in the checkpoint, or the other way.
-        """
-        state = self.model.state_dict() if self.model is not None else {}
-        missing = set(load_result.missing_keys)
-        loaded = {value.data_ptr() for name, value in state.items() if name not in missing}
-        lost = [name for name in sorted(missing) if state[name].data_ptr() not in loaded]  # tied
-        wrong = [*lost, *load_result.unexpected_keys]
-        if wrong:
-            raise CheckpointError(
-                f"{self._run}: the checkpoint is of another model; {len(wrong)} weight(s) do not "
-                f"match, the first {wrong[0]}"
-            )
-
-    @override
-    def _run_epoch(self, *args: Any, **kwargs: Any) -> None:
-        if self.state.global_step >= self.state.max_steps:
-            # Killed after the last checkpoint; transformers would train one step more.
-            self.control.should_training_stop = True
-            return
-        super()._run_epoch(*args, **kwargs)  # type: ignore[no-untyped-call]
-
-    @override
-    def _finalize_training(
-        self, trial: Any, num_train_samples: int, start_time: float
-    ) -> TrainOutput:
-        # The summary is about the whole run.
-        output: TrainOutput = super()._finalize_training(  # type: ignore[no-untyped-call]
-            trial, num_train_samples, start_time - self._seconds_before
-        )
-        return output
+    def seconds(self) -> float:
+        """Return what the run has taken so far."""
+        return self.before + time.time() - self._started
 
 
-class _RestoreAtBegin(TrainerCallback):
-    """Restores when transformers has set all its sums to zero and nothing has been added yet."""
-
-    def __init__(self, trainer: ResumableTrainer) -> None:
-        self._trainer = trainer
-
-    @override
-    def on_train_begin(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: object
-    ) -> None:
-        self._trainer.restore_states()
-
-
-class _SaveAfterEvaluation(TrainerCallback):
+class SaveAfterEvaluation(TrainerCallback):
     """Puts off a checkpoint at an epoch's last step until the epoch's evaluation is done.
 
     A run that is resumed there begins with the next epoch, and the evaluation would be missing.
@@ -263,7 +135,7 @@ def find_state(checkpoint: Path, *, rank: int, world_size: int) -> Path:
     Raises:
         InputError: If the checkpoint was written by another number of processes.
     """
-    path = checkpoint / _state_name(rank, world_size)
+    path = checkpoint / state_name(rank, world_size)
     if path.is_file():
         return path
     others = [found.stem.rpartition("_of_")[2] for found in checkpoint.glob("state_rank_*_of_*.pt")]
@@ -275,5 +147,6 @@ def find_state(checkpoint: Path, *, rank: int, world_size: int) -> Path:
     raise InputError(f"{checkpoint}: {path.name} is missing; remove this checkpoint")
 
 
-def _state_name(rank: int, world_size: int) -> str:
+def state_name(rank: int, world_size: int) -> str:
+    """Return the name of the file that holds the states of one rank."""
     return f"state_rank_{rank}_of_{world_size}.pt"

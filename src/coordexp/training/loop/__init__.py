@@ -1,7 +1,7 @@
 """The loop: a thin layer over transformers' Trainer.
 
-- `planned`: the Trainer that reads the plan, on every rank.
-- `trainer`: the one that knows our loss, groups and checkpoints.
+- `trainer`: the two Trainers with our loss, anybody's and our own, and what they are made of.
+- `seams`: all that is overridden of transformers' Trainer, in one class.
 - `optimizer`: groups of parameters, each with its own rate.
 - `engines`: DDP, DeepSpeed and FSDP2.
 """

@@ -17,13 +17,14 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
+from accelerate import DistributedType
 from accelerate.utils import FullyShardedDataParallelPlugin
 from peft import PeftModel
 from torch import Tensor, nn
 
 from coordexp.config.deepspeed import load_deepspeed
 from coordexp.config.schema import Config
-from coordexp.errors import InputError, install_advice
+from coordexp.errors import CoordExpError, InputError, install_advice
 from coordexp.processes import is_launched
 
 # What `accelerate launch --use_deepspeed` leaves in the environment, and nothing else does.
@@ -131,6 +132,26 @@ def check_fsdp(plugin: FullyShardedDataParallelPlugin | None) -> None:
         )
     # The head hands on a view of the hidden states, which nobody changes in place.
     warnings.filterwarnings("ignore", r"FSDP2-wrapped module .* returned a view tensor")
+
+
+def check_wrapped(kind: DistributedType, *, wrapped: bool) -> None:
+    """Refuse to train several processes whose gradients nobody sums.
+
+    An evaluation before the training marks the model as prepared, and accelerate then leaves out
+    DistributedDataParallel without a word.
+
+    Args:
+        kind: How the run is spread.
+        wrapped: Whether something stands around the model.
+
+    Raises:
+        CoordExpError: If that happened.
+    """
+    if kind in {DistributedType.MULTI_GPU, DistributedType.MULTI_CPU} and not wrapped:
+        raise CoordExpError(
+            "the gradients would not be summed over the ranks, because evaluate() came before "
+            "train(); set eval_on_start, or evaluate with a trainer of its own"
+        )
 
 
 def gathered_weights(model: nn.Module) -> dict[str, Tensor]:

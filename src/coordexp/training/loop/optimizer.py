@@ -10,7 +10,9 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+import torch
 from torch import nn
+from transformers import Trainer, TrainingArguments
 
 from coordexp.config.schema import Config
 from coordexp.errors import InputError
@@ -123,6 +125,27 @@ def group_parameters(model: nn.Module, groups: Sequence[ParameterGroup]) -> list
         }
         for row in _rows(model, groups)
     ]
+
+
+def build_optimizer(
+    arguments: TrainingArguments, model: nn.Module | None, groups: Sequence[ParameterGroup]
+) -> torch.optim.Optimizer:
+    """Return AdamW over the groups.
+
+    Args:
+        arguments: Say its betas, and which kind of AdamW.
+        model: What learns.
+        groups: Its parts, with their rates.
+
+    Raises:
+        InputError: As `group_parameters` does.
+        TypeError: If there is no model.
+    """
+    if model is None:
+        raise TypeError("there is no model to optimize")
+    kind, settings = Trainer.get_optimizer_cls_and_kwargs(arguments)
+    optimizer: torch.optim.Optimizer = kind(group_parameters(model, groups), **settings)
+    return optimizer
 
 
 @dataclass(frozen=True, slots=True)

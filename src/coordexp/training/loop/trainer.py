@@ -1,55 +1,42 @@
-"""The thin layer over transformers' Trainer: the loss, the optimizer groups and the log are ours.
+"""The two Trainers with the stage-1 loss: anybody's, and that of a run of ours.
 
-Everything else, distribution, accumulation, checkpoints, trackers, is transformers' and
-accelerate's. Which records every step sees is the plan's (`coordexp.training.loop.planned`).
+Here is what they are made of; what they override of transformers' is `training.loop.seams`'.
 """
 
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
-import torch
-from peft import PeftModel
-from torch import Tensor, nn
-from torch.nn.modules.module import _IncompatibleKeys
-from transformers import PreTrainedModel, Trainer, TrainingArguments
-from transformers.trainer_utils import EvalLoopOutput
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from typing_extensions import override
 
 from coordexp.errors import InputError
-from coordexp.model.hidden_head import emitting_hidden_states, install_loss_head
-from coordexp.model.plain_weights import (
-    generating_with_cache,
-    is_wrapped,
-    keeps_own_tables,
-    load_offset_tables,
-    plain_weights,
-    save_offset_tables,
+from coordexp.model.adapters import base_model
+from coordexp.objective import Stage1Output
+from coordexp.training.keep.resume import (
+    Resumable,
+    SaveAfterEvaluation,
+    load_states,
+    restore_states,
+    resumables_of,
+    states_of,
 )
-from coordexp.objective import Stage1Output, StepCounts
-from coordexp.objective.masks import count_targets
-from coordexp.rendering.collate import TOKEN_TYPES
-from coordexp.training.keep.resume import Resumable
-from coordexp.training.loop.engines import check_fsdp, gathered_weights, place_deepspeed
-from coordexp.training.loop.optimizer import (
-    OptimizerRow,
-    ParameterGroup,
-    group_parameters,
-    optimizer_table,
-)
-from coordexp.training.loop.planned import PlannedTrainer
-from coordexp.training.step.feed import RECORDS
-from coordexp.training.step.loss_function import Objective, Stage1LossFunction
-from coordexp.training.watch.diagnostics import LossWindow, total_loss
-from coordexp.training.watch.measured import MeasuredTrainer
-from coordexp.training.watch.monitor import check_finite
+from coordexp.training.keep.saving import CheckpointKeeper
+from coordexp.training.keep.weights import LearnerFiles
+from coordexp.training.loop.engines import check_fsdp, place_deepspeed
+from coordexp.training.loop.optimizer import OptimizerRow, ParameterGroup, optimizer_table
+from coordexp.training.loop.seams import TrainerSeams
+from coordexp.training.step.loss_function import Objective, install_loss
+from coordexp.training.watch.judge import StepJudge
+from coordexp.training.watch.monitor import InstabilityMonitor, MonitorSettings
+from coordexp.training.watch.speed import SpeedWindow
+from coordexp.training.watch.steps import MeasuredSteps, StepMoments
 
-# What a batch says of itself, and the model does not want to know.
-_UNSEEN = (RECORDS, TOKEN_TYPES)
+# The key in a checkpoint's states of what transformers sums up.
+_SUMS = "sums"
 
 
-class CoordSoftCEW1LossMixin(PlannedTrainer):
+class CoordSoftCEW1LossMixin(TrainerSeams):
     """Gives any `transformers.Trainer` the stage-1 loss.
 
     Write `class MyTrainer(CoordSoftCEW1LossMixin, Trainer)`; `examples/plain_trainer.py` shows it
@@ -67,76 +54,10 @@ class CoordSoftCEW1LossMixin(PlannedTrainer):
 
     def __init__(self, *args: Any, objective: Objective, **kwargs: Any) -> None:  # noqa: ANN401 - the Trainer's own
         place_deepspeed(use_cpu=False)
-        super().__init__(*args, **kwargs)
+        super().__init__(*args, objective=objective, **kwargs)
         check_arguments(self.args)
         check_fsdp(getattr(self.accelerator.state, "fsdp_plugin", None))
-        model = base_model(self.model)
-        self._head = install_loss_head(model)
-        self._objective = objective
-        self._loss_function = Stage1LossFunction(self._head, objective)
-        model.loss_function = self._loss_function
-        # transformers marks some families as not taking loss arguments, and would divide by the
-        # accumulation once more.
-        self.model_accepts_loss_kwargs = True
-        self._train_window = LossWindow(objective)
-        self._eval_window = LossWindow(objective)
-
-    @override
-    def _get_num_items_in_batch(  # type: ignore[override] # our two counts in place of its one
-        self, batch_samples: Sequence[dict[str, Tensor]], device: torch.device
-    ) -> StepCounts:
-        """Return the targets of the step; transformers calls this with all its micro-batches."""
-        coord_ids = self._objective.coord_ids
-        counts = [count_targets(batch["labels"], coord_ids) for batch in batch_samples]
-        local = torch.tensor(
-            [sum(count.text for count in counts), sum(count.coord for count in counts)],
-            device=device,
-        )
-        text, coord = self._sum_over_ranks(local).tolist()
-        return StepCounts(text=text, coord=coord)
-
-    @override
-    def compute_loss(  # type: ignore[override] # our two counts in place of its one
-        self,
-        model: nn.Module,
-        inputs: dict[str, Tensor],
-        return_outputs: bool = False,
-        num_items_in_batch: StepCounts | None = None,
-    ) -> Tensor | tuple[Tensor, Any]:
-        """Return the share of the step's loss that these inputs carry.
-
-        Raises:
-            CoordExpError: If it is not finite, and nobody looks at the whole step.
-        """
-        # Packs need a call without a cache, whatever the model's configuration says.
-        seen = {name: value for name, value in inputs.items() if name not in _UNSEEN}
-        call: dict[str, Any] = {**seen, "use_cache": False}
-        with emitting_hidden_states(self._head):
-            # transformers hands the counts through to the loss function unread, and multiplies the
-            # loss by the number of ranks, over which the gradient is averaged afterwards.
-            result = super().compute_loss(
-                model,
-                call,
-                return_outputs=return_outputs,
-                num_items_in_batch=num_items_in_batch,  # type: ignore[arg-type]
-            )
-        output, training = self.last_output, model.training
-        self.observe_loss(output, lambda: self.places(inputs, training=training))
-        window = self._train_window if training else self._eval_window
-        window.add(output, inputs.get(TOKEN_TYPES))
-        return result
-
-    def observe_loss(self, output: Stage1Output, places: Callable[[], Sequence[str]]) -> None:
-        """Look at the terms of a micro-batch.
-
-        Args:
-            output: Its loss.
-            places: Returns where its records stand.
-
-        Raises:
-            CoordExpError: If one is not finite.
-        """
-        check_finite(output, places)
+        self._loss_function = install_loss(base_model(self.model), objective)
 
     @property
     def last_output(self) -> Stage1Output:
@@ -145,139 +66,111 @@ class CoordSoftCEW1LossMixin(PlannedTrainer):
         Raises:
             TypeError: If there was none.
         """
-        output = self._loss_function.last
-        if output is None:
-            raise TypeError("the model did not call its loss function; were labels passed?")
-        return output
-
-    @override
-    def prediction_step(
-        self,
-        model: nn.Module,
-        inputs: dict[str, Any],
-        prediction_loss_only: bool,
-        ignore_keys: list[str] | None = None,
-    ) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
-        """Return the loss alone: what stands in for the logits here are hidden states."""
-        return super().prediction_step(
-            model, inputs, prediction_loss_only=True, ignore_keys=ignore_keys
-        )
-
-    @override
-    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
-        """Add the loss terms to the rows that transformers logs while training."""
-        if "loss" in logs:
-            logs |= self._train_window.read(self._sum_over_ranks)
-        super().log(logs, start_time)
-
-    @override
-    def evaluation_loop(self, *args: Any, **kwargs: Any) -> EvalLoopOutput:
-        """Evaluate, with the same figures on the same scale as in training."""
-        self._eval_window = LossWindow(self._objective)
-        output = super().evaluation_loop(*args, **kwargs)
-        figures = self._eval_window.read(self._sum_over_ranks)
-        prefix = kwargs.get("metric_key_prefix", "eval")
-        ours = {f"{prefix}_{name}": value for name, value in figures.items()}
-        # transformers' own is the mean over batches, whatever the number of their targets.
-        ours[f"{prefix}_loss"] = total_loss(figures)
-        return output._replace(metrics={**(output.metrics or {}), **ours})
-
-    def _sum_over_ranks(self, values: Tensor) -> Tensor:
-        summed: Tensor = self.accelerator.reduce(values, reduction="sum")
-        return summed
+        return self._loss_function.last_output
 
 
-class CoordTrainer(CoordSoftCEW1LossMixin, MeasuredTrainer):
-    """Our own run: the mixin with optimizer groups, and checkpoints that are whole.
+class CoordTrainer(CoordSoftCEW1LossMixin):
+    """Our own run: the mixin with optimizer groups, a log that says more, and whole checkpoints.
+
+    Its runs can be killed at any moment and go on to the same end.
 
     Args:
         groups: Of the optimizer.
         write_extras: Writes what belongs beside the weights into a checkpoint directory.
+        pack_size: Tokens that a pack has room for; None where nothing is packed.
+        monitor: What counts as unstable; None stops at what is not finite, and writes nothing.
     """
+
+    _watch: MeasuredSteps
+    _keeper: CheckpointKeeper
+    _groups: Sequence[ParameterGroup]
 
     def __init__(
         self,
         *args: Any,  # noqa: ANN401 - the Trainer's own
+        objective: Objective,
         groups: Sequence[ParameterGroup],
         write_extras: Callable[[Path], None],
+        pack_size: int | None,
+        monitor: MonitorSettings | None,
         **kwargs: Any,  # noqa: ANN401
     ) -> None:
-        super().__init__(*args, **kwargs)
+        super().__init__(*args, objective=objective, **kwargs)
+        settings, run = self.args, Path(self.args.output_dir or ".")
+        speed = SpeedWindow(settings.device, pack_size=pack_size)
+        judge = StepJudge(
+            objective,
+            None if monitor is None else InstabilityMonitor(run, monitor),
+            rank=settings.process_index,
+            sum_over_ranks=self._sum_over_ranks,
+            scales_loss=self.accelerator.scaler is not None,
+        )
+        self._keeper = CheckpointKeeper(
+            run,
+            keep=settings.save_total_limit,
+            rank=settings.process_index,
+            world_size=settings.world_size,
+            wait=self.accelerator.wait_for_everyone,
+            states=self._states,
+        )
+        self._watch = MeasuredSteps(speed, judge)
+        self._files = LearnerFiles(run, write_extras, saves=settings.should_save)
         self._groups = groups
-        self._write_extras = write_extras
-
-    @override
-    def create_optimizer(self, model: nn.Module | None = None) -> torch.optim.Optimizer:
-        """Return AdamW over the groups."""
-        if self.optimizer is None:
-            kind, arguments = Trainer.get_optimizer_cls_and_kwargs(self.args)
-            learner = model or self.model
-            if learner is None:
-                raise TypeError("there is no model to optimize")
-            self.optimizer = kind(group_parameters(learner, self._groups), **arguments)
-        return self.optimizer
-
-    @override
-    def observe_loss(self, output: Stage1Output, places: Callable[[], Sequence[str]]) -> None:
-        """Keep a micro-batch until its whole step is judged."""
-        if self.within_step:
-            self.keep_for_step(output, self._objective, places)
-        else:
-            super().observe_loss(output, places)
+        callbacks = SaveAfterEvaluation(), _RestoreAtBegin(self), StepMoments(self._watch)
+        for callback in callbacks:
+            self.add_callback(callback)
 
     def optimizer_rows(self) -> list[OptimizerRow]:
         """Return the groups as they were resolved."""
         return optimizer_table(base_model(self.model), self._groups)
 
-    @override
+    def save_final(self) -> None:
+        """Write the final weights and cards into the run's directory; the card appears last.
+
+        Raises:
+            CoordExpError: If the disk does not take them.
+        """
+        self._keeper.write_final(lambda directory: self.save_model(str(directory)))
+
     def resumables(self) -> dict[str, Resumable]:
-        """Return everything with a state of its own, the window of the loss terms included."""
-        return {**super().resumables(), "loss_window": self._train_window}
+        """Return everything with a state of its own, by name."""
+        ours: dict[str, Resumable] = {"speed": self._watch.speed}
+        if self._watch.judge.monitor is not None:
+            ours["monitor"] = self._watch.judge.monitor
+        ours["loss_window"] = self._ledger.training
+        return {**resumables_of(self.callback_handler.callbacks), **ours}
 
-    @override
-    def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
-        """Save the weights, once."""
-        if self.model is None or not self.is_fsdp_enabled:
-            super().save_model(output_dir, _internal_call)
+    def _states(self) -> dict[str, object]:
+        return {**states_of(self.resumables()), _SUMS: self._sums()}
+
+    def begin(self) -> None:
+        """Take up the states of the checkpoint that the run goes on from, where there is one."""
+        # The intervals are the configuration's, not the checkpoint's.
+        self.state.compute_steps(self.args, self.state.max_steps)
+        if self._resumed_from is None:
             return
-        # transformers saves nothing at all where every rank's checkpoint holds its own share.
-        weights = gathered_weights(self.model)
-        if self.args.should_save:
-            self._save(output_dir, weights)
+        args = self.args
+        states = load_states(
+            self._resumed_from,
+            rank=args.process_index,
+            world_size=args.world_size,
+            device=args.device,
+        )
+        self._restore_sums(states[_SUMS])
+        restore_states(self.resumables(), states)
+
+
+class _RestoreAtBegin(TrainerCallback):
+    """Restores when transformers has set all its sums to zero and nothing has been added yet."""
+
+    def __init__(self, trainer: CoordTrainer) -> None:
+        self._trainer = trainer
 
     @override
-    def _save(
-        self, output_dir: str | None = None, state_dict: dict[str, Any] | None = None
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: object
     ) -> None:
-        directory = Path(output_dir or self.args.output_dir or ".")
-        model = self.accelerator.unwrap_model(self.model)
-        own_tables = keeps_own_tables(model)
-        plain = plain_weights(model, state_dict) if own_tables else nullcontext(state_dict)
-        with generating_with_cache(base_model(model).config), plain as weights:
-            super()._save(str(directory), weights)
-        if self.args.should_save:
-            if own_tables:
-                save_offset_tables(model, directory, state_dict)
-            self._write_extras(directory)
-
-    @override
-    def _load_from_checkpoint(
-        self, resume_from_checkpoint: str, model: nn.Module | None = None
-    ) -> None:
-        super()._load_from_checkpoint(resume_from_checkpoint, model)
-        inner = self.accelerator.unwrap_model(model or self.model)
-        if keeps_own_tables(inner):
-            load_offset_tables(inner, Path(resume_from_checkpoint))
-
-    @override
-    def _issue_warnings_after_load(self, load_result: _IncompatibleKeys) -> None:
-        inner = self.accelerator.unwrap_model(self.model)
-        if keeps_own_tables(inner):  # its embedding and head go on from the base and the tables
-            missing, unexpected = (
-                [name for name in names if not is_wrapped(inner, name)] for names in load_result
-            )
-            load_result = _IncompatibleKeys(missing, unexpected)
-        super()._issue_warnings_after_load(load_result)
+        self._trainer.begin()
 
 
 def check_arguments(args: TrainingArguments) -> None:
@@ -296,15 +189,3 @@ def check_arguments(args: TrainingArguments) -> None:
         raise InputError("average_tokens_across_devices: false would divide the loss by the ranks")
     if args.label_smoothing_factor:
         raise InputError("label_smoothing_factor does not go with the stage-1 loss")
-
-
-def base_model(model: nn.Module | None) -> PreTrainedModel:
-    """Return the transformers model inside PEFT's wrapper, or the model itself.
-
-    Raises:
-        TypeError: If there is none.
-    """
-    base = model.get_base_model() if isinstance(model, PeftModel) else model
-    if not isinstance(base, PreTrainedModel):
-        raise TypeError(f"expected a transformers model, got {type(base).__name__}")
-    return base

@@ -17,7 +17,7 @@ from coordexp.errors import CheckpointError, InputError
 from coordexp.families.family import Family
 from coordexp.families.known import load_family
 from coordexp.families.towers import TOWERS, Tower, tower_of
-from coordexp.model.adapters import adapter_targets, install_lora
+from coordexp.model.adapters import adapter_targets, base_model, install_lora
 from coordexp.model.card import WeightsCard, load_weights_card
 from coordexp.model.coord_offset import (
     ADAPTER_NAME,
@@ -36,7 +36,6 @@ from coordexp.objective import CoordTarget, CoordWeights
 from coordexp.rendering.encode import Encoder
 from coordexp.rendering.style import RenderingStyle
 from coordexp.training.loop.engines import engine_arguments
-from coordexp.training.loop.trainer import base_model
 from coordexp.training.run.base_card import build_card
 from coordexp.training.run.machine import attention_of, has_gpu
 from coordexp.training.run.setup_errors import setup_errors

@@ -3,13 +3,16 @@
 It turns hidden states and labels into the stage-1 loss.
 """
 
+from collections.abc import Iterable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from transformers import PreTrainedModel
 
 from coordexp.model.coord_offset import OffsetHead
-from coordexp.model.hidden_head import LossHead
+from coordexp.model.hidden_head import LossHead, emitting_hidden_states, install_loss_head
 from coordexp.objective import (
     Backend,
     CoordTarget,
@@ -18,6 +21,7 @@ from coordexp.objective import (
     StepCounts,
     stage1_loss,
 )
+from coordexp.objective.masks import count_targets
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +45,17 @@ class Objective:
         """Whether there are coord tokens to teach, or text alone."""
         return len(self.coord_ids) > 0
 
+    def count_targets(self, labels: Iterable[Tensor]) -> StepCounts:
+        """Return the targets of several micro-batches together.
+
+        Args:
+            labels: `[B, T]` of each, not shifted.
+        """
+        counts = [count_targets(each, self.coord_ids) for each in labels]
+        return StepCounts(
+            text=sum(count.text for count in counts), coord=sum(count.coord for count in counts)
+        )
+
 
 class Stage1LossFunction:
     """Called by Hugging Face's own forward, so that DDP, FSDP and PEFT see nothing unusual.
@@ -54,7 +69,22 @@ class Stage1LossFunction:
         self._head = head
         self._objective = objective
         self._coord_ids = torch.arange(objective.coord_ids.start, objective.coord_ids.stop)
-        self.last: Stage1Output | None = None
+        self._last: Stage1Output | None = None
+
+    def emitting(self) -> AbstractContextManager[None]:
+        """Have the head hand on what the loss is made of, for the length of a block."""
+        return emitting_hidden_states(self._head)
+
+    @property
+    def last_output(self) -> Stage1Output:
+        """What the loss of the last micro-batch was made of.
+
+        Raises:
+            TypeError: If there was none.
+        """
+        if self._last is None:
+            raise TypeError("the model did not call its loss function; were labels passed?")
+        return self._last
 
     def __call__(
         self,
@@ -74,7 +104,7 @@ class Stage1LossFunction:
         if self._coord_ids.device != hidden.device:
             self._coord_ids = self._coord_ids.to(hidden.device)
         head = self._head
-        self.last = stage1_loss(
+        self._last = output = stage1_loss(
             hidden,
             head.weight,
             labels[:, 1:].flatten(),
@@ -85,4 +115,16 @@ class Stage1LossFunction:
             denominators=num_items_in_batch,
             backend=self._objective.backend,
         )
-        return self.last.loss
+        return output.loss
+
+
+def install_loss(model: PreTrainedModel, objective: Objective) -> Stage1LossFunction:
+    """Give a model the stage-1 loss, and return what computes it.
+
+    Args:
+        model: Changed in place: its head can hand on hidden states from now on.
+        objective: The settings.
+    """
+    loss = Stage1LossFunction(install_loss_head(model), objective)
+    model.loss_function = loss
+    return loss

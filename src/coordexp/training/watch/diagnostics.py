@@ -106,6 +106,42 @@ class LossWindow:
         return figures
 
 
+class LossLedger:
+    """What training and evaluations say of the loss, kept apart.
+
+    Args:
+        objective: That it is of.
+        sum_over_ranks: Sums a tensor over all ranks.
+    """
+
+    def __init__(self, objective: Objective, sum_over_ranks: Callable[[Tensor], Tensor]) -> None:
+        self._objective = objective
+        self._sum_over_ranks = sum_over_ranks
+        self.training = LossWindow(objective)
+        self._evaluation = LossWindow(objective)
+
+    def add(self, output: Stage1Output, token_types: Tensor | None, *, training: bool) -> None:
+        """Take in the terms of one micro-batch, as `LossWindow.add` does."""
+        (self.training if training else self._evaluation).add(output, token_types)
+
+    def read_training(self) -> dict[str, float]:
+        """Return the figures since the last line of the log."""
+        return self.training.read(self._sum_over_ranks)
+
+    def begin_evaluation(self) -> None:
+        """Forget an evaluation that was broken off."""
+        self._evaluation = LossWindow(self._objective)
+
+    def read_evaluation(self, prefix: str) -> dict[str, float]:
+        """Return the figures of an evaluation, on the scale of training, each `prefix_NAME`.
+
+        transformers' own loss is the mean over batches, whatever the number of their targets.
+        """
+        figures = self._evaluation.read(self._sum_over_ranks)
+        named = {f"{prefix}_{name}": value for name, value in figures.items()}
+        return {**named, f"{prefix}_loss": total_loss(figures)}
+
+
 def token_type_counts(output: Stage1Output, token_types: Tensor) -> dict[str, Tensor]:
     """Return how many tokens of each type there are, and how many of them are right.
 

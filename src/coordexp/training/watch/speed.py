@@ -24,6 +24,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from coordexp.training.step.feed import RECORDS
+
 _SUMS = ("records", "targets", "tokens", "packs", "steps")
 _SECONDS = ("data", "forward", "backward", "step")
 
@@ -82,6 +84,17 @@ class Load:
     records: int
     tokens: int
     packs: int
+
+
+def load_of(batch: Mapping[str, Tensor]) -> Load:
+    """Return what a micro-batch holds; a rank that has no record left has a blank one."""
+    records = len(batch.get(RECORDS, ()))
+    is_pack = "attention_mask" not in batch and records > 0
+    return Load(
+        records=records,
+        tokens=batch["input_ids"].numel() if is_pack else 0,
+        packs=1 if is_pack else 0,
+    )
 
 
 class SpeedWindow:

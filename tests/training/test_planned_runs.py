@@ -2,18 +2,17 @@
 
 from collections import Counter
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 import torch
-from accelerate import DistributedType
 from torch import Tensor, nn
 from transformers import PrinterCallback, TrainerCallback, TrainingArguments
 
 from coordexp.data.plan.schedule import FixedBatches, PackedBatches, PackSettings, Shuffled
-from coordexp.errors import CoordExpError
-from coordexp.training.loop.planned import PlannedTrainer
+from coordexp.objective import CoordTarget, CoordWeights
+from coordexp.training.loop.seams import TrainerSeams
 from coordexp.training.step.feed import RECORDS, Feed
+from coordexp.training.step.loss_function import Objective
 
 RECORD_COUNT = 11
 
@@ -55,7 +54,15 @@ class Diary(TrainerCallback):
         self.numbers.read.clear()
 
 
-class NumbersTrainer(PlannedTrainer):
+OBJECTIVE = Objective(
+    range(0),
+    CoordWeights(ce=0.0, soft_ce=1.0, w1=1.0, gate=1.0),
+    CoordTarget(2.0, 16, 1.0, "fraction", "soft"),
+    backend="reference",
+)
+
+
+class NumbersTrainer(TrainerSeams):
     def compute_loss(self, model: nn.Module, inputs: dict[str, Tensor], **_: object) -> Tensor:
         self.seen = inputs[RECORDS]
         loss: Tensor = model(inputs["values"])["loss"]
@@ -63,7 +70,8 @@ class NumbersTrainer(PlannedTrainer):
 
 
 def collate(values: list[Tensor]) -> dict[str, Tensor]:
-    return {"values": torch.stack(values) if values else torch.zeros(0)}
+    numbers = torch.stack(values) if values else torch.zeros(0)
+    return {"values": numbers, "labels": torch.full((len(numbers), 1), -100)}
 
 
 def packs() -> PackedBatches:
@@ -92,6 +100,7 @@ def trainer_of(out: Path, *, packed: bool, **changes: object) -> tuple[NumbersTr
         Remembering(),
         TrainingArguments(str(out), **(arguments | changes)),
         train_dataset=Feed(numbers, plan, collate),
+        objective=OBJECTIVE,
         callbacks=[diary],
     )
     trainer.remove_callback(PrinterCallback)
@@ -166,22 +175,12 @@ def test_a_plain_dataset_is_shuffled_from_the_seed(tmp_path: Path) -> None:
     assert [index for batch in ordered for index in batch[RECORDS].tolist()] == list(range(11))
 
 
-def test_records_are_named(tmp_path: Path) -> None:
-    trainer, _ = trainer_of(tmp_path, packed=False)
-    (batch, *_) = trainer.get_train_dataloader()
-    names = trainer.places(batch, training=True)
-    assert names == [f"record {index}" for index in batch[RECORDS].tolist()]
-    assert trainer.places({}, training=True) == []
-
-
-def test_a_model_that_does_not_sum_its_gradients_is_refused(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_finished_run_that_is_resumed_trains_no_step_more(
+    whole_run: tuple[Path, Diary, bool],
 ) -> None:
-    trainer, _ = trainer_of(tmp_path, packed=False)
-    trainer._check_wrapped()  # one rank has nothing to sum
-    two_ranks = SimpleNamespace(distributed_type=DistributedType.MULTI_CPU)
-    monkeypatch.setattr(trainer, "accelerator", two_ranks)
-    with pytest.raises(CoordExpError, match=r"evaluate\(\) came before train\(\)"):
-        trainer._check_wrapped()
-    trainer.model_wrapped = nn.Sequential(trainer.model)
-    trainer._check_wrapped()
+    out, diary, packed = whole_run
+    last = len(diary.steps)
+    trainer, again = trainer_of(out, packed=packed, save_strategy="no")
+    trainer.train(resume_from_checkpoint=str(out / f"checkpoint-{last}"))
+    assert again.steps == []
+    assert trainer.state.global_step == last
