@@ -20,7 +20,7 @@ Batch = dict[str, Tensor]
 Report = Callable[[dict[str, Any]], None]
 
 # Modules that do nothing but diagnostics; all their functions count as such.
-DIAGNOSTICS = ("diagnostics", "group_figures", "monitor", "progress", "speed")
+DIAGNOSTICS = ("diagnostics", "group_figures", "judge", "monitor", "progress", "speed")
 
 
 def write(case: Any, scratch: Path, report: Report) -> None:  # noqa: ANN401
@@ -184,9 +184,8 @@ def instrument(trainer: Any, spent: Attribution) -> None:  # noqa: ANN401
     spent.wrap(trainer, "log", "diagnostics")
     spent.wrap(trainer, "_maybe_log_save_evaluate", "diagnostics")
     spent.wrap(trainer.callback_handler, "call_event", "diagnostics")
-    spent.wrap(trainer, "keep_for_step", "diagnostics")
     for name in DIAGNOSTICS:
-        wrap_module(importlib.import_module(f"coordexp.training.{name}"), spent)
+        wrap_module(importlib.import_module(f"coordexp.training.watch.{name}"), spent)
 
 
 def wrap_module(module: ModuleType, spent: Attribution) -> None:

@@ -6,7 +6,7 @@ import torch
 
 from coordexp.objective import CoordTarget, CoordWeights, Stage1Output, StepCounts
 from coordexp.training.step.loss_function import Objective
-from coordexp.training.watch.diagnostics import LossWindow, total_loss
+from coordexp.training.watch.diagnostics import LossLedger, LossWindow, total_loss
 
 OBJECTIVE = Objective(
     coord_ids=range(8),
@@ -160,3 +160,16 @@ def test_a_window_goes_on_from_its_state() -> None:
     second.load_state_dict(first.state_dict())
     second.add(output(2.0, 5.0, n_text=6, n_coord=4))
     assert second.read(lambda values: values) == whole.read(lambda values: values)
+
+
+def test_a_ledger_keeps_training_and_evaluation_apart() -> None:
+    ledger = LossLedger(OBJECTIVE, lambda values: values)
+    ledger.add(output(6.0, 1.0, n_text=10, n_coord=2), None, training=True)
+    ledger.add(output(9.0, 9.0, n_text=9, n_coord=9), None, training=False)
+    ledger.begin_evaluation()  # of the one that was broken off, nothing is left
+    ledger.add(output(2.0, 4.0, n_text=4, n_coord=4), None, training=False)
+    figures = ledger.read_evaluation("held")
+    assert figures["held_base_ce/loss"] == 0.5
+    assert figures["held_loss"] == 0.5 + figures["held_coord_diag/loss"]
+    assert ledger.read_training()["base_ce/loss"] == 0.6
+    assert ledger.read_training() == {}

@@ -1,13 +1,12 @@
 """Where our objects meet transformers' Trainer: all that is overridden of it, in one class.
 
 Everything else, distribution, accumulation, trackers, is transformers' and accelerate's. Some of
-what is overridden is private, and none of it is promised to stay: `tests/training/loop/
-test_seams.py` says of each method what it relies on, and fails by its name where a new transformers
-does it differently. The methods hold no thought of their own; those are the objects':
+what is overridden is private, none of it promised to stay: `tests/training/loop/test_seams.py` says
+of each method what it relies on, and fails by its name where a new transformers differs. The
+methods hold no thought of their own; those are the objects':
 
 - `step.share.FeedShare`: which records a step sees;
-- `step.loss_function.Stage1LossFunction`, `watch.diagnostics.LossLedger`: its loss, and what is
-  said of it;
+- `step.loss_function.Stage1LossFunction`, `watch.diagnostics.LossLedger`: its loss, and the log;
 - `watch.steps.StepWatch`: who looks at a step while it is taken;
 - `keep.weights.WeightFiles`, `keep.saving.CheckpointKeeper`: what is written and read, and where.
 """

@@ -104,9 +104,11 @@ class MeasuredSteps:
         """Measure the two passes."""
         self._within = True
         self.speed.clock.enter("forward")
-        yield
-        self.speed.clock.enter(None)
-        self._within = False
+        try:
+            yield
+        finally:
+            self.speed.clock.enter(None)
+            self._within = False
 
     def look_at(self, output: Stage1Output, places: Places) -> None:
         """Keep a loss for its step; outside of steps, as `check_finite` does."""
