@@ -23,7 +23,7 @@ import numpy as np
 from jaxtyping import Float
 from PIL import Image
 
-from coordexp.data.convert.documents import load_xml
+from coordexp.data.convert.reading.documents import load_xml
 from coordexp.errors import InputError
 from coordexp.lab.canvas import Box, Named, Picture
 from coordexp.quickstart.scenes import Split
