@@ -16,9 +16,11 @@ os.environ.setdefault("DS_ACCELERATOR", "cpu")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 from coordexp.coord_tokens.codec import SPEC_ALPHABET
+from coordexp.families.known import DEFAULT_FAMILY
 from coordexp.model.vocab_expansion import expand_vocabulary
 from coordexp.quickstart.scenes import write_scenes
 from coordexp.quickstart.tiny_model import write_tiny_base
+from tests.families.tiny_models import TINY_BASES
 
 settings.register_profile("dev", deadline=None, max_examples=50)
 settings.register_profile("ci", deadline=None, max_examples=100, derandomize=True)
@@ -40,6 +42,19 @@ def tiny_expanded(tiny_base: Path) -> Path:
     path = tiny_base.parent / "expanded"
     expand_vocabulary(tiny_base, path, alphabet=SPEC_ALPHABET, init="digits")
     return path
+
+
+@pytest.fixture(scope="session", params=TINY_BASES)
+def family_base(
+    request: pytest.FixtureRequest, tiny_expanded: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """A tiny base with coord tokens, of each family in turn."""
+    if request.param == DEFAULT_FAMILY:
+        return tiny_expanded
+    path = tmp_path_factory.mktemp(request.param)
+    TINY_BASES[request.param](path / "base")
+    expand_vocabulary(path / "base", path / "expanded", alphabet=SPEC_ALPHABET, init="digits")
+    return path / "expanded"
 
 
 @pytest.fixture(scope="session")

@@ -44,7 +44,9 @@ def test_a_checkpoint_s_family_is_its_model_type(tiny_base: Path) -> None:
 def test_an_unknown_family_is_refused_with_those_that_are_known(
     tmp_path: Path, config: dict[str, object], got: str
 ) -> None:
-    with pytest.raises(CheckpointError, match=rf"config\.json: .*known \(qwen3_vl\), got {got}"):
+    with pytest.raises(
+        CheckpointError, match=rf"config\.json: .*known \(qwen3_vl, qwen2_5_vl\), got {got}"
+    ):
         load_family(write_checkpoint(tmp_path, config))
 
 
@@ -62,6 +64,11 @@ def test_a_checkpoint_s_own_cell_and_limits_are_taken(tiny_base: Path) -> None:
     grid = load_grid(tiny_base)
     assert (grid.cell_px, grid.least, grid.most) == (16, 1024, 65_536)
     assert grid == load_inputs(tiny_base, min_pixels=None, max_pixels=None).grid
+
+
+def test_older_names_of_the_limits_count_as_they_do_in_the_processor(family_base: Path) -> None:
+    inputs = load_inputs(family_base, min_pixels=None, max_pixels=None)
+    assert load_grid(family_base) == inputs.grid
 
 
 def test_without_limits_of_its_own_it_has_as_many_cells_as_its_family(tmp_path: Path) -> None:

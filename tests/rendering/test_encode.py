@@ -227,7 +227,7 @@ def test_a_tokenizer_without_image_placeholder_is_refused(
     make_encoder: EncoderMaker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     other = replace(QWEN3_VL, image_token="<no such token>")
-    monkeypatch.setattr("coordexp.families.qwen3_vl.inputs.QWEN3_VL", other)
+    monkeypatch.setattr(make_encoder.processor, "family", other)
     with pytest.raises(CheckpointError, match="no <no such token> token; is it one of qwen3_vl"):
         make_encoder()
 

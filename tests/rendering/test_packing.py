@@ -1,5 +1,6 @@
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -10,6 +11,7 @@ from torch.nn.functional import cross_entropy
 from transformers import PreTrainedModel
 
 from coordexp.data.contract.record import Record
+from coordexp.model.load import load_base, load_inputs, load_tokenizer
 from coordexp.rendering.collate import Batch, Collator, blank_example
 from coordexp.rendering.encode import IGNORE_INDEX, Example
 from coordexp.rendering.packing import PackCollator
@@ -18,6 +20,18 @@ from tests.rendering.conftest import EncoderMaker, Sample, encode
 SIZES = ((128, 128), (64, 160), (192, 96), (128, 128))
 
 Pack = Callable[[Sequence[Example]], Batch]
+
+
+@pytest.fixture(scope="module")
+def make_encoder(family_base: Path) -> EncoderMaker:
+    """Of each family."""
+    inputs = load_inputs(family_base, min_pixels=None, max_pixels=None)
+    return EncoderMaker(load_tokenizer(family_base), inputs)
+
+
+@pytest.fixture(scope="module")
+def tiny_model(family_base: Path) -> PreTrainedModel:
+    return load_base(family_base, dtype="float32", attn_implementation="sdpa").eval()
 
 
 @pytest.fixture(scope="module")

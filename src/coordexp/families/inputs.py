@@ -16,6 +16,8 @@ from torch import Tensor
 
 from coordexp.families.family import Family
 from coordexp.families.picture_grid import PictureGrid
+from coordexp.families.qwen2_5_vl.family import QWEN2_5_VL
+from coordexp.families.qwen2_5_vl.inputs import load_qwen2_5_vl_inputs
 from coordexp.families.qwen3_vl.family import QWEN3_VL
 from coordexp.families.qwen3_vl.inputs import load_qwen3_vl_inputs
 
@@ -86,5 +88,8 @@ class LoadInputs(Protocol):
         """
 
 
-INPUTS: dict[str, LoadInputs] = {QWEN3_VL.name: load_qwen3_vl_inputs}
+INPUTS: dict[str, LoadInputs] = {
+    QWEN3_VL.name: load_qwen3_vl_inputs,
+    QWEN2_5_VL.name: load_qwen2_5_vl_inputs,
+}
 """By the family's name."""

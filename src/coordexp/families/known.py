@@ -8,9 +8,10 @@ from coordexp.errors import CheckpointError
 from coordexp.families.config_file import CONFIG, load_config, load_object
 from coordexp.families.family import Family
 from coordexp.families.picture_grid import PictureGrid
+from coordexp.families.qwen2_5_vl.family import QWEN2_5_VL
 from coordexp.families.qwen3_vl.family import QWEN3_VL
 
-FAMILIES: dict[str, Family] = {family.name: family for family in (QWEN3_VL,)}
+FAMILIES: dict[str, Family] = {family.name: family for family in (QWEN3_VL, QWEN2_5_VL)}
 """By `model_type`."""
 
 DEFAULT_FAMILY = QWEN3_VL.name
@@ -75,7 +76,9 @@ def load_grid(checkpoint: Path | str) -> PictureGrid:
     grid = family.grid.with_cell(patch * merge)
     size = settings.get("size")
     limits = size if isinstance(size, dict) else {}
-    least, most = limits.get("shortest_edge"), limits.get("longest_edge")
+    # Older files say it at the top, and the processor believes those first.
+    least = settings.get("min_pixels") or limits.get("shortest_edge")
+    most = settings.get("max_pixels") or limits.get("longest_edge")
     if isinstance(least, int) and isinstance(most, int) and 0 < least <= most:
         return replace(grid, least=least, most=most)
     return grid

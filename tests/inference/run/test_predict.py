@@ -16,7 +16,7 @@ from coordexp.errors import CheckpointError, RecordError
 from coordexp.evaluation.measure.predictions import read_predictions
 from coordexp.export.merge import merge_checkpoint
 from coordexp.families.qwen3_vl.family import QWEN3_VL
-from coordexp.families.qwen3_vl.inputs import Qwen3VLInputs
+from coordexp.families.qwen_vl.inputs import QwenVLInputs
 from coordexp.inference.decode.answer import Answer
 from coordexp.inference.read.prediction_lines import (
     RowOptions,
@@ -336,7 +336,7 @@ def test_whatever_the_image_processor_raises_is_a_picture_without_a_line(
     predictor: Predictor, scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     inputs = predictor.encoder.inputs
-    assert isinstance(inputs, Qwen3VLInputs)
+    assert isinstance(inputs, QwenVLInputs)
     processor = inputs.processor
     whole = type(processor).__call__
 

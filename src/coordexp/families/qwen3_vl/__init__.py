@@ -1,5 +1,5 @@
 """Qwen3-VL, 2B to 32B, all that is its own.
 
-- `family`: names, sizes and conventions; `positions`: its rotary positions; both without torch.
-- `inputs`: what its model is handed, through transformers.
+- `family`: names, sizes and conventions, without torch.
+- `inputs`: what its model is handed.
 """

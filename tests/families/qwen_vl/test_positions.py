@@ -2,9 +2,10 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from transformers import PreTrainedModel
+from transformers import PreTrainedModel, Qwen2_5_VLForConditionalGeneration
 
-from coordexp.families.qwen3_vl.positions import mrope_positions
+from coordexp.families.qwen_vl.positions import mrope_positions
+from tests.families.tiny_models import small_qwen2_5_vl_config
 from tests.model.small import small_model
 
 MERGE_SIZE = 2
@@ -29,9 +30,11 @@ def flatten(
     return is_image, [grid for grid, _ in pictures]
 
 
-@pytest.fixture(scope="module")
-def model() -> PreTrainedModel:
-    return small_model()
+@pytest.fixture(scope="module", params=["qwen3_vl", "qwen2_5_vl"])
+def model(request: pytest.FixtureRequest) -> PreTrainedModel:
+    if request.param == "qwen3_vl":
+        return small_model()
+    return Qwen2_5_VLForConditionalGeneration(small_qwen2_5_vl_config(rows=96, tied=True))
 
 
 @given(layout=layouts)

@@ -1,4 +1,4 @@
-"""Qwen3-VL's three-row rotary positions (mRoPE) as a pure function.
+"""Three-row rotary positions (mRoPE) as a pure function.
 
 Text counts up in all three rows at once. An image keeps one temporal position and spreads its
 merged patches over height and width, starting where the text stopped; the text after it goes on
@@ -9,7 +9,9 @@ from the larger side::
     height    0 1 2 2 2 3 3 3     5
     width     0 1 2 3 4 2 3 4     5
 
-Tested against the model's own `get_rope_index`. Videos are not covered.
+Tested against `get_rope_index` of each family's model. How a model spreads the rows over its
+frequencies, in blocks or interleaved, is its own affair. Videos, whose frames Qwen2.5-VL spaces by
+their time, are not covered.
 """
 
 from collections.abc import Sequence

@@ -1,0 +1,55 @@
+"""Names, sizes and conventions of Qwen2.5-VL.
+
+::
+
+    model.visual.merger.*               aligner: from vision to language
+    model.visual.*                      vision, the rest of it
+    model.language_model.*, lm_head.*   language
+
+The published files call these `visual.*`, `model.*` and `lm_head.*`, and their `config.json` has no
+block of its own for the language model. The cell is a patch of 14 pixels, merged two by two; the
+limits are those of qwen-vl-utils.
+"""
+
+import re
+
+from coordexp.families.boxes import BoxText
+from coordexp.families.family import Family, VocabularyNames
+from coordexp.families.picture_grid import PictureGrid
+from coordexp.families.towers import TowerNames
+
+_CELL_PX = 28
+
+_ALIGNER = TowerNames(
+    "aligner",
+    parameters=re.compile(r"(^|\.)visual\.merger\."),
+    place=r"(?:.*\.)?visual\.merger\.mlp\.",
+    leaves=("0", "2"),
+)
+_VISION = TowerNames(
+    "vision",
+    parameters=re.compile(r"(^|\.)visual\."),
+    place=r"(?:.*\.)?visual\.blocks\.\d+\..*\.",
+    leaves=("qkv", "proj", "gate_proj", "up_proj", "down_proj"),
+)
+_LANGUAGE = TowerNames(
+    "language",
+    parameters=re.compile(r"(^|\.)(language_model|lm_head)\."),
+    place=r"(?:.*\.)?language_model\.layers\.\d+\..*\.",
+    leaves=("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"),
+)
+
+QWEN2_5_VL = Family(
+    name="qwen2_5_vl",
+    grid=PictureGrid(
+        cell_px=_CELL_PX, least=4 * _CELL_PX**2, most=16_384 * _CELL_PX**2, largest_ratio=200
+    ),
+    image_token="<|image_pad|>",
+    end_marks=("<|im_end|>", "<|endoftext|>"),
+    text_block="text_config",
+    vocabulary=VocabularyNames(embedding="embed_tokens", head="lm_head"),
+    towers=(_ALIGNER, _VISION, _LANGUAGE),
+    boxes=BoxText(box_key="bbox_2d", label_key="label", steps=None),
+    swift_packages=("qwen-vl-utils",),
+    cache_keeps_past=True,
+)
