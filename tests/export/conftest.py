@@ -2,8 +2,9 @@
 
 import json
 import shutil
+from collections.abc import Callable
 from dataclasses import replace
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from transformers import Qwen3VLForConditionalGeneration
 from coordexp.coord_tokens.codec import SPEC_ALPHABET
 from coordexp.export import plain_reload
 from coordexp.export.in_memory import merge_in_memory
-from coordexp.families.qwen3_vl.family import QWEN3_VL
+from coordexp.families.known import DEFAULT_FAMILY, load_family
 from coordexp.model.adapters import install_lora
 from coordexp.model.card import WeightsCard, load_card_section, load_weights_card, write_card
 from coordexp.model.coord_offset import install_coord_offset_adapter
@@ -27,6 +28,7 @@ from coordexp.model.vocab_expansion import expand_vocabulary
 from coordexp.quickstart.tiny_model import build_config, build_tokenizer, write_base
 from coordexp.rendering.style import RenderingStyle, style_to_json
 from tests.export.cases import Case, Cases, MakePath, ReadCertificate
+from tests.families.tiny_models import write_tiny_qwen2_5_vl
 
 STYLE = RenderingStyle(
     system_prompt=None,
@@ -44,9 +46,44 @@ STYLE = RenderingStyle(
 def small_bases(tmp_path_factory: pytest.TempPathFactory) -> MakePath:
     """Return a base with coord tokens: tied or not, in float32 or bfloat16, one file or several.
 
-    All hold the same numbers, so that an adapter fits each base of the same tying.
+    All of a family hold the same numbers, so that an adapter fits each base of the same tying.
     """
     out = tmp_path_factory.mktemp("bases")
+
+    @cache
+    def expanded(family: str) -> Path:
+        plain, tied = out / f"{family}-plain", out / f"{family}-tied"
+        ONE_LAYER[family](plain)
+        expand_vocabulary(plain, tied, alphabet=SPEC_ALPHABET, init="digits")
+        return tied
+
+    @cache
+    def written(family: str, tied: bool, dtype: str, sharded: bool) -> Path:
+        path = out / f"{family}-{tied}-{dtype}-{sharded}"
+        shutil.copytree(expanded(family), path)
+        loaded = load_base(expanded(family), dtype="float32", attn_implementation="sdpa")
+        if not tied:
+            head = loaded.get_output_embeddings()
+            noise = torch.randn(head.weight.shape, generator=torch.Generator().manual_seed(1))
+            rows = (head.weight + 0.01 * noise).bfloat16().float()
+            head.weight = nn.Parameter(rows)
+            for block in (loaded.config, loaded.config.text_config):
+                if hasattr(block, "tie_word_embeddings"):
+                    block.tie_word_embeddings = False
+        loaded.to(getattr(torch, dtype)).save_pretrained(path)
+        if sharded:
+            shard(path)
+        return path
+
+    def base(
+        *, tied: bool, dtype: str = "float32", sharded: bool = False, family: str = DEFAULT_FAMILY
+    ) -> Path:
+        return written(family, tied, dtype, sharded)
+
+    return base
+
+
+def write_qwen3_vl(path: Path) -> None:
     tokenizer = build_tokenizer()
     config = build_config(tokenizer)
     config.text_config.num_hidden_layers = config.vision_config.depth = 1
@@ -55,37 +92,21 @@ def small_bases(tmp_path_factory: pytest.TempPathFactory) -> MakePath:
         torch.manual_seed(0)
         model = Qwen3VLForConditionalGeneration(config)
     model.generation_config.eos_token_id = config.text_config.eos_token_id
-    write_base(out / "plain", model, tokenizer)
-    expand_vocabulary(out / "plain", out / "tied", alphabet=SPEC_ALPHABET, init="digits")
+    write_base(path, model, tokenizer)
 
-    @cache
-    def written(tied: bool, dtype: str, sharded: bool) -> Path:
-        path = out / f"{tied}-{dtype}-{sharded}"
-        shutil.copytree(out / "tied", path)
-        loaded = load_base(out / "tied", dtype="float32", attn_implementation="sdpa")
-        if not tied:
-            head = loaded.get_output_embeddings()
-            noise = torch.randn(head.weight.shape, generator=torch.Generator().manual_seed(1))
-            rows = (head.weight + 0.01 * noise).bfloat16().float()
-            head.weight = nn.Parameter(rows)
-            config = loaded.config
-            config.tie_word_embeddings = config.text_config.tie_word_embeddings = False
-        loaded.to(getattr(torch, dtype)).save_pretrained(path)
-        if sharded:
-            shard(path)
-        return path
 
-    def base(*, tied: bool, dtype: str = "float32", sharded: bool = False) -> Path:
-        return written(tied, dtype, sharded)
-
-    return base
+ONE_LAYER: dict[str, Callable[[Path], None]] = {
+    "qwen3_vl": write_qwen3_vl,
+    "qwen2_5_vl": partial(write_tiny_qwen2_5_vl, layers=1),
+}
 
 
 def shard(path: Path) -> None:
     """Cut a checkpoint's one file into several with an index."""
     kept = (path / SINGLE_FILE).rename(path / "whole.safetensors")
     tensors, metadata = read_shard(kept)
-    write_weights(path, split_by_size(tensors, max_bytes=1_000_000), metadata=metadata)
+    third = kept.stat().st_size // 3
+    write_weights(path, split_by_size(tensors, max_bytes=third), metadata=metadata)
     kept.unlink()
 
 
@@ -95,21 +116,21 @@ def write_adapter() -> MakePath:
 
     def write(base: Path, dst: Path, *, tie_head: bool | None, use_dora: bool = False) -> Path:
         torch.manual_seed(0)
-        vocab = load_coord_vocab(base, SPEC_ALPHABET)
+        vocab, family = load_coord_vocab(base, SPEC_ALPHABET), load_family(base)
         ids = (vocab.ids[0], vocab.ids[-1])
         model = load_base(base, dtype="float32", attn_implementation="sdpa")
         card = WeightsCard(
             base=str(base),
             tokenizer=tokenizer_fingerprint(load_tokenizer(base)),
             coord_ids=ids,
-            coord_rows=rows_fingerprint(stored_rows(base, ids, QWEN3_VL.vocabulary)),
+            coord_rows=rows_fingerprint(stored_rows(base, ids, family.vocabulary)),
             tie_head=tie_head,
         )
         if tie_head is not None:
             install_coord_offset_adapter(model, coord_ids=vocab.ids, tie_head=tie_head)
         adapted = install_lora(
             model,
-            family=QWEN3_VL,
+            family=family,
             towers=["vision", "aligner", "language"],
             leaves=None,
             rank=2,
@@ -138,9 +159,9 @@ def cases(
     out = tmp_path_factory.mktemp("adapters")
 
     @cache
-    def case(*, tied: bool, tie_head: bool, use_dora: bool) -> Case:
-        base = small_bases(tied=tied)
-        path = out / f"{tied}-{tie_head}-{use_dora}"
+    def case(*, tied: bool, tie_head: bool, use_dora: bool, family: str = DEFAULT_FAMILY) -> Case:
+        base = small_bases(tied=tied, family=family)
+        path = out / f"{family}-{tied}-{tie_head}-{use_dora}"
         adapter = write_adapter(base, path, tie_head=tie_head, use_dora=use_dora)
         whole = merge_in_memory(load_checkpoint(base, adapter, dtype="float32"))
         return Case(tied, tie_head, use_dora, base, adapter, whole.state_dict())

@@ -18,6 +18,7 @@ from coordexp.export.bake import plan_bake
 from coordexp.export.base_layout import load_base_layout, untied_config
 from coordexp.export.merge import merge_checkpoint
 from coordexp.export.saved_adapter import load_saved_adapter
+from coordexp.families.known import FAMILIES
 from coordexp.model.card import load_weights_card
 from coordexp.model.load import load_checkpoint
 from coordexp.model.shards import INDEX_FILE, SINGLE_FILE, load_weights
@@ -28,7 +29,12 @@ MATRIX = [
     pytest.param(*combination, id="-".join(names))
     for combination, names in zip(
         product(
-            (True, False), (True, False), (False, True), (False, True), ("float32", "bfloat16")
+            (True, False),
+            (True, False),
+            (False, True),
+            (False, True),
+            ("float32", "bfloat16"),
+            FAMILIES,
         ),
         product(
             ("tied", "untied"),
@@ -36,30 +42,34 @@ MATRIX = [
             ("lora", "dora"),
             ("file", "shards"),
             ("fp32", "bf16"),
+            FAMILIES,
         ),
         strict=True,
     )
 ]
 
 
-@pytest.mark.parametrize(("tied", "tie_head", "use_dora", "sharded", "dtype"), MATRIX)
+@pytest.mark.parametrize(("tied", "tie_head", "use_dora", "sharded", "dtype", "family"), MATRIX)
 def test_the_written_weights_are_those_that_peft_merges_in_memory(
     tied: bool,
     tie_head: bool,
     use_dora: bool,
     sharded: bool,
     dtype: str,
+    family: str,
     cases: Cases,
     small_bases: MakePath,
     on_base: MakePath,
     tmp_path: Path,
 ) -> None:
-    case = cases(tied=tied, tie_head=tie_head, use_dora=use_dora)
-    base = small_bases(tied=tied, dtype=dtype, sharded=sharded)
+    case = cases(tied=tied, tie_head=tie_head, use_dora=use_dora, family=family)
+    base = small_bases(tied=tied, dtype=dtype, sharded=sharded, family=family)
     adapter = on_base(case.adapter, base, tmp_path / "adapter")
     report = merge_checkpoint(adapter, tmp_path / "merged", certify=False)
 
-    written = load_weights(tmp_path / "merged").by_name
+    stored = load_weights(tmp_path / "merged").by_name
+    assert stored.keys() >= load_weights(base).by_name.keys()  # the files' own names
+    written = load_base_layout(tmp_path / "merged").by_parameter
     one_table = tied and tie_head
     assert report.tied is one_table
     assert (HEAD in written) is not one_table
@@ -68,7 +78,8 @@ def test_the_written_weights_are_those_that_peft_merges_in_memory(
         assert torch.equal(tensor.load(), case.expected[name].to(getattr(torch, dtype))), name
 
     config = json.loads((tmp_path / "merged" / "config.json").read_text())
-    flags = {config["tie_word_embeddings"], config["text_config"]["tie_word_embeddings"]}
+    blocks = (config, config["text_config"])
+    flags = {block["tie_word_embeddings"] for block in blocks if "tie_word_embeddings" in block}
     assert flags == {one_table}
     assert config["dtype"] == dtype == report.dtype
     assert (tmp_path / "merged" / SINGLE_FILE).exists() is not sharded

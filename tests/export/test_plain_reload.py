@@ -16,7 +16,9 @@ import importlib.abc, importlib.util, sys, types
 for name in ("torch", "transformers", "safetensors", "safetensors.torch"):
     stub = sys.modules[name] = types.ModuleType(name)
     stub.inference_mode = stub.no_grad = lambda: lambda function: function
-    for attribute in ("Tensor", "nn", "AutoModelForImageTextToText", "PreTrainedModel"):
+    for attribute in ("AutoModelForImageTextToText", "PreTrainedModel", "PretrainedConfig"):
+        setattr(stub, attribute, stub)
+    for attribute in ("Tensor", "nn"):
         setattr(stub, attribute, stub)
     stub.Module = stub.load_file = stub.save_file = stub
 spec = importlib.util.spec_from_file_location("reload", {plain_reload.__file__!r})

@@ -1,4 +1,4 @@
-"""Runs trainings that are killed, for test_resume.py: python kill_harness.py BASE
+"""Runs trainings that are killed, for test_resume.py: python kill_harness.py BASE ...
 
 Importing torch and transformers takes seconds, so one process does it and forks for every attempt.
 It reads one request a line on standard input and answers with one line on standard output:
@@ -41,16 +41,18 @@ from coordexp.training.run.stage1 import train
 EVENTS: list[str] = []
 
 
-def warm_up(base: Path) -> None:
+def warm_up(*bases: Path) -> None:
     """Do once what every attempt would do alike, and start no thread that a fork would lose."""
     torch.set_num_threads(1)
     tqdm.tqdm.monitor_interval = 0
     importlib.import_module("torch.utils.tensorboard")
     importlib.import_module("torch._dynamo")
-    loaded = build.load_base(base, dtype="float32", attn_implementation="sdpa")
-    build.load_base = lambda *_, **__: loaded
-    tokenizer = load.load_tokenizer(base)
-    build.load_tokenizer = load.load_tokenizer = lambda _: tokenizer
+    opened = {
+        base: build.load_base(base, dtype="float32", attn_implementation="sdpa") for base in bases
+    }
+    build.load_base = lambda path, **__: opened[Path(path)]
+    tokenizers = {base: load.load_tokenizer(base) for base in bases}
+    build.load_tokenizer = load.load_tokenizer = lambda path: tokenizers[Path(path)]
     gc.collect()
     gc.freeze()  # accelerate collects when a run starts: half a second over all modules
 
@@ -179,7 +181,7 @@ def serve(request: dict[str, Any]) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    warm_up(Path(sys.argv[1]))
+    warm_up(*map(Path, sys.argv[1:]))
     for line in sys.stdin:
         sys.stdout.write(json.dumps(serve(json.loads(line))) + "\n")
         sys.stdout.flush()

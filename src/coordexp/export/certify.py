@@ -275,7 +275,7 @@ def _structural_problems(facts: PlainFacts, *, tied: bool) -> list[str]:
     word = {True: "tied", False: "untied"}
     if facts.tied is not tied:
         problems.append(f"loaded, its tables are {word[facts.tied]}, not {word[tied]}")
-    if facts.flags != (tied, tied):
+    if set(facts.flags) != {tied}:
         problems.append(f"its tie_word_embeddings are {facts.flags}, not {tied} at each level")
     if facts.foreign:
         problems.append(f"it needs modules of {', '.join(facts.foreign)}")

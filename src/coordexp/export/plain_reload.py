@@ -26,10 +26,11 @@ from typing import cast
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
-from transformers import AutoModelForImageTextToText, PreTrainedModel
+from transformers import AutoModelForImageTextToText, PretrainedConfig, PreTrainedModel
 from typing_extensions import override
 
 FIRST_ID = "rows.first_id"
+_TIE = "tie_word_embeddings"
 _OWNERS = {"torch", "transformers"}
 
 
@@ -49,14 +50,14 @@ class PlainFacts:
     Args:
         model_class: Of transformers.
         tied: Whether embedding and head are one table in memory.
-        flags: `tie_word_embeddings` of the model and of its language model.
+        flags: `tie_word_embeddings` of the model, and of its language model where that has one.
         foreign: Python modules, beside torch's and transformers', that its layers come from.
         strays: Tensors that are missing in the files, or that nothing asked for.
     """
 
     model_class: str
     tied: bool
-    flags: tuple[bool, bool]
+    flags: tuple[bool, ...]
     foreign: tuple[str, ...]
     strays: tuple[str, ...]
 
@@ -68,11 +69,10 @@ class PlainFacts:
     def from_json(cls, text: str) -> "PlainFacts":
         """Return what `to_json` wrote."""
         values = json.loads(text)
-        first, second = values["flags"]
         return cls(
             model_class=values["model_class"],
             tied=values["tied"],
-            flags=(first, second),
+            flags=tuple(values["flags"]),
             foreign=tuple(values["foreign"]),
             strays=tuple(values["strays"]),
         )
@@ -90,10 +90,7 @@ def load_plainly(path: Path) -> tuple[PreTrainedModel, PlainFacts]:
     facts = PlainFacts(
         model_class=type(model).__name__,
         tied=head.weight is embedding.weight,
-        flags=(
-            model.config.tie_word_embeddings,
-            model.config.get_text_config().tie_word_embeddings,
-        ),
+        flags=_tying_flags(model.config),
         foreign=tuple(sorted(name for name in origins if name.partition(".")[0] not in _OWNERS)),
         strays=tuple(sorted(str(key) for kind in kinds for key in found[kind])),
     )
@@ -160,6 +157,11 @@ def answer_plainly(
     del model
     gc.collect()
     return answers, facts
+
+
+def _tying_flags(config: PretrainedConfig) -> tuple[bool, ...]:
+    blocks = (config, config.get_text_config())  # the second says nothing of it in some families
+    return tuple(block.tie_word_embeddings for block in blocks if hasattr(block, _TIE))
 
 
 def _numbers(questions: Mapping[str, Tensor]) -> list[int]:

@@ -134,7 +134,9 @@ def _shifted(
 
 @contextmanager
 def _says_tied(config: PretrainedConfig, *, tied: bool) -> Iterator[None]:
-    blocks = (config, config.get_text_config())
+    # Some families' language models say nothing of it.
+    both = (config, config.get_text_config())
+    blocks = [block for block in both if hasattr(block, "tie_word_embeddings")]
     before = [block.tie_word_embeddings for block in blocks]
     for block in blocks:
         block.tie_word_embeddings = tied

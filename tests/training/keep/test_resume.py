@@ -17,7 +17,11 @@ from typer.testing import CliRunner
 from coordexp.cli.app import app
 from coordexp.config.load import dump_config
 from coordexp.config.schema import Config
+from coordexp.coord_tokens.codec import SPEC_ALPHABET
+from coordexp.families.known import DEFAULT_FAMILY
+from coordexp.model.vocab_expansion import expand_vocabulary
 from coordexp.training.keep.checkpoint import checkpoint_step, find_checkpoints
+from tests.families.tiny_models import TINY_BASES
 
 pytestmark = pytest.mark.slow
 MakeConfig = Callable[..., Config]
@@ -134,9 +138,21 @@ def assert_checkpoints_are_whole(run: Path, whole: Path) -> None:
 
 
 @pytest.fixture(scope="module")
+def others(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """A base with coord tokens of every family but the first."""
+    out = tmp_path_factory.mktemp("others")
+    bases = {name: out / name for name in TINY_BASES if name != DEFAULT_FAMILY}
+    for name, path in bases.items():
+        TINY_BASES[name](out / "plain" / name)
+        expand_vocabulary(out / "plain" / name, path, alphabet=SPEC_ALPHABET, init="digits")
+    return bases
+
+
+@pytest.fixture(scope="module")
 def forge(
     make_config: MakeConfig,
     tiny_expanded: Path,
+    others: dict[str, Path],
     scenes: Path,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Forge]:
@@ -146,7 +162,7 @@ def forge(
     with (
         noise.open("w") as errors_file,
         subprocess.Popen(
-            [sys.executable, str(HARNESS), str(tiny_expanded)],
+            [sys.executable, str(HARNESS), str(tiny_expanded), *map(str, others.values())],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=errors_file,
@@ -303,6 +319,23 @@ def test_a_whole_model_trained_by_epochs_keeps_each_evaluation(
     assert_same(tmp_path / "run", tmp_path / "whole")
     evaluated = [row["step"] for row in untimed_rows(tmp_path / "run") if "eval_loss" in row]
     assert evaluated == [3, 6]
+
+
+@pytest.mark.parametrize("family", [name for name in TINY_BASES if name != DEFAULT_FAMILY])
+def test_a_run_of_another_family_ends_in_the_same_bits_too(
+    forge: Forge, others: dict[str, Path], family: str, tmp_path: Path
+) -> None:
+    changes: dict[str, dict[str, Any]] = {
+        "model": {"path": str(others[family]), "dtype": "float32"},
+        "tuner": {"lora_dropout": 0.1, "target_modules": "all-linear"},
+        "training": {"max_steps": 3},
+    }
+    forge.finish(forge.write(tmp_path / "whole", **changes), ranks=1)
+    config = forge.write(tmp_path / "run", **changes)
+    forge.kill(config, ranks=1, kill={"event": "step", "count": 5})
+    assert [path.name for path in find_checkpoints(tmp_path / "run")] == ["checkpoint-2"]
+    forge.finish(config, ranks=1)
+    assert_same(tmp_path / "run", tmp_path / "whole")
 
 
 def test_the_command_is_killed_and_given_again(forge: Forge, alone: Whole, tmp_path: Path) -> None:
