@@ -1,95 +1,27 @@
-"""The published Qwen3-VL models without their weights, on the meta device.
-
-Dimensions from the configurations that Qwen publishes with Qwen3-VL-2B, -4B and -8B-Instruct.
-"""
+"""The published models without their weights, on the meta device."""
 
 import json
 import re
 from dataclasses import dataclass
 
 import pytest
-import torch
 from peft import PeftModel
 from peft.tuners.lora import LoraLayer
-from transformers import Qwen3VLConfig, Qwen3VLForConditionalGeneration
 
 from coordexp.config.schema import Config
 from coordexp.coord_tokens.codec import SPEC_ALPHABET
 from coordexp.coord_tokens.vocab import CoordVocab, coord_id_map
 from coordexp.errors import CheckpointError
-from coordexp.families.qwen3_vl.family import QWEN3_VL
+from coordexp.families.known import FAMILIES
 from coordexp.families.towers import tower_of
 from coordexp.model.adapters import install_lora
 from coordexp.model.coord_offset import install_coord_offset_adapter
 from coordexp.model.hidden_head import install_loss_head
 from coordexp.model.vocab_expansion import ROW_MULTIPLE
 from coordexp.training.loop.optimizer import group_parameters, parameter_groups
+from tests.model.published import EXPANDED_ROWS, PUBLISHED, Published
 from tests.model.qwen import FIRST_COORD_ID, LAST_COORD_ID, NUM_TOKENS, load_real_tokenizer
 
-PUBLISHED_ROWS, EXPANDED_ROWS = 151_936, 152_704
-
-
-@dataclass(frozen=True)
-class Published:
-    width: int
-    layers: int
-    intermediate: int
-    heads: int
-    tied: bool
-    vision_depth: int
-    vision_width: int
-    vision_intermediate: int
-    deepstack: tuple[int, ...]
-    parameters: int
-
-    def config(self, rows: int) -> Qwen3VLConfig:
-        return Qwen3VLConfig(
-            text_config={
-                "vocab_size": rows,
-                "hidden_size": self.width,
-                "intermediate_size": self.intermediate,
-                "num_hidden_layers": self.layers,
-                "num_attention_heads": self.heads,
-                "num_key_value_heads": 8,
-                "head_dim": 128,
-                "max_position_embeddings": 262_144,
-                "rope_parameters": {
-                    "rope_type": "default",
-                    "rope_theta": 5_000_000.0,
-                    "mrope_section": [24, 20, 20],
-                    "mrope_interleaved": True,
-                },
-                "tie_word_embeddings": self.tied,
-            },
-            vision_config={
-                "depth": self.vision_depth,
-                "hidden_size": self.vision_width,
-                "intermediate_size": self.vision_intermediate,
-                "num_heads": 16,
-                "patch_size": 16,
-                "temporal_patch_size": 2,
-                "spatial_merge_size": 2,
-                "num_position_embeddings": 2304,
-                "out_hidden_size": self.width,
-                "deepstack_visual_indexes": list(self.deepstack),
-            },
-            image_token_id=151_655,
-            video_token_id=151_656,
-            vision_start_token_id=151_652,
-            vision_end_token_id=151_653,
-            tie_word_embeddings=self.tied,
-        )
-
-    def model(self, rows: int = EXPANDED_ROWS) -> Qwen3VLForConditionalGeneration:
-        with torch.device("meta"):
-            return Qwen3VLForConditionalGeneration(self.config(rows))
-
-
-PUBLISHED = {
-    "2B": Published(2048, 28, 6144, 16, True, 24, 1024, 4096, (5, 11, 17), 2_127_532_032),
-    "4B": Published(2560, 36, 9728, 32, True, 24, 1024, 4096, (5, 11, 17), 4_437_815_808),
-    "8B": Published(4096, 36, 12288, 32, False, 27, 1152, 4304, (8, 16, 24), 8_767_123_696),
-}
 every_size = pytest.mark.parametrize("size", PUBLISHED)
 
 
@@ -138,23 +70,26 @@ class Adapted:
     params=[
         pytest.param((size, tie_head), marks=[pytest.mark.slow] if slow else [])
         for size, tie_head, slow in (
-            ("2B", True, False),
-            ("2B", False, True),
-            ("4B", True, True),
-            ("4B", False, True),
-            ("8B", True, True),
-            ("8B", False, True),
+            ("Qwen3-VL-2B", True, False),
+            ("Qwen3-VL-2B", False, True),
+            ("Qwen3-VL-4B", True, True),
+            ("Qwen3-VL-4B", False, True),
+            ("Qwen3-VL-8B", True, True),
+            ("Qwen3-VL-8B", False, True),
+            ("Qwen2.5-VL-3B", True, True),
+            ("Qwen2.5-VL-7B", False, True),
         )
     ],
     ids=lambda param: f"{param[0]}-{'one_table' if param[1] else 'two_tables'}",
 )
 def adapted(request: pytest.FixtureRequest, vocab: CoordVocab) -> Adapted:
     size, tie_head = request.param
-    model = PUBLISHED[size].model()
+    published = PUBLISHED[size]
+    model = published.model()
     install_coord_offset_adapter(model, coord_ids=vocab.ids, tie_head=tie_head)
     lora = install_lora(
         model,
-        family=QWEN3_VL,
+        family=published.family,
         towers=("vision", "aligner", "language"),
         leaves=None,
         rank=16,
@@ -162,44 +97,58 @@ def adapted(request: pytest.FixtureRequest, vocab: CoordVocab) -> Adapted:
         dropout=0.0,
         use_dora=False,
     )
-    return Adapted(PUBLISHED[size], tie_head, lora)
+    return Adapted(published, tie_head, lora)
 
 
 # --- the models themselves ---
 
 
+def test_every_family_has_published_sizes() -> None:
+    assert {published.family.name for published in PUBLISHED.values()} == set(FAMILIES)
+
+
 @every_size
 def test_the_dimensions_are_the_published_ones(size: str) -> None:
     published = PUBLISHED[size]
-    model = published.model(PUBLISHED_ROWS)
+    model = published.model(published.rows)
     assert sum(parameter.numel() for parameter in model.parameters()) == published.parameters
     embedding, head = model.get_input_embeddings(), model.get_output_embeddings()
-    assert embedding.weight.shape == head.weight.shape == (PUBLISHED_ROWS, published.width)
+    assert embedding.weight.shape == head.weight.shape == (published.rows, published.width)
 
 
 @every_size
 def test_checkpoint_keys_are_the_published_ones(size: str) -> None:
     published = PUBLISHED[size]
-    model = published.model(PUBLISHED_ROWS)
+    model = published.model(published.rows)
     tied = set(model._tied_weights_keys) if published.tied else set()
     keys = set(model.state_dict()) - tied
+    last = f"model.visual.blocks.{published.vision_depth - 1}.mlp"
     expected = {
         "model.language_model.embed_tokens.weight",
         "model.language_model.norm.weight",
         "model.language_model.layers.0.self_attn.q_proj.weight",
-        "model.language_model.layers.0.self_attn.q_norm.weight",
         f"model.language_model.layers.{published.layers - 1}.mlp.down_proj.weight",
         "model.visual.patch_embed.proj.weight",
-        "model.visual.pos_embed.weight",
         "model.visual.blocks.0.attn.qkv.weight",
-        f"model.visual.blocks.{published.vision_depth - 1}.mlp.linear_fc2.bias",
-        "model.visual.merger.linear_fc1.weight",
-        "model.visual.deepstack_merger_list.2.linear_fc2.weight",
     }
-    assert expected <= keys
+    own = {
+        "qwen3_vl": {
+            "model.language_model.layers.0.self_attn.q_norm.weight",
+            "model.visual.pos_embed.weight",
+            f"{last}.linear_fc2.bias",
+            "model.visual.merger.linear_fc1.weight",
+            "model.visual.deepstack_merger_list.2.linear_fc2.weight",
+        },
+        "qwen2_5_vl": {
+            "model.language_model.layers.0.self_attn.q_proj.bias",
+            f"{last}.gate_proj.bias",
+            "model.visual.merger.mlp.2.weight",
+        },
+    }
+    assert expected | own[published.family.name] <= keys
     assert ("lm_head.weight" in keys) != published.tied
     assert f"model.language_model.layers.{published.layers}.self_attn.q_proj.weight" not in keys
-    assert all(tower_of(key, QWEN3_VL.towers) is not None for key in keys)
+    assert all(tower_of(key, published.family.towers) is not None for key in keys)
 
 
 # --- the vocabulary ---
@@ -214,7 +163,7 @@ def test_the_published_matrix_is_too_small_and_the_expanded_one_is_padded(
     vocab: CoordVocab,
 ) -> None:
     with pytest.raises(CheckpointError, match="coordexp vocab expand"):
-        coord_id_map(vocab, PUBLISHED_ROWS)
+        coord_id_map(vocab, PUBLISHED["Qwen3-VL-4B"].rows)
     assert coord_id_map(vocab, EXPANDED_ROWS)[LAST_COORD_ID] == 999
     assert EXPANDED_ROWS % ROW_MULTIPLE == 0
     assert EXPANDED_ROWS - ROW_MULTIPLE < vocab.ids.stop <= EXPANDED_ROWS
@@ -224,7 +173,7 @@ def test_the_published_matrix_is_too_small_and_the_expanded_one_is_padded(
 def test_an_unexpanded_base_is_refused(size: str, vocab: CoordVocab) -> None:
     with pytest.raises(CheckpointError, match="coordexp vocab expand"):
         install_coord_offset_adapter(
-            PUBLISHED[size].model(PUBLISHED_ROWS), coord_ids=vocab.ids, tie_head=True
+            PUBLISHED[size].model(PUBLISHED[size].rows), coord_ids=vocab.ids, tie_head=True
         )
 
 
@@ -236,10 +185,10 @@ def test_lora_and_offsets_go_where_they_belong(adapted: Adapted) -> None:
     modules = [name for name, module in model.named_modules() if isinstance(module, LoraLayer)]
     counts = dict.fromkeys(("vision", "aligner", "language"), 0)
     for name in modules:
-        counts[str(tower_of(f"{name}.weight", QWEN3_VL.towers))] += 1
+        counts[str(tower_of(f"{name}.weight", published.family.towers))] += 1
     assert counts == {
-        "vision": 4 * published.vision_depth,
-        "aligner": 2 * (1 + len(published.deepstack)),
+        "vision": published.vision_layers * published.vision_depth,
+        "aligner": published.aligner_layers,
         "language": 7 * published.layers,
     }
     vocabulary = re.compile(r"lm_head|embed_tokens|pos_embed|patch_embed")
@@ -255,7 +204,8 @@ def test_lora_and_offsets_go_where_they_belong(adapted: Adapted) -> None:
 
 def test_every_trainable_parameter_is_in_exactly_one_group(adapted: Adapted) -> None:
     model = adapted.model
-    rows = group_parameters(model, parameter_groups(config_of(tie_head=adapted.tie_head), QWEN3_VL))
+    config = config_of(tie_head=adapted.tie_head)
+    rows = group_parameters(model, parameter_groups(config, adapted.published.family))
     grouped = [id(parameter) for row in rows for parameter in row["params"]]  # type: ignore[attr-defined]
     learning = [id(p) for p in model.parameters() if p.requires_grad]
     assert len(grouped) == len(set(grouped))
@@ -268,7 +218,8 @@ def test_every_trainable_parameter_is_in_exactly_one_group(adapted: Adapted) -> 
 @every_size
 def test_a_full_fine_tuning_groups_every_parameter(size: str) -> None:
     model = PUBLISHED[size].model()
-    groups = parameter_groups(config_of(tie_head=None, train_type="full"), QWEN3_VL)
+    config = config_of(tie_head=None, train_type="full")
+    groups = parameter_groups(config, PUBLISHED[size].family)
     grouped = [p for row in group_parameters(model, groups) for p in row["params"]]  # type: ignore[attr-defined]
     assert len(grouped) == len(list(model.parameters()))
 

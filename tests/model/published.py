@@ -1,0 +1,217 @@
+"""The sizes of published models, for models without weights on the meta device.
+
+Dimensions from the `config.json` that Qwen publishes with Qwen3-VL-2B, -4B and -8B-Instruct, and
+with Qwen2.5-VL-3B and -7B-Instruct. No hub was asked: they are as known, and held by the number of
+parameters that is published too.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from transformers import (
+    PreTrainedModel,
+    Qwen2_5_VLConfig,
+    Qwen2_5_VLForConditionalGeneration,
+    Qwen3VLConfig,
+    Qwen3VLForConditionalGeneration,
+)
+
+from coordexp.families.family import Family
+from coordexp.families.qwen2_5_vl.family import QWEN2_5_VL
+from coordexp.families.qwen3_vl.family import QWEN3_VL
+
+EXPANDED_ROWS = 152_704
+
+_TOKENS = {
+    "image_token_id": 151_655,
+    "video_token_id": 151_656,
+    "vision_start_token_id": 151_652,
+    "vision_end_token_id": 151_653,
+}
+
+
+@dataclass(frozen=True)
+class Published:
+    """One published model.
+
+    Args:
+        rows: Of the vocabulary.
+        deepstack: Blocks of the vision tower with an aligner of their own, in Qwen3-VL.
+    """
+
+    family: Family
+    rows: int
+    width: int
+    layers: int
+    intermediate: int
+    heads: int
+    key_value_heads: int
+    tied: bool
+    vision_depth: int
+    vision_width: int
+    vision_intermediate: int
+    parameters: int
+    deepstack: tuple[int, ...] = ()
+
+    @property
+    def aligner_layers(self) -> int:
+        """Linear layers from vision to language."""
+        return 2 * (1 + len(self.deepstack))
+
+    @property
+    def vision_layers(self) -> int:
+        """Linear layers of a block of the vision tower: two of attention, two or three behind."""
+        return 4 if self.family is QWEN3_VL else 5
+
+    def config(self, rows: int) -> Qwen3VLConfig | Qwen2_5_VLConfig:
+        """Return its configuration with another number of rows."""
+        text: dict[str, Any] = {
+            "vocab_size": rows,
+            "hidden_size": self.width,
+            "intermediate_size": self.intermediate,
+            "num_hidden_layers": self.layers,
+            "num_attention_heads": self.heads,
+            "num_key_value_heads": self.key_value_heads,
+        }
+        vision: dict[str, Any] = {
+            "depth": self.vision_depth,
+            "hidden_size": self.vision_width,
+            "intermediate_size": self.vision_intermediate,
+            "num_heads": 16,
+            "temporal_patch_size": 2,
+            "spatial_merge_size": 2,
+            "out_hidden_size": self.width,
+        }
+        if self.family is QWEN2_5_VL:
+            return self._qwen2_5_vl(text, vision)
+        return Qwen3VLConfig(
+            text_config={
+                **text,
+                "head_dim": 128,
+                "max_position_embeddings": 262_144,
+                "rope_parameters": {
+                    "rope_type": "default",
+                    "rope_theta": 5_000_000.0,
+                    "mrope_section": [24, 20, 20],
+                    "mrope_interleaved": True,
+                },
+                "tie_word_embeddings": self.tied,
+            },
+            vision_config={
+                **vision,
+                "patch_size": 16,
+                "num_position_embeddings": 2304,
+                "deepstack_visual_indexes": list(self.deepstack),
+            },
+            tie_word_embeddings=self.tied,
+            **_TOKENS,
+        )
+
+    def _qwen2_5_vl(self, text: dict[str, Any], vision: dict[str, Any]) -> Qwen2_5_VLConfig:
+        """Return it laid out as its authors do: the language model's keys stand at the top."""
+        return Qwen2_5_VLConfig(
+            **text,
+            max_position_embeddings=128_000,
+            rms_norm_eps=1e-6,
+            rope_theta=1_000_000.0,
+            rope_scaling={"type": "mrope", "mrope_section": [16, 24, 24]},
+            use_sliding_window=False,
+            vision_config={
+                **vision,
+                "hidden_act": "silu",
+                "in_chans": 3,
+                "patch_size": 14,
+                "spatial_patch_size": 14,
+                "window_size": 112,
+                "fullatt_block_indexes": [7, 15, 23, 31],
+                "tokens_per_second": 2,
+            },
+            tie_word_embeddings=self.tied,
+            **_TOKENS,
+        )
+
+    def model(self, rows: int = EXPANDED_ROWS) -> PreTrainedModel:
+        """Return it on the meta device."""
+        config = self.config(rows)
+        with torch.device("meta"):
+            if isinstance(config, Qwen2_5_VLConfig):
+                return Qwen2_5_VLForConditionalGeneration(config)
+            return Qwen3VLForConditionalGeneration(config)
+
+
+PUBLISHED = {
+    "Qwen3-VL-2B": Published(
+        family=QWEN3_VL,
+        rows=151_936,
+        width=2048,
+        layers=28,
+        intermediate=6144,
+        heads=16,
+        key_value_heads=8,
+        tied=True,
+        vision_depth=24,
+        vision_width=1024,
+        vision_intermediate=4096,
+        parameters=2_127_532_032,
+        deepstack=(5, 11, 17),
+    ),
+    "Qwen3-VL-4B": Published(
+        family=QWEN3_VL,
+        rows=151_936,
+        width=2560,
+        layers=36,
+        intermediate=9728,
+        heads=32,
+        key_value_heads=8,
+        tied=True,
+        vision_depth=24,
+        vision_width=1024,
+        vision_intermediate=4096,
+        parameters=4_437_815_808,
+        deepstack=(5, 11, 17),
+    ),
+    "Qwen3-VL-8B": Published(
+        family=QWEN3_VL,
+        rows=151_936,
+        width=4096,
+        layers=36,
+        intermediate=12288,
+        heads=32,
+        key_value_heads=8,
+        tied=False,
+        vision_depth=27,
+        vision_width=1152,
+        vision_intermediate=4304,
+        parameters=8_767_123_696,
+        deepstack=(8, 16, 24),
+    ),
+    "Qwen2.5-VL-3B": Published(
+        family=QWEN2_5_VL,
+        rows=151_936,
+        width=2048,
+        layers=36,
+        intermediate=11_008,
+        heads=16,
+        key_value_heads=2,
+        tied=True,
+        vision_depth=32,
+        vision_width=1280,
+        vision_intermediate=3420,
+        parameters=3_754_622_976,
+    ),
+    "Qwen2.5-VL-7B": Published(
+        family=QWEN2_5_VL,
+        rows=152_064,
+        width=3584,
+        layers=28,
+        intermediate=18_944,
+        heads=28,
+        key_value_heads=4,
+        tied=False,
+        vision_depth=32,
+        vision_width=1280,
+        vision_intermediate=3420,
+        parameters=8_292_166_656,
+    ),
+}
