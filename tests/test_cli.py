@@ -245,8 +245,8 @@ def test_merging_what_is_no_checkpoint_is_refused(bench: Workbench, tiny_base: P
     assert not bench.out.exists()
 
 
-def test_predicting_with_what_is_no_model_is_refused(bench: Workbench, tiny_base: Path) -> None:
-    ended = run("predict", "--model", tiny_base, "--data", bench.records, "--out", bench.out)
+def test_predicting_with_what_is_no_model_is_refused(bench: Workbench, tiny_expanded: Path) -> None:
+    ended = run("predict", "--model", tiny_expanded, "--data", bench.records, "--out", bench.out)
     assert_refused(ended, "no coordexp.json")
     assert not bench.out.exists()
 

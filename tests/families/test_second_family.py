@@ -44,7 +44,14 @@ PINHOLE = Family(
         TowerNames("vision", re.compile(r"(^|\.)eye\."), r"(?:.*\.)?eye\.\d+\.", ("look",)),
         TowerNames("language", re.compile(r"(^|\.)(mind|unembed)\."), r"(?:.*\.)?mind\.", ("say",)),
     ),
-    boxes=BoxText("box", "name", steps=None),
+    boxes=BoxText(
+        box_key="box",
+        point_key="point",
+        label_key="name",
+        steps=None,
+        question="Where is each {classes}?",
+        open_question="What is where?",
+    ),
     swift_packages=(),
     cache_keeps_past=False,
 )

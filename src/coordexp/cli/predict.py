@@ -73,7 +73,7 @@ def load_score_map(path: Path) -> "ScoreMap":
 
 
 def predict(  # noqa: PLR0913, PLR0917 - one for each option
-    model: Annotated[Path, typer.Option(help="Merged model or adapter checkpoint.")],
+    model: Annotated[Path, typer.Option(help="Merged model, adapter checkpoint or stock model.")],
     data: Annotated[Path, typer.Option(help="JSONL of records, or a folder of pictures.")],
     out: Annotated[Path, typer.Option(help="predictions.jsonl to write.")],
     batch_size: Annotated[int, typer.Option(min=1, help="Images at once.")] = 8,
@@ -119,7 +119,8 @@ def predict(  # noqa: PLR0913, PLR0917 - one for each option
 ) -> None:
     """Answer every record or picture.
 
-    The prompt and all else come from the model's coordexp.json. A run that was stopped goes on
+    The prompt and all else come from the model's coordexp.json; a stock model, which has none, is
+    asked and read in its family's own words. A run that was stopped goes on
     when the same command is given again. On several GPUs put
     torchrun --nproc-per-node N -m in front.
     """

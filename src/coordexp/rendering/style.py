@@ -8,6 +8,7 @@ from pydantic import TypeAdapter, ValidationError
 from coordexp.coord_tokens.codec import CoordAlphabet
 from coordexp.data.plan.ordering import ObjectOrdering
 from coordexp.errors import CheckpointError
+from coordexp.families.boxes import StockAnswers
 from coordexp.rendering.dense_json import JsonFormat
 
 
@@ -24,6 +25,8 @@ class RenderingStyle:
         alphabet: Number and spelling of the bins.
         min_pixels: Smallest picture area; None for the base's own.
         max_pixels: Largest picture area; None for the base's own.
+        stock: How a stock model answers, in its family's words; None for all that was trained here.
+            It is no part of `coordexp.json`, which such a model does not have.
     """
 
     system_prompt: str | None
@@ -34,11 +37,14 @@ class RenderingStyle:
     alphabet: CoordAlphabet
     min_pixels: int | None
     max_pixels: int | None
+    stock: StockAnswers | None = None
 
 
 def style_to_json(style: RenderingStyle) -> dict[str, object]:
     """Return the style as JSON values, for `coordexp.json`."""
-    return asdict(style)
+    section = asdict(style)
+    del section["stock"]
+    return section
 
 
 def style_from_json(section: object) -> RenderingStyle:

@@ -49,7 +49,16 @@ QWEN2_5_VL = Family(
     text_block="text_config",
     vocabulary=VocabularyNames(embedding="embed_tokens", head="lm_head"),
     towers=(_ALIGNER, _VISION, _LANGUAGE),
-    boxes=BoxText(box_key="bbox_2d", label_key="label", steps=None),
+    boxes=BoxText(
+        box_key="bbox_2d",
+        point_key="point_2d",
+        label_key="label",
+        steps=None,
+        question="Outline the position of each object of these categories: {classes}. Output all "
+        "the bbox coordinates and labels in JSON format.",
+        open_question="Outline the position of each object in the image. Output all the bbox "
+        "coordinates and labels in JSON format.",
+    ),
     swift_packages=("qwen-vl-utils",),
     cache_keeps_past=True,
 )

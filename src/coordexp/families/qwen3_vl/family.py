@@ -47,7 +47,16 @@ QWEN3_VL = Family(
     text_block="text_config",
     vocabulary=VocabularyNames(embedding="embed_tokens", head="lm_head"),
     towers=(_ALIGNER, _VISION, _LANGUAGE),
-    boxes=BoxText(box_key="bbox_2d", label_key="label", steps=1000),
+    boxes=BoxText(
+        box_key="bbox_2d",
+        point_key="point_2d",
+        label_key="label",
+        steps=1000,
+        question="Locate every instance that belongs to these categories: {classes}. Report bbox "
+        "coordinates in JSON format.",
+        open_question="Locate every object in the image. Report bbox coordinates and labels in "
+        "JSON format.",
+    ),
     swift_packages=("qwen-vl-utils",),
     cache_keeps_past=True,
 )

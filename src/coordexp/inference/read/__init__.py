@@ -1,6 +1,7 @@
 """What an answer says.
 
 - `parse`: objects with their places in the text, and what could not be read; `scan` goes over it.
+- `stock`: the same of a model that was not trained here, in its family's own format.
 - `box_scores`: how sure the answer was of each object.
 - `repeats`: what it says twice; `class_filter`: what was not asked for.
 - `prediction_lines`: the line that is written.

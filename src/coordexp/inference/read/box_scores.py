@@ -2,7 +2,8 @@
 
 - `score` = `another` x `desc` x `coord`: there is one more object, it is this, and it is here.
 - `another`: that the list went on instead of ending; the product over the structure tokens between
-  the last coordinate of the object before and the desc. It falls where a list presses to its end.
+  the end of the object before and the desc, or the coordinates where these come first. It falls
+  where a list presses to its end.
 - `desc`: product of the probabilities of the desc's tokens.
 - `coord`: geometric mean over the coordinates of each one's confidence: the mass around a coord
   token, or the product over the digits of a plain integer.
@@ -66,13 +67,18 @@ def score_parts(tokens: AnswerTokens, item: ParsedObject) -> dict[str, float]:
     parts = {
         "coord": math.exp(sum(coords) / len(coords)),
         "desc": math.exp(tokens.log_probability(item.desc_span)),
-        "another": math.exp(tokens.log_probability((tokens.lead(item), item.desc_span[0]))),
+        "another": math.exp(tokens.log_probability((tokens.lead(item), _first(item)))),
     }
     beliefs = [tokens.belief(span) for span in item.coord_spans]
     entropies = [belief.entropy for belief in beliefs if belief is not None]
     if entropies:
         parts["entropy"] = sum(entropies) / len(entropies)
     return parts
+
+
+def _first(item: ParsedObject) -> int:
+    """Return where an object's content begins; a stock model's boxes stand before its words."""
+    return min(item.desc_span[0], item.coord_spans[0][0])
 
 
 def score(parts: Mapping[str, float]) -> float:

@@ -10,8 +10,15 @@ from coordexp.data.contract.marks import marks_to_json
 from coordexp.data.contract.record import Record
 from coordexp.inference.decode.answer import Answer
 from coordexp.inference.read.box_scores import AnswerTokens, score, score_parts
-from coordexp.inference.read.parse import Dropped, ParsedObject, ParseStatus, parse_prediction
+from coordexp.inference.read.parse import (
+    Dropped,
+    ParsedAnswer,
+    ParsedObject,
+    ParseStatus,
+    parse_prediction,
+)
 from coordexp.inference.read.repeats import without_repeats
+from coordexp.inference.read.stock import parse_stock_answer
 from coordexp.rendering.style import RenderingStyle
 
 Row = dict[str, object]
@@ -117,19 +124,14 @@ def scored_objects(
         options: What is kept.
         end_marks: Of the model's family.
     """
-    parsed = parse_prediction(
-        answer.text,
-        alphabet=style.alphabet,
-        coord_tokens=style.coord_tokens,
-        end_marks=end_marks,
-    )
+    parsed = _parsed(record, answer.text, style, end_marks)
     tokens = AnswerTokens(answer)
     objects = []
     for item in parsed.objects:
         bins: Sequence[float] = item.geometry.values
         if options.coord_decode == "expectation":
             bins = _expected_bins(item, tokens)
-        geometry = Geometry(item.geometry.kind, tuple(bins), "bin")
+        geometry = Geometry(item.geometry.kind, tuple(bins), item.geometry.unit)
         pixels = geometry.to_pixels(record.width, record.height, style.alphabet)
         sureness, parts = options.score(score_parts(tokens, item))
         objects.append(
@@ -150,6 +152,17 @@ def scored_objects(
         objects, repeated = without_repeats(objects, options.dedup_iou)
         dropped += [Dropped("repeated", item.text) for item in repeated]
     return Found(objects, parsed.status, dropped)
+
+
+def _parsed(
+    record: Record, text: str, style: RenderingStyle, end_marks: Sequence[str]
+) -> ParsedAnswer:
+    if style.stock is None:
+        return parse_prediction(
+            text, alphabet=style.alphabet, coord_tokens=style.coord_tokens, end_marks=end_marks
+        )
+    size = (record.width, record.height)
+    return parse_stock_answer(text, style.stock, size=size, stored=record.file_size)
 
 
 def prediction_row(

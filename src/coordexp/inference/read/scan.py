@@ -15,6 +15,7 @@ from coordexp.data.contract.geometry import GEOMETRY_KINDS, GeometryKind
 
 Span = tuple[int, int]
 DropReason = Literal[
+    "a point",
     "coord token in desc",
     "corners in the wrong order",
     "cut off",

@@ -3,6 +3,7 @@
 - `command`: load, ask, write; `options`: how; `ranks` its processes, `inputs` what it reads.
 - `predict`: the loop; `parts`: what is on disk while it goes on; `progress`: how far it is.
 - `predictor`: a model with all that it takes to ask it; `ask`: inside the grammar or freely.
+- `stock_model`: what it takes where nothing was trained here.
 - `vllm_backend`: the same questions through vLLM.
 - `single`: one picture, one call.
 - `coco_results`: predictions as COCO results.

@@ -1,5 +1,6 @@
 """The whole of `coordexp predict`: load, ask, write."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,11 +11,15 @@ from coordexp.inference.run.coco_results import write_coco_results
 from coordexp.inference.run.options import PredictOptions
 from coordexp.inference.run.parts import is_begun
 from coordexp.inference.run.predict import AnswerFile, Summary, answer_file, predict_file
-from coordexp.inference.run.predictor import load_encoder, load_predictor
+from coordexp.inference.run.predictor import (
+    load_encoder,
+    load_predictor,
+    load_style,
+    trained_classes,
+)
 from coordexp.inference.run.ranks import Ranks, launched_ranks
+from coordexp.inference.run.stock_model import classes_to_ask
 from coordexp.inference.run.vllm_backend import load_vllm_ask
-from coordexp.model.card import load_card_section, load_trained_classes
-from coordexp.rendering.style import style_from_json
 
 
 def run_predict(model: Path, data: Path, out: Path, options: PredictOptions) -> Summary | None:
@@ -29,20 +34,22 @@ def run_predict(model: Path, data: Path, out: Path, options: PredictOptions) -> 
     if not is_begun(out):  # else this goes on with what may be replaced
         for file in filter(None, (out, options.coco)):
             check_new_file(file, overwrite=options.overwrite)
-    trained = load_trained_classes(model)
+    trained = trained_classes(model)
     if options.rows.classes is not None:
         asked = asked_classes(options.rows.classes, trained)
         options = replace(options, rows=replace(options.rows, classes=asked))
+    asked_for = classes_to_ask(model, data, options.rows.classes)
     with launched_ranks() as ranks:
         if options.backend == "vllm":
-            summary = _ask_vllm(model, data, out, options, ranks)
+            summary = _ask_vllm(model, asked_for, data, out, options, ranks)
         else:
-            summary = predict_file(load_predictor(model), data, out, options, ranks=ranks)
+            predictor = load_predictor(model, classes=asked_for)
+            summary = predict_file(predictor, data, out, options, ranks=ranks)
         if ranks.rank > 0:
             return None
     if options.coco is not None:
-        style = style_from_json(load_card_section(model, "style"))
-        write_coco_results(out, data, summary.indices, options.coco, style.alphabet, trained or ())
+        alphabet = load_style(model).alphabet
+        write_coco_results(out, data, summary.indices, options.coco, alphabet, trained or ())
     return summary
 
 
@@ -58,8 +65,15 @@ def _check_backend(options: PredictOptions) -> None:
         raise InputError("vLLM decodes freely: give --constrain off")
 
 
-def _ask_vllm(model: Path, data: Path, out: Path, options: PredictOptions, ranks: Ranks) -> Summary:
-    encoder, vocab = load_encoder(model)
+def _ask_vllm(
+    model: Path,
+    asked_for: Sequence[str],
+    data: Path,
+    out: Path,
+    options: PredictOptions,
+    ranks: Ranks,
+) -> Summary:
+    encoder, vocab = load_encoder(model, classes=asked_for)
     ask = load_vllm_ask(model, encoder, vocab, max_new_tokens=options.asking.max_new_tokens)
     files = AnswerFile(encoder, data, out, model=str(model.resolve()))
     return answer_file(ask, files, options, ranks=ranks)

@@ -49,10 +49,10 @@ def predict(
     number is 0.
 
     Args:
-        model: A merged model or adapter checkpoint, which is kept in memory for the next call, or
-            what `load_predictor` gives.
+        model: A merged model, an adapter checkpoint or a stock model, which is kept in memory for
+            the next call, or what `load_predictor` gives.
         image: A file or an upright picture.
-        prompt: Asks this instead of what the model was trained on.
+        prompt: Asks this instead of what the model was trained on, or a stock model for `classes`.
         classes: Keep only these descs; None keeps all. A filter: the model says what it sees, and
             what is left out is counted in the log.
         restrict_to: Force every object into one of these descs; None for any. Right only where
@@ -68,6 +68,8 @@ def predict(
             tokens is to be restricted.
     """
     predictor = model if isinstance(model, Predictor) else _loaded(Path(model))
+    if prompt is None and predictor.style.stock is not None:
+        prompt = predictor.style.stock.boxes.ask(classes or ())
     record, picture = _opened(image, prompt)
     options = AskOptions(
         constrain=True,

@@ -17,6 +17,7 @@ from coordexp.errors import CheckpointError, CoordExpError, InputError, install_
 from coordexp.inference.decode.answer import Answer, text_pieces, with_masses
 from coordexp.inference.decode.beliefs import WINDOW_BINS, CoordBelief
 from coordexp.inference.run.ask import Question
+from coordexp.inference.run.stock_model import is_stock
 from coordexp.model.card import load_weights_card
 from coordexp.rendering.encode import Encoder, Example
 
@@ -159,7 +160,7 @@ def load_vllm_ask(
         CheckpointError: If the path is an adapter, which has to be merged first.
         InputError: If vLLM is not installed.
     """
-    if load_weights_card(path).base is not None:
+    if not is_stock(path) and load_weights_card(path).base is not None:
         raise CheckpointError(
             f"{path}: vLLM needs a merged model; merge it with: coordexp merge {path} DST"
         )

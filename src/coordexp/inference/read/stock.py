@@ -1,0 +1,257 @@
+"""Reading what a stock model wrote: its family's JSON list of boxes, in fences or without.
+
+::
+
+    ```json
+    [
+        {"bbox_2d": [10, 20, 300, 400], "label": "a cat"},
+        {"point_2d": [55, 66], "label": "a mouse"}
+    ]
+    ```
+
+Nobody taught this model our format, so the frame is read tolerantly: words around the list, a list
+inside an object, keys in any order, other keys beside them, corners as two pairs, decimals, an
+answer that breaks off. What stands in an object is not: as in `coordexp.inference.read.parse` it is
+kept as it is or dropped with a reason. A box that overhangs the picture is kept, evaluation says
+so. A point is dropped as such: figures have no place for it. The time is linear in the text.
+"""
+
+import json
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from coordexp.data.contract.geometry import Geometry
+from coordexp.families.boxes import StockAnswers
+from coordexp.inference.read.parse import Dropped, ParsedAnswer, ParsedObject, ParseStatus
+from coordexp.inference.read.scan import SPACE, BrokenError, DropReason, Scanner, Span
+
+ToPixels = Callable[[list[float]], tuple[float, ...]]
+
+_CORNERS = 4
+# Longer ones are no place in a picture, and Python refuses to read thousands of digits.
+_NUMBER = re.compile(r"-?\d{1,7}(?:\.\d{1,17})?")
+# Possessive, for a run of backticks could be cut in very many ways.
+_FRAME = re.compile(r"(?:`++(?:json)?|[\[\]},\s]++)*+")
+_EMPTY_LIST = re.compile(r"\[\s*+\]")
+_FENCE = "```"
+
+
+def parse_stock_answer(
+    text: str, answers: StockAnswers, *, size: tuple[int, int], stored: tuple[int, int]
+) -> ParsedAnswer:
+    """Return the objects of an answer, in pixels of the picture, whatever the text.
+
+    The status is `ok` if the text is a JSON list, fences and end marks aside, of which everything
+    could be read; `failed` if there is neither an object nor an empty list in it; else `salvaged`.
+
+    Args:
+        text: What the model wrote.
+        answers: How it answers.
+        size: Width and height of the picture.
+        stored: Those of its file, where that was resized.
+    """
+
+    def to_pixels(values: list[float]) -> tuple[float, ...]:
+        return answers.to_pixels(values, size=size, stored=stored)
+
+    body = _without_end_marks(text, answers.end_marks)
+    reader = _Reader(body, answers, to_pixels)
+    reader.read()
+    status: ParseStatus = "failed"
+    if not reader.dropped and _is_list(body):
+        status = "ok"
+    elif reader.objects or reader.is_empty_list:
+        status = "salvaged"
+    return ParsedAnswer(tuple(reader.objects), status, tuple(reader.dropped))
+
+
+def _without_end_marks(text: str, marks: tuple[str, ...]) -> str:
+    body = text.rstrip(SPACE)
+    while mark := next((mark for mark in marks if body.endswith(mark)), None):
+        body = body.removesuffix(mark).rstrip(SPACE)
+    return body
+
+
+def _is_list(body: str) -> bool:
+    inside = body.strip()
+    if inside.startswith(_FENCE):
+        inside = inside.removeprefix(_FENCE).removeprefix("json").removesuffix(_FENCE)
+    try:
+        return isinstance(json.loads(inside), list)
+    except (ValueError, RecursionError):
+        return False
+
+
+class _InsideError(Exception):
+    """The object holds others, and the first of them begins here."""
+
+    def __init__(self, start: int) -> None:
+        super().__init__(start)
+        self.start = start
+
+
+@dataclass(slots=True)
+class _Fields:
+    """What stands between an object's braces."""
+
+    boxes: list[list[Span]] = field(default_factory=list)
+    points: int = 0
+    labels: list[Span] = field(default_factory=list)
+
+
+class _Reader:
+    """Goes through an answer object by object."""
+
+    def __init__(self, text: str, answers: StockAnswers, to_pixels: ToPixels) -> None:
+        self.text = text
+        self.keys = answers.boxes
+        self.to_pixels = to_pixels
+        self.objects: list[ParsedObject] = []
+        self.dropped: list[Dropped] = []
+        self.is_empty_list = False
+
+    def read(self) -> None:
+        """Fill `objects` and `dropped`."""
+        start = self.text.find("{")
+        if start < 0:
+            self._without_objects()
+            return
+        self._drop_words("text before the answer", self.text[:start])
+        done = start
+        while start >= 0:
+            self._drop_words("text between objects", self.text[done:start])
+            done, start = self._read_object(start)
+        self._drop_words("text after the answer", self.text[done:])
+
+    def _read_object(self, start: int) -> tuple[int, int]:
+        """Read the object at a brace; return where it ends, and where the next one begins or -1."""
+        scanner, fields = Scanner(self.text, len(self.text), start + 1, start + 1), _Fields()
+        try:
+            self._scan(scanner, fields)
+        except _InsideError as inside:
+            return start, inside.start
+        except BrokenError as error:
+            following = self.text.find("{", scanner.string_at)
+            done = following if following >= 0 else len(self.text)
+            self._drop(error.reason, self.text[start:done])
+            return done, following
+        self._keep(fields, (start, scanner.pos))
+        return scanner.pos, self.text.find("{", scanner.pos)
+
+    def _scan(self, scanner: Scanner, fields: _Fields) -> None:
+        """Read up to and including the closing brace."""
+        while scanner.peek() != "}":
+            begin, end = scanner.string()
+            key = self.text[begin:end]
+            scanner.take(":")
+            if key == self.keys.label_key:
+                fields.labels.append(scanner.string())
+            elif key == self.keys.box_key:
+                fields.boxes.append(_flat_list(scanner))
+            else:
+                fields.points += key == self.keys.point_key
+                _pass_value(scanner)
+            if scanner.peek() == ",":
+                scanner.take(",")
+            elif scanner.peek() != "}":
+                raise BrokenError("malformed")
+        scanner.take("}")
+
+    def _keep(self, fields: _Fields, span: Span) -> None:
+        try:
+            spans = _only_box(fields)
+            label_span, label = self._label(fields)
+            values = [self._number(place) for place in spans]
+            _check_corners(values)
+        except BrokenError as error:
+            self._drop(error.reason, self.text[slice(*span)])
+            return
+        geometry = Geometry("bbox_2d", self.to_pixels(values), "px")
+        self.objects.append(ParsedObject(label, geometry, span, label_span, tuple(spans)))
+
+    def _label(self, fields: _Fields) -> tuple[Span, str]:
+        if len(fields.labels) != 1:
+            raise BrokenError("key given twice" if fields.labels else "no desc")
+        start, end = fields.labels[0]
+        try:
+            label: str = json.loads(self.text[start - 1 : end + 1])
+            label.encode("utf-8")
+        except ValueError:  # an unknown escape, or half of a surrogate pair
+            raise BrokenError("unreadable desc") from None
+        if not label.strip():
+            raise BrokenError("empty desc")
+        return (start, end), label
+
+    def _number(self, span: Span) -> float:
+        word = self.text[slice(*span)]
+        if not _NUMBER.fullmatch(word):
+            raise BrokenError("not a coordinate")
+        return float(word)
+
+    def _without_objects(self) -> None:
+        empty = _EMPTY_LIST.search(self.text)
+        if empty is not None:
+            self.is_empty_list = True
+            self._drop_words("text before the answer", self.text[: empty.start()])
+            self._drop_words("text after the answer", self.text[empty.end() :])
+        elif self.text.strip():
+            cut = _FRAME.fullmatch(self.text) is not None
+            self._drop("cut off" if cut else "no object", self.text)
+
+    def _drop_words(self, reason: DropReason, text: str) -> None:
+        """Drop a piece unless it is brackets, commas and fences alone."""
+        if not _FRAME.fullmatch(text):
+            self._drop(reason, text)
+
+    def _drop(self, reason: DropReason, text: str) -> None:
+        self.dropped.append(Dropped(reason, text.strip(SPACE + ",")))
+
+
+def _flat_list(scanner: Scanner) -> list[Span]:
+    """Pass a list of values, or of lists of values, and return where the values stand."""
+    scanner.take("[")
+    spans: list[Span] = []
+    while scanner.peek() != "]":
+        if scanner.peek() == "[":
+            spans += scanner.values()
+        else:
+            spans.append(scanner.string() if scanner.peek() == '"' else scanner.bare())
+        if scanner.peek() == ",":
+            scanner.take(",")
+        elif scanner.peek() != "]":
+            raise BrokenError("malformed")
+    scanner.take("]")
+    return spans
+
+
+def _pass_value(scanner: Scanner) -> None:
+    """Pass what stands behind a key that is not looked into, but for objects inside it."""
+    char = scanner.peek()
+    if char == '"':
+        scanner.string()
+    elif char == "{":
+        raise _InsideError(scanner.pos)
+    elif char == "[":
+        after = Scanner(scanner.text, scanner.end, scanner.pos + 1, scanner.string_at)
+        if after.peek() == "{":
+            raise _InsideError(after.pos)
+        _flat_list(scanner)
+    else:
+        scanner.bare()
+
+
+def _only_box(fields: _Fields) -> list[Span]:
+    if len(fields.boxes) > 1:
+        raise BrokenError("key given twice")
+    if not fields.boxes:
+        raise BrokenError("a point" if fields.points else "no geometry")
+    if len(fields.boxes[0]) != _CORNERS:
+        raise BrokenError("wrong number of coordinates")
+    return fields.boxes[0]
+
+
+def _check_corners(values: list[float]) -> None:
+    x1, y1, x2, y2 = values
+    if x2 < x1 or y2 < y1:
+        raise BrokenError("corners in the wrong order")
