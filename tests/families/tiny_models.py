@@ -46,6 +46,9 @@ def small_qwen2_5_vl_config(
                 "rope_theta": 10000.0,
                 "mrope_section": [2, 2, 2],
             },
+            "bos_token_id": 0,
+            "eos_token_id": 0,
+            "pad_token_id": 0,
         },
         vision_config={
             "depth": layers + 1,

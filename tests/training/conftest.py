@@ -8,6 +8,10 @@ from typing import Any
 import pytest
 
 from coordexp.config.schema import Config
+from coordexp.coord_tokens.codec import SPEC_ALPHABET
+from coordexp.families.known import DEFAULT_FAMILY
+from coordexp.model.vocab_expansion import expand_vocabulary
+from tests.families.tiny_models import TINY_BASES
 from tests.training.first_step import FirstStep, take_first_step
 
 MakeConfig = Callable[..., Config]
@@ -49,6 +53,17 @@ def make_config(tiny_expanded: Path, scenes: Path) -> MakeConfig:
         return Config.model_validate_json(json.dumps(blocks))
 
     return make
+
+
+@pytest.fixture(scope="session")
+def other_families(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """A base with coord tokens of every family but the first, by name."""
+    out = tmp_path_factory.mktemp("others")
+    bases = {name: out / name for name in TINY_BASES if name != DEFAULT_FAMILY}
+    for name, path in bases.items():
+        TINY_BASES[name](out / "plain" / name)
+        expand_vocabulary(out / "plain" / name, path, alphabet=SPEC_ALPHABET, init="digits")
+    return bases
 
 
 @pytest.fixture(scope="session")

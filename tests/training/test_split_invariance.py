@@ -13,9 +13,11 @@ from PIL import Image
 
 from coordexp.config.load import dump_config
 from coordexp.config.schema import Config
+from coordexp.families.known import DEFAULT_FAMILY
 from coordexp.quickstart.scenes import write_scenes
 from coordexp.training.run.build import build_encoder, build_style
 from coordexp.training.run.build_feed import build_feed
+from tests.families.tiny_models import TINY_BASES
 from tests.training.first_step import FirstStep, take_first_step
 
 pytestmark = pytest.mark.slow
@@ -47,6 +49,8 @@ TWO_RANKS: dict[str, dict[str, object]] = {
     },
 }
 EVALUATED = ("packed", "packed on two")
+# Of another family's base, in the same launch; what it is alone is in tests/families.
+FAMILIES = [name for name in TINY_BASES if name != DEFAULT_FAMILY]
 
 
 @pytest.fixture(scope="module")
@@ -66,11 +70,25 @@ def framed_scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def configs(
-    make_config: MakeConfig, framed_scenes: Path, tmp_path_factory: pytest.TempPathFactory
+    make_config: MakeConfig,
+    other_families: dict[str, Path],
+    framed_scenes: Path,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> dict[str, Config]:
     out = tmp_path_factory.mktemp("runs")
     small = {"max_pixels": 48 * 48}  # of the model, for speed
-    return {
+    of_families = {
+        f"{family} {name}": make_config(
+            out / f"{family} {name}",
+            model={"path": str(path), "dtype": "float32"},
+            tuner={"target_modules": "all-linear"},
+            training={"per_device_train_batch_size": 1, **cuts[name]},
+            data={"train": str(framed_scenes), "max_pixels": 4 * 28**2},
+        )
+        for family, path in other_families.items()
+        for name, cuts in (("1x24", ONE_RANK), ("packed on two", TWO_RANKS))
+    }
+    return of_families | {
         name: make_config(
             out / name,
             training={"per_device_train_batch_size": 1, "per_device_eval_batch_size": 1, **changes},
@@ -90,7 +108,9 @@ def steps(
     found = {name: take_first_step(configs[name]) for name in ONE_RANK}
     out = tmp_path_factory.mktemp("two")
     files = []
-    for name in TWO_RANKS:
+    on_two = [*TWO_RANKS, *(f"{family} packed on two" for family in FAMILIES)]
+    found |= {f"{family} 1x24": take_first_step(configs[f"{family} 1x24"]) for family in FAMILIES}
+    for name in on_two:
         files.append(out / f"{name}.yaml")
         files[-1].write_text(dump_config(configs[name]))
     launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
@@ -104,7 +124,7 @@ def steps(
         env={**os.environ, "OMP_NUM_THREADS": "1"},
     )
     assert done.returncode == 0, done.stderr
-    for name in TWO_RANKS:
+    for name in on_two:
         found[name] = FirstStep(**torch.load(out / f"{name}.pt", weights_only=True))
     return found
 
@@ -128,9 +148,15 @@ def test_the_log_is_the_same(steps: dict[str, FirstStep], name: str) -> None:
     assert got == pytest.approx(expected, rel=1e-5)
 
 
-@pytest.mark.parametrize("name", OTHERS)
-def test_the_gradient_is_the_same(steps: dict[str, FirstStep], name: str) -> None:
-    expected, got = steps["1x24"].gradients, steps[name].gradients
+@pytest.mark.parametrize(
+    ("whole", "name"),
+    [
+        *(("1x24", name) for name in OTHERS),
+        *((f"{family} 1x24", f"{family} packed on two") for family in FAMILIES),
+    ],
+)
+def test_the_gradient_is_the_same(steps: dict[str, FirstStep], whole: str, name: str) -> None:
+    expected, got = steps[whole].gradients, steps[name].gradients
     assert got.keys() == expected.keys()
     for key, gradient in expected.items():
         error = (got[key] - gradient).norm() / gradient.norm().clamp_min(1e-12)

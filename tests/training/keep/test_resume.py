@@ -17,9 +17,7 @@ from typer.testing import CliRunner
 from coordexp.cli.app import app
 from coordexp.config.load import dump_config
 from coordexp.config.schema import Config
-from coordexp.coord_tokens.codec import SPEC_ALPHABET
 from coordexp.families.known import DEFAULT_FAMILY
-from coordexp.model.vocab_expansion import expand_vocabulary
 from coordexp.training.keep.checkpoint import checkpoint_step, find_checkpoints
 from tests.families.tiny_models import TINY_BASES
 
@@ -138,21 +136,10 @@ def assert_checkpoints_are_whole(run: Path, whole: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def others(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """A base with coord tokens of every family but the first."""
-    out = tmp_path_factory.mktemp("others")
-    bases = {name: out / name for name in TINY_BASES if name != DEFAULT_FAMILY}
-    for name, path in bases.items():
-        TINY_BASES[name](out / "plain" / name)
-        expand_vocabulary(out / "plain" / name, path, alphabet=SPEC_ALPHABET, init="digits")
-    return bases
-
-
-@pytest.fixture(scope="module")
 def forge(
     make_config: MakeConfig,
     tiny_expanded: Path,
-    others: dict[str, Path],
+    other_families: dict[str, Path],
     scenes: Path,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Forge]:
@@ -162,7 +149,7 @@ def forge(
     with (
         noise.open("w") as errors_file,
         subprocess.Popen(
-            [sys.executable, str(HARNESS), str(tiny_expanded), *map(str, others.values())],
+            [sys.executable, str(HARNESS), str(tiny_expanded), *map(str, other_families.values())],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=errors_file,
@@ -323,10 +310,10 @@ def test_a_whole_model_trained_by_epochs_keeps_each_evaluation(
 
 @pytest.mark.parametrize("family", [name for name in TINY_BASES if name != DEFAULT_FAMILY])
 def test_a_run_of_another_family_ends_in_the_same_bits_too(
-    forge: Forge, others: dict[str, Path], family: str, tmp_path: Path
+    forge: Forge, other_families: dict[str, Path], family: str, tmp_path: Path
 ) -> None:
     changes: dict[str, dict[str, Any]] = {
-        "model": {"path": str(others[family]), "dtype": "float32"},
+        "model": {"path": str(other_families[family]), "dtype": "float32"},
         "tuner": {"lora_dropout": 0.1, "target_modules": "all-linear"},
         "training": {"max_steps": 3},
     }
