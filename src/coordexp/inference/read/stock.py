@@ -56,7 +56,7 @@ def parse_stock_answer(
         return answers.to_pixels(values, size=size, stored=stored)
 
     body = _without_end_marks(text, answers.end_marks)
-    reader = _Reader(body, answers, to_pixels)
+    reader = _ListReader(body, answers, to_pixels)
     reader.read()
     status: ParseStatus = "failed"
     if not reader.dropped and _is_list(body):
@@ -100,7 +100,7 @@ class _Fields:
     labels: list[Span] = field(default_factory=list)
 
 
-class _Reader:
+class _ListReader:
     """Goes through an answer object by object."""
 
     def __init__(self, text: str, answers: StockAnswers, to_pixels: ToPixels) -> None:
