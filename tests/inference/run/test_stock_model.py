@@ -10,6 +10,7 @@ from typer.testing import CliRunner
 
 import coordexp
 from coordexp.cli.app import app
+from coordexp.coord_tokens.codec import SPEC_ALPHABET
 from coordexp.data.contract.record import Record
 from coordexp.data.files.category_ids import save_category_ids
 from coordexp.data.files.jsonl import RecordFile
@@ -42,12 +43,14 @@ def test_it_writes_the_file_that_evaluation_compares(
     stock: Path, scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its answers are random, so one is put into its mouth that finds the first object."""
-    truth = RecordFile(scenes)[0]
+    truth = RecordFile(scenes, SPEC_ALPHABET)[0]
     stated = load_style(stock).stock
     assert stated is not None
     whole = stated.boxes.steps or 140  # of 128 pixels: the next multiple of a cell of 28
     first = truth.objects[0]
-    box = [round(value * whole / 128) for value in first.geometry.to_pixels(128, 128)]
+    box = [
+        round(value * whole / 128) for value in first.geometry.to_pixels(128, 128, SPEC_ALPHABET)
+    ]
     text = "```json\n" + json.dumps([{"bbox_2d": box, "label": first.desc}]) + "\n```"
 
     def put(questions: list[Question]) -> list[Answer]:
@@ -73,7 +76,9 @@ def test_it_writes_the_file_that_evaluation_compares(
 def test_it_is_asked_for_the_classes_of_the_data(
     stock: Path, scenes: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    names = sorted({item.desc for record in RecordFile(scenes) for item in record.objects})
+    names = sorted(
+        {item.desc for record in RecordFile(scenes, SPEC_ALPHABET) for item in record.objects}
+    )
     with caplog.at_level(logging.WARNING):
         assert classes_to_ask(stock, scenes, None) == names
     assert f"{stock}: no coordexp.json, so it is asked as a stock model: " in caplog.text
@@ -105,7 +110,7 @@ def test_it_is_asked_in_its_family_s_words(stock: Path) -> None:
 
 def test_it_answers_freely(stock: Path, scenes: Path) -> None:
     predictor = load_predictor(stock)
-    record = RecordFile(scenes)[0]
+    record = RecordFile(scenes, SPEC_ALPHABET)[0]
     picture = single._opened(scenes.parent / record.image, None)[1]
     question = Question(predictor.encoder.encode_prompt(record, picture), picture)
     options = AskOptions(constrain=True, restrict_to=None, max_new_tokens=5)
@@ -118,7 +123,7 @@ def test_it_answers_freely(stock: Path, scenes: Path) -> None:
 def test_one_picture_can_be_asked_about(
     stock: Path, scenes: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    picture = scenes.parent / RecordFile(scenes)[0].image
+    picture = scenes.parent / RecordFile(scenes, SPEC_ALPHABET)[0].image
     asked: list[Record] = []
 
     def opened(image: Path, prompt: str | None) -> object:

@@ -90,6 +90,6 @@ def _classes_of(data: Path) -> Sequence[str]:
     if data.is_dir():
         return ()
     names = load_category_ids(data) or dict.fromkeys(
-        sorted({item.desc for record in RecordFile(data) for item in record.objects})
+        sorted({item.desc for record in RecordFile(data, SPEC_ALPHABET) for item in record.objects})
     )
     return [*names] if len(names) <= MOST_NAMED else ()
