@@ -32,6 +32,11 @@ def stock(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     return path
 
 
+@pytest.fixture(scope="module")
+def asking(stock: Path) -> Predictor:
+    return load_predictor(stock, classes=["cat", "dog"])
+
+
 def said(text: str) -> Answer:
     return Answer(
         text=text, pieces=tuple(text), probabilities=(0.5,) * len(text), finish_reason="eos"
@@ -99,29 +104,27 @@ def test_of_very_many_classes_none_is_named(
     assert classes_to_ask(stock, scenes, ("a", "b", "c")) == ("a", "b", "c")
 
 
-def test_it_is_asked_in_its_family_s_words(stock: Path) -> None:
-    predictor = load_predictor(stock, classes=["cat", "dog"])
-    style = predictor.style
+def test_it_is_asked_in_its_family_s_words(asking: Predictor) -> None:
+    style = asking.style
     assert style.stock is not None
     assert style.user_prompt == style.stock.boxes.ask(["cat", "dog"])
-    assert "cat, dog" in predictor.encoder.conversation.prompt(style.user_prompt)
-    assert (predictor.vocab, predictor.classes, style.coord_tokens) == (None, None, False)
+    assert "cat, dog" in asking.encoder.conversation.prompt(style.user_prompt)
+    assert (asking.vocab, asking.classes, style.coord_tokens) == (None, None, False)
 
 
-def test_it_answers_freely(stock: Path, scenes: Path) -> None:
-    predictor = load_predictor(stock)
+def test_it_answers_freely(asking: Predictor, scenes: Path) -> None:
     record = RecordFile(scenes, SPEC_ALPHABET)[0]
     picture = single._opened(scenes.parent / record.image, None)[1]
-    question = Question(predictor.encoder.encode_prompt(record, picture), picture)
+    question = Question(asking.encoder.encode_prompt(record, picture), picture)
     options = AskOptions(constrain=True, restrict_to=None, max_new_tokens=5)
-    (answer,) = build_ask(predictor, options)([question])
-    marks = predictor.encoder.inputs.family.end_marks
-    row = prediction_row(record, answer, predictor.style, ".", RowOptions(), end_marks=marks)
+    (answer,) = build_ask(asking, options)([question])
+    marks = asking.encoder.inputs.family.end_marks
+    row = prediction_row(record, answer, asking.style, ".", RowOptions(), end_marks=marks)
     assert row["raw_text"] == answer.text
 
 
 def test_one_picture_can_be_asked_about(
-    stock: Path, scenes: Path, monkeypatch: pytest.MonkeyPatch
+    asking: Predictor, scenes: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     picture = scenes.parent / RecordFile(scenes, SPEC_ALPHABET)[0].image
     asked: list[Record] = []
@@ -133,13 +136,12 @@ def test_one_picture_can_be_asked_about(
     real = single._opened
     monkeypatch.setattr(single, "_opened", opened)
     monkeypatch.setattr(single, "_LONGEST_ANSWER", 3)
-    predictor: Predictor = load_predictor(stock)
-    assert predictor.style.stock is not None
-    found = coordexp.predict(predictor, picture, classes=["six"])
+    assert asking.style.stock is not None
+    found = coordexp.predict(asking, picture, classes=["six"])
     assert len(found) == 0
-    coordexp.predict(predictor, picture, prompt="Where?")
+    coordexp.predict(asking, picture, prompt="Where?")
     assert [record.prompt for record in asked] == [
-        predictor.style.stock.boxes.ask(["six"]),
+        asking.style.stock.boxes.ask(["six"]),
         "Where?",
     ]
 
