@@ -28,6 +28,7 @@ from results import processor, results_path, write_results
 
 from coordexp.coord_tokens.codec import SPEC_ALPHABET
 from coordexp.data.files.jsonl import RecordFile
+from coordexp.data.prepare.options import PrepareOptions
 from coordexp.data.prepare.prepare import prepare_file
 from coordexp.data.prepare.resizing import JPEG_QUALITY
 from coordexp.families.picture_grid import smart_resize
@@ -101,13 +102,13 @@ def run_one(kind: str, folder: Path, workers: int) -> None:
             prepare_file(
                 folder / "raw.jsonl",
                 out / "t.jsonl",
-                grid=GRID,
-                workers=workers,
-                alphabet=SPEC_ALPHABET,
+                PrepareOptions(alphabet=SPEC_ALPHABET, grid=GRID, workers=workers),
             )
         else:
             prepare_file(
-                folder / kind, folder / f"{kind}.out", workers=workers, alphabet=SPEC_ALPHABET
+                folder / kind,
+                folder / f"{kind}.out",
+                PrepareOptions(alphabet=SPEC_ALPHABET, workers=workers),
             )
         seconds = cpu_seconds() - before
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,7 @@ from coordexp.data.files.sharding import run_in_order
 from coordexp.data.prepare import one_shard as prepare_shard
 from coordexp.data.prepare import prepare
 from coordexp.data.prepare.counts import PreparedCounts
+from coordexp.data.prepare.options import PrepareOptions
 from coordexp.data.prepare.prepare import prepare_file
 from coordexp.data.prepare.selection import Selection
 from coordexp.errors import CoordExpError, InputError, RecordError
@@ -27,6 +29,8 @@ from coordexp.families.picture_grid import smart_resize
 from coordexp.families.qwen3_vl.family import QWEN3_VL
 
 GRID = QWEN3_VL.grid.limited(least=32 * 32, most=64 * 96)
+TOKENISE = PrepareOptions(alphabet=SPEC_ALPHABET)
+RESIZE = replace(TOKENISE, grid=GRID)
 
 
 def write_dataset(folder: Path, count: int, *, mode: str = "RGB") -> Path:
@@ -61,7 +65,7 @@ def short_shards(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_pictures_are_resized_and_everything_else_stays_the_originals(tmp_path: Path) -> None:
     src = write_dataset(tmp_path, 2)
-    counts = prepare_file(src, tmp_path / "train.jsonl", grid=GRID, alphabet=SPEC_ALPHABET)
+    counts = prepare_file(src, tmp_path / "train.jsonl", RESIZE)
     assert counts.pictures == {"resized": 2}
     before, after = (
         RecordFile(src, SPEC_ALPHABET),
@@ -79,8 +83,8 @@ def test_pictures_are_resized_and_everything_else_stays_the_originals(tmp_path: 
 
 def test_tokens_do_not_depend_on_resizing(tmp_path: Path) -> None:
     src = write_dataset(tmp_path, 3)
-    prepare_file(src, tmp_path / "same.jsonl", SPEC_ALPHABET)
-    prepare_file(src, tmp_path / "small.jsonl", grid=GRID, alphabet=SPEC_ALPHABET)
+    prepare_file(src, tmp_path / "same.jsonl", TOKENISE)
+    prepare_file(src, tmp_path / "small.jsonl", RESIZE)
     same, small = (
         RecordFile(tmp_path / "same.jsonl", SPEC_ALPHABET),
         RecordFile(tmp_path / "small.jsonl", SPEC_ALPHABET),
@@ -92,9 +96,7 @@ def test_a_picture_of_the_right_size_is_copied_byte_by_byte(tmp_path: Path) -> N
     Image.effect_noise((64, 32), 50).convert("RGB").save(tmp_path / "a.jpg", quality=40)
     row = {"images": ["a.jpg"], "width": 64, "height": 32, "objects": []}
     (tmp_path / "raw.jsonl").write_text(2 * (json.dumps(row) + "\n"))
-    counts = prepare_file(
-        tmp_path / "raw.jsonl", tmp_path / "out.jsonl", grid=GRID, alphabet=SPEC_ALPHABET
-    )
+    counts = prepare_file(tmp_path / "raw.jsonl", tmp_path / "out.jsonl", RESIZE)
     assert counts.pictures == {"copied": 1, "there already": 1}
     copy = (tmp_path / "out_images" / "a.jpg").read_bytes()
     assert copy == (tmp_path / "a.jpg").read_bytes()
@@ -117,9 +119,7 @@ def test_every_kind_of_picture_becomes_plain(
     Image.new(mode, (64, 64)).save(tmp_path / f"a.{suffix}")
     row = {"images": [f"a.{suffix}"], "width": 64, "height": 64, "objects": []}
     (tmp_path / "raw.jsonl").write_text(json.dumps(row))
-    counts = prepare_file(
-        tmp_path / "raw.jsonl", tmp_path / "out.jsonl", grid=GRID, alphabet=SPEC_ALPHABET
-    )
+    counts = prepare_file(tmp_path / "raw.jsonl", tmp_path / "out.jsonl", RESIZE)
     assert counts.pictures == {"resized": 1, change: 1}
     with Image.open(tmp_path / "out_images" / written) as picture:
         assert (picture.mode, picture.size) == ("RGB", (64, 64))
@@ -131,9 +131,7 @@ def test_a_turned_picture_is_written_upright(tmp_path: Path) -> None:
     Image.new("RGB", (64, 32)).save(tmp_path / "a.jpg", exif=exif)
     row = {"images": ["a.jpg"], "width": 32, "height": 64, "objects": []}
     (tmp_path / "raw.jsonl").write_text(json.dumps(row))
-    counts = prepare_file(
-        tmp_path / "raw.jsonl", tmp_path / "out.jsonl", grid=GRID, alphabet=SPEC_ALPHABET
-    )
+    counts = prepare_file(tmp_path / "raw.jsonl", tmp_path / "out.jsonl", RESIZE)
     assert counts.pictures["turned upright (EXIF)"] == 1
     with Image.open(tmp_path / "out_images" / "a.jpg") as picture:
         assert picture.size == (32, 64)
@@ -151,10 +149,10 @@ def test_names_at_the_limit_of_the_file_system_are_written(
     for name in names:
         Image.new("RGB", size).save(tmp_path / name)
     (tmp_path / "raw.jsonl").write_text("\n".join(map(json.dumps, rows)))
-    prepare_file(tmp_path / "raw.jsonl", tmp_path / "out.jsonl", grid=GRID, alphabet=SPEC_ALPHABET)
+    prepare_file(tmp_path / "raw.jsonl", tmp_path / "out.jsonl", RESIZE)
     assert {path.name for path in (tmp_path / "out_images").iterdir()} == {*names}
     long = tmp_path / f"{'o' * 244}.jsonl"
-    prepare_file(tmp_path / "raw.jsonl", long, SPEC_ALPHABET)
+    prepare_file(tmp_path / "raw.jsonl", long, TOKENISE)
     assert len([*RecordFile(long, SPEC_ALPHABET)]) == 3
     assert not [path for path in tmp_path.iterdir() if path.suffix in (".partial", ".work")]
 
@@ -165,9 +163,7 @@ def test_a_name_too_long_for_another_suffix_is_told(tmp_path: Path) -> None:
     row = {"images": [name], "width": 64, "height": 64, "objects": []}
     (tmp_path / "raw.jsonl").write_text(json.dumps(row))
     with pytest.raises(RecordError, match="as PNG, for which its name is too long"):
-        prepare_file(
-            tmp_path / "raw.jsonl", tmp_path / "out.jsonl", grid=GRID, alphabet=SPEC_ALPHABET
-        )
+        prepare_file(tmp_path / "raw.jsonl", tmp_path / "out.jsonl", RESIZE)
 
 
 def test_two_pictures_that_would_get_one_name_are_refused(tmp_path: Path) -> None:
@@ -176,29 +172,25 @@ def test_two_pictures_that_would_get_one_name_are_refused(tmp_path: Path) -> Non
     row = {"images": ["a.webp"], "width": 64, "height": 64, "objects": []}
     (tmp_path / "raw.jsonl").write_text(json.dumps(row))
     with pytest.raises(RecordError, match=r"would be written as a\.webp\.png, which stands"):
-        prepare_file(
-            tmp_path / "raw.jsonl", tmp_path / "out.jsonl", grid=GRID, alphabet=SPEC_ALPHABET
-        )
+        prepare_file(tmp_path / "raw.jsonl", tmp_path / "out.jsonl", RESIZE)
 
 
 def test_pictures_are_resized_once_and_from_the_original(tmp_path: Path) -> None:
     src = write_dataset(tmp_path, 1)
-    prepare_file(src, tmp_path / "once.jsonl", grid=GRID, alphabet=SPEC_ALPHABET)
+    prepare_file(src, tmp_path / "once.jsonl", RESIZE)
     with pytest.raises(RecordError, match=r"once\.jsonl:1: resized: .*start from the original"):
-        prepare_file(
-            tmp_path / "once.jsonl", tmp_path / "twice.jsonl", grid=GRID, alphabet=SPEC_ALPHABET
-        )
+        prepare_file(tmp_path / "once.jsonl", tmp_path / "twice.jsonl", RESIZE)
 
 
 def test_what_is_there_is_replaced_only_where_that_is_said(tmp_path: Path) -> None:
     src, dst = write_dataset(tmp_path, 2), tmp_path / "out.jsonl"
-    prepare_file(src, dst, grid=GRID, alphabet=SPEC_ALPHABET)
+    prepare_file(src, dst, RESIZE)
     before = dst.read_bytes()
     for grid in (GRID, None):
         with pytest.raises(InputError, match=r"out\.jsonl: exists already; .*--overwrite"):
-            prepare_file(src, dst, grid=grid, alphabet=SPEC_ALPHABET)
+            prepare_file(src, dst, replace(TOKENISE, grid=grid))
     (tmp_path / "out_images" / "old.png").write_bytes(b"")
-    prepare_file(src, dst, grid=GRID, overwrite=True, alphabet=SPEC_ALPHABET)
+    prepare_file(src, dst, replace(RESIZE, overwrite=True))
     assert dst.read_bytes() == before
     assert not (tmp_path / "out_images" / "old.png").exists()
     assert not (tmp_path / "out.jsonl.work").exists()
@@ -206,14 +198,14 @@ def test_what_is_there_is_replaced_only_where_that_is_said(tmp_path: Path) -> No
 
 def test_pictures_that_are_read_from_are_not_replaced(tmp_path: Path) -> None:
     src, dst = write_dataset(tmp_path, 2), tmp_path / "out.jsonl"
-    prepare_file(src, dst, grid=GRID, alphabet=SPEC_ALPHABET)
+    prepare_file(src, dst, RESIZE)
     dst.unlink()
     row = json.loads(src.read_text().splitlines()[0])
     (tmp_path / "out_images" / "a.png").write_bytes((tmp_path / row["images"][0]).read_bytes())
     other = tmp_path / "other.jsonl"
     other.write_text(json.dumps({**row, "images": ["out_images/a.png"]}))
     with pytest.raises(InputError, match=r"other\.jsonl:1: its picture lies in .*out_images"):
-        prepare_file(other, dst, grid=GRID, overwrite=True, alphabet=SPEC_ALPHABET)
+        prepare_file(other, dst, replace(RESIZE, overwrite=True))
     assert (tmp_path / "out_images" / "a.png").exists()
 
 
@@ -221,10 +213,10 @@ def test_a_folder_of_pictures_is_not_overwritten_unasked(tmp_path: Path) -> None
     src = write_dataset(tmp_path, 1)
     (tmp_path / "train_images").mkdir()
     with pytest.raises(InputError, match="train_images: exists already; remove it"):
-        prepare_file(src, tmp_path / "train.jsonl", grid=GRID, alphabet=SPEC_ALPHABET)
+        prepare_file(src, tmp_path / "train.jsonl", RESIZE)
     (tmp_path / "out.jsonl.work").mkdir()
     with pytest.raises(InputError, match=r"out\.jsonl\.work: is needed for work in progress"):
-        prepare_file(src, tmp_path / "out.jsonl", SPEC_ALPHABET)
+        prepare_file(src, tmp_path / "out.jsonl", TOKENISE)
 
 
 @pytest.mark.slow
@@ -235,12 +227,7 @@ def test_the_bytes_do_not_depend_on_the_workers(tmp_path: Path, short_shards: No
         folder = tmp_path / str(workers)
         progress: list[int] = []
         prepare_file(
-            src,
-            folder / "t.jsonl",
-            grid=GRID,
-            workers=workers,
-            progress=progress.append,
-            alphabet=SPEC_ALPHABET,
+            src, folder / "t.jsonl", replace(RESIZE, workers=workers), progress=progress.append
         )
         assert sum(progress) == src.stat().st_size
         assert len(progress) == 5
@@ -279,16 +266,16 @@ def test_a_stopped_run_goes_on_to_the_same_bytes(
     src = write_dataset(tmp_path / "data", 8)
     for name in ("whole", "stopped"):
         (tmp_path / name).mkdir()
-    expected = prepare_file(src, tmp_path / "whole" / "t.jsonl", grid=GRID, alphabet=SPEC_ALPHABET)
+    expected = prepare_file(src, tmp_path / "whole" / "t.jsonl", RESIZE)
     killed_at.append(pictures)
     dst = tmp_path / "stopped" / "t.jsonl"
     with pytest.raises(KilledError):
-        prepare_file(src, dst, grid=GRID, alphabet=SPEC_ALPHABET)
+        prepare_file(src, dst, RESIZE)
     assert not dst.exists()
     assert (tmp_path / "stopped" / "t.jsonl.work").exists() == (pictures >= 3)
     # Finished shards are kept, a half one is redone: so many pictures are enough.
     killed_at[0] = 8 - pictures // 3 * 3
-    counts = prepare_file(src, dst, grid=GRID, alphabet=SPEC_ALPHABET)
+    counts = prepare_file(src, dst, RESIZE)
     assert (counts.read, counts.objects) == (expected.read, expected.objects)
     assert fingerprint(dst.parent) == fingerprint(tmp_path / "whole")
 
@@ -300,10 +287,10 @@ def test_other_settings_take_nothing_from_a_stopped_run(
     src = write_dataset(tmp_path, 5)
     killed_at.append(4)
     with pytest.raises(KilledError):
-        prepare_file(src, tmp_path / "t.jsonl", grid=GRID, alphabet=SPEC_ALPHABET)
+        prepare_file(src, tmp_path / "t.jsonl", RESIZE)
     killed_at.clear()
     grid = QWEN3_VL.grid.limited(least=32 * 32, most=32 * 32)
-    prepare_file(src, tmp_path / "t.jsonl", grid=grid, alphabet=SPEC_ALPHABET)
+    prepare_file(src, tmp_path / "t.jsonl", replace(TOKENISE, grid=grid))
     assert {record.resized for record in RecordFile(tmp_path / "t.jsonl", SPEC_ALPHABET)} == {
         (32, 32)
     }
@@ -323,9 +310,9 @@ def test_a_kill_while_the_output_is_delivered_does_no_harm(
     with monkeypatch.context() as patch:
         patch.setattr("coordexp.data.prepare.prepare.shutil.rmtree", killed)
         with pytest.raises(KilledError):
-            prepare_file(src, dst, grid=GRID, alphabet=SPEC_ALPHABET)
+            prepare_file(src, dst, RESIZE)
     dst.unlink()  # as if it had been stopped one step before
-    counts = prepare_file(src, dst, grid=GRID, alphabet=SPEC_ALPHABET)
+    counts = prepare_file(src, dst, RESIZE)
     assert counts.records == len(RecordFile(dst, SPEC_ALPHABET)) == 4
     assert not (tmp_path / "t.jsonl.work").exists()
 
@@ -333,13 +320,16 @@ def test_a_kill_while_the_output_is_delivered_does_no_harm(
 KILLED_RUN = """
 import sys
 from pathlib import Path
+from coordexp.coord_tokens.codec import SPEC_ALPHABET
 from coordexp.data.prepare import prepare
+from coordexp.data.prepare.options import PrepareOptions
 prepare.SHARD_PICTURES = 3
 from coordexp.families.qwen3_vl.family import QWEN3_VL
 if __name__ == "__main__":
     src, dst = map(Path, sys.argv[1:])
     grid = QWEN3_VL.grid.limited(least=32 * 32, most=64 * 96)
-    prepare.prepare_file(src, dst, grid=grid, workers=2)
+    options = PrepareOptions(alphabet=SPEC_ALPHABET, grid=grid, workers=2)
+    prepare.prepare_file(src, dst, options)
 """
 
 
@@ -349,7 +339,7 @@ def test_a_run_with_workers_survives_a_kill_and_leaves_no_process(tmp_path: Path
     src = write_dataset(tmp_path / "data", 200)
     for name in ("whole", "killed"):
         (tmp_path / name).mkdir()
-    prepare_file(src, tmp_path / "whole" / "t.jsonl", grid=GRID, alphabet=SPEC_ALPHABET)
+    prepare_file(src, tmp_path / "whole" / "t.jsonl", RESIZE)
     script, dst = tmp_path / "run.py", tmp_path / "killed" / "t.jsonl"
     script.write_text(KILLED_RUN)
     with subprocess.Popen([sys.executable, str(script), str(src), str(dst)]) as run:
@@ -364,7 +354,7 @@ def test_a_run_with_workers_survives_a_kill_and_leaves_no_process(tmp_path: Path
     while any(Path(f"/proc/{child}").exists() for child in children):
         assert time.monotonic() < deadline, "a worker outlived its parent"
         time.sleep(0.05)
-    prepare_file(src, dst, grid=GRID, alphabet=SPEC_ALPHABET)
+    prepare_file(src, dst, RESIZE)
     assert fingerprint(dst.parent) == fingerprint(tmp_path / "whole")
 
 
@@ -386,8 +376,8 @@ def test_broken_records_and_pictures_are_counted_on_demand(tmp_path: Path) -> No
     src.write_text("\n".join([lines[0], lines[1], "{}", lines[3]]))
     dst = tmp_path / "t.jsonl"
     with pytest.raises(RecordError, match=r"raw\.jsonl:2: .*cannot be read as a picture"):
-        prepare_file(src, dst, grid=GRID, alphabet=SPEC_ALPHABET)
-    counts = prepare_file(src, dst, grid=GRID, drop_bad=True, alphabet=SPEC_ALPHABET)
+        prepare_file(src, dst, RESIZE)
+    counts = prepare_file(src, dst, replace(RESIZE, drop_bad=True))
     assert (counts.read, counts.records) == (4, 2)
     assert counts.left_out == {"broken record or picture": 2}
     assert [message.split(": ")[0] for message in counts.dropped] == [f"{src}:2", f"{src}:3"]
@@ -399,10 +389,7 @@ def test_what_is_left_out_is_counted_by_reason(tmp_path: Path) -> None:
     crowd["objects"] *= 2
     src.write_text(src.read_text() + json.dumps(crowd))
     counts = prepare_file(
-        src,
-        tmp_path / "t.jsonl",
-        selection=Selection(tiny=2, max_objects=1),
-        alphabet=SPEC_ALPHABET,
+        src, tmp_path / "t.jsonl", replace(TOKENISE, selection=Selection(tiny=2, max_objects=1))
     )
     assert counts.left_out == {"outside the tiny sample": 3, "more than 1 objects": 1}
     assert len(RecordFile(tmp_path / "t.jsonl", SPEC_ALPHABET)) == counts.records == 2
@@ -414,10 +401,10 @@ def test_a_file_of_which_nothing_is_left_is_refused(tmp_path: Path) -> None:
     with pytest.raises(
         InputError, match=r"no record is left \(2 broken .*\)\n.*raw\.jsonl:1: images"
     ):
-        prepare_file(src, dst, drop_bad=True, alphabet=SPEC_ALPHABET)
+        prepare_file(src, dst, replace(TOKENISE, drop_bad=True))
     src.write_text("\n")
     with pytest.raises(InputError, match="the file is empty"):
-        prepare_file(src, dst, SPEC_ALPHABET)
+        prepare_file(src, dst, TOKENISE)
     assert not dst.exists()
 
 
@@ -426,7 +413,7 @@ def test_what_is_odd_is_kept_and_counted(tmp_path: Path) -> None:
     row = {"images": ["a.png"], "width": 9, "height": 9, "id": 3, "objects": [eight]}
     extras = {"prompt": "find", "summary": "a bow", "metadata": {"source": [1]}}
     (tmp_path / "raw.jsonl").write_text(json.dumps({**row, **extras}))
-    counts = prepare_file(tmp_path / "raw.jsonl", tmp_path / "t.jsonl", SPEC_ALPHABET)
+    counts = prepare_file(tmp_path / "raw.jsonl", tmp_path / "t.jsonl", TOKENISE)
     assert counts == PreparedCounts(
         read=1, records=1, objects=1, crossing=1, unknown_keys={"id": 1, "objects[].colour": 1}
     )

@@ -16,6 +16,7 @@ from coordexp.data.contract.record import Record, object_to_json
 from coordexp.data.convert.conversion import Conversion, convert_dataset
 from coordexp.data.convert.objects.mapping import GeometryChoice, KeepRules
 from coordexp.data.files.jsonl import RecordFile
+from coordexp.data.prepare.options import PrepareOptions
 from coordexp.data.prepare.prepare import prepare_file
 from coordexp.evaluation.evaluate import compute_figures
 
@@ -205,7 +206,7 @@ def test_boxes_of_a_coco_file_with_crowds_and_areas(tmp_path: Path, seed: int) -
     document = random_document(seed)
     path = write_dataset(tmp_path, document)
     convert(path, tmp_path / "r.jsonl", "bbox")
-    prepare_file(tmp_path / "r.jsonl", tmp_path / "t.jsonl", SPEC_ALPHABET)
+    prepare_file(tmp_path / "r.jsonl", tmp_path / "t.jsonl", PrepareOptions(alphabet=SPEC_ALPHABET))
     records = [*RecordFile(tmp_path / "t.jsonl", SPEC_ALPHABET)]
     results = shaken(document, seed)
     predictions = write_answers(tmp_path / "p.jsonl", records, results, document)

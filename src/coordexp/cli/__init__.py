@@ -3,7 +3,7 @@
 - `data_convert`, `data_check`, `data_prepare`, `data_stats`, `data_view`: before a run.
 - `vocab`, `doctor`, `train`, `merge`, `predict`, `evaluate`: a run and what comes of it.
 - `quickstart`, `lab`: all of it at once, and many times. `swift`: the plugin of ms-swift.
-- `options`, `progress`: what several of them share.
+- `options`, `sheets`: what several of them share.
 
 A command's module imports what it runs only when it is called.
 """

@@ -1,6 +1,8 @@
 """`coordexp data prepare`."""
 
 import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -55,35 +57,49 @@ def data_prepare(  # noqa: PLR0913, PLR0917 - one for each option
     The exact geometry is kept beside the tokens. Resized pictures are written beside DST. When it
     is stopped, the same command goes on where it was.
     """
-    from rich.console import Console  # noqa: PLC0415
-
-    from coordexp.cli.progress import bytes_progress  # noqa: PLC0415
     from coordexp.coord_tokens.codec import SPEC_ALPHABET  # noqa: PLC0415
     from coordexp.data.files.written_alphabet import load_alphabet  # noqa: PLC0415
-    from coordexp.data.prepare.one_shard import BROKEN  # noqa: PLC0415
+    from coordexp.data.prepare.options import PrepareOptions  # noqa: PLC0415
     from coordexp.data.prepare.prepare import prepare_file  # noqa: PLC0415
     from coordexp.data.prepare.selection import Selection  # noqa: PLC0415
 
     if workers is not None and workers < 1:
         raise typer.BadParameter("expected at least 1", param_hint="--workers")
-    alphabet = parse_alphabet(spelling, bins) or load_alphabet(src) or SPEC_ALPHABET
-    selection = Selection(
-        max_objects=max_objects, low_diversity=low_diversity, tiny=tiny, seed=seed
+    options = PrepareOptions(
+        alphabet=parse_alphabet(spelling, bins) or load_alphabet(src) or SPEC_ALPHABET,
+        grid=_grid(min_pixels, max_pixels, model, family),
+        selection=Selection(
+            max_objects=max_objects, low_diversity=low_diversity, tiny=tiny, seed=seed
+        ),
+        drop_bad=drop_bad,
+        overwrite=overwrite,
+        workers=workers or len(os.sched_getaffinity(0)),
     )
-    with bytes_progress("prepare", src) as advance:
-        counts = prepare_file(
-            src,
-            dst,
-            alphabet,
-            grid=_grid(min_pixels, max_pixels, model, family),
-            selection=selection,
-            drop_bad=drop_bad,
-            overwrite=overwrite,
-            workers=workers or len(os.sched_getaffinity(0)),
-            progress=advance,
-        )
-    console = Console()
-    console.print(_table(dst, counts))
+    with _bytes_progress(src) as advance:
+        counts = prepare_file(src, dst, options, progress=advance)
+    _report(dst, counts)
+
+
+@contextmanager
+def _bytes_progress(path: Path) -> Iterator[Callable[[int], None]]:
+    """Give a function that is told how many bytes of a file were done, and show a bar."""
+    from rich.console import Console  # noqa: PLC0415
+    from rich.progress import BarColumn, DownloadColumn, Progress, TimeRemainingColumn  # noqa: PLC0415
+
+    console = Console(stderr=True)
+    columns = ("{task.description}", BarColumn(), DownloadColumn(), TimeRemainingColumn())
+    size = path.stat().st_size if path.is_file() else None
+    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
+        task = progress.add_task("prepare", total=size)
+        yield lambda count: progress.advance(task, count)
+
+
+def _report(dst: Path, counts: "PreparedCounts") -> None:
+    from rich.console import Console  # noqa: PLC0415
+
+    from coordexp.data.prepare.one_shard import BROKEN  # noqa: PLC0415
+
+    Console().print(_table(dst, counts))
     for message in counts.dropped:
         typer.echo(f"left out: {message}", err=True)
     more = counts.left_out[BROKEN] - len(counts.dropped)

@@ -10,6 +10,7 @@ from PIL import Image
 from coordexp.coord_tokens.codec import SPEC_ALPHABET
 from coordexp.data.audit.audit import audit_files
 from coordexp.data.audit.findings import AuditReport
+from coordexp.data.prepare.options import PrepareOptions
 from coordexp.data.prepare.prepare import prepare_file
 from coordexp.errors import InputError
 
@@ -155,7 +156,7 @@ def test_nothing_is_found_in_pixel_records_nor_in_what_they_are_prepared_to(
         for k in range(20)
     ]
     source = write(tmp_path / "px.jsonl", *lines)
-    prepare_file(source, tmp_path / "tokens.jsonl", SPEC_ALPHABET)
+    prepare_file(source, tmp_path / "tokens.jsonl", PrepareOptions(alphabet=SPEC_ALPHABET))
     for name in ("px.jsonl", "tokens.jsonl"):
         report = audit_files([tmp_path / name], images=False)
         assert report.findings == []

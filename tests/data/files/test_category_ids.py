@@ -7,6 +7,7 @@ from coordexp.coord_tokens.codec import SPEC_ALPHABET
 from coordexp.data.convert.conversion import Conversion, convert_dataset
 from coordexp.data.convert.objects.mapping import KeepRules
 from coordexp.data.files.category_ids import load_category_ids, save_category_ids
+from coordexp.data.prepare.options import PrepareOptions
 from coordexp.data.prepare.prepare import prepare_file
 from coordexp.errors import InputError
 from tests.data.convert.sources import write_picture
@@ -31,7 +32,9 @@ def test_converted_and_prepared_records_keep_the_numbers_of_all_classes(tmp_path
     names = {"dog": 18, "cat": 17, "yak": 90}
     source = write_coco(tmp_path, [{"id": k, "name": name} for name, k in names.items()])
     convert(source, tmp_path / "v.jsonl")
-    prepare_file(tmp_path / "v.jsonl", tmp_path / "v.coord.jsonl", SPEC_ALPHABET)
+    prepare_file(
+        tmp_path / "v.jsonl", tmp_path / "v.coord.jsonl", PrepareOptions(alphabet=SPEC_ALPHABET)
+    )
     assert load_category_ids(tmp_path / "v.jsonl") == names
     assert load_category_ids(tmp_path / "v.coord.jsonl") == names
 

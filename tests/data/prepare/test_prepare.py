@@ -17,9 +17,11 @@ from coordexp.data.contract.record import (
 )
 from coordexp.data.files.jsonl import RecordFile
 from coordexp.data.prepare.counts import PreparedCounts
+from coordexp.data.prepare.options import PrepareOptions
 from coordexp.data.prepare.prepare import prepare_file, tokenise_record
 from coordexp.errors import InputError, RecordError
 
+TOKENISE = PrepareOptions(alphabet=SPEC_ALPHABET)
 LOC = CoordAlphabet(pattern="<loc{:04d}>", bins=1024, wildcard=None)
 BOX = Geometry("bbox_2d", (0, 24.25, 32, 48), "px")
 RECORD = Record(
@@ -59,7 +61,7 @@ def test_a_file_is_prepared_beside_its_source(tmp_path: Path) -> None:
     )
     dst = tmp_path / "train.jsonl"
     counts = PreparedCounts(read=3, records=3, objects=3, already_tokens=1, flat=1)
-    assert prepare_file(src, dst, SPEC_ALPHABET) == counts
+    assert prepare_file(src, dst, TOKENISE) == counts
     assert json.loads(dst.read_text().splitlines()[0]) == {
         "images": ["img/a.png"],
         "width": 64,
@@ -82,7 +84,7 @@ def test_crowds_and_areas_are_carried_along_and_counted(tmp_path: Path) -> None:
     src = write(
         tmp_path / "raw.jsonl", box | {"area": 700}, box | {"iscrowd": 1}, box | {"ignore": 1}
     )
-    counts = prepare_file(src, tmp_path / "t.jsonl", SPEC_ALPHABET)
+    counts = prepare_file(src, tmp_path / "t.jsonl", TOKENISE)
     assert (counts.objects, counts.untaught, counts.unknown_keys) == (3, 2, {})
     objects = [record.objects[0] for record in RecordFile(tmp_path / "t.jsonl", SPEC_ALPHABET)]
     # In square pixels of the original, beside its exact pixels.
@@ -96,7 +98,7 @@ def test_crowds_and_areas_are_carried_along_and_counted(tmp_path: Path) -> None:
 
 def test_image_paths_follow_to_a_folder_above(tmp_path: Path) -> None:
     src = write(tmp_path / "data" / "coco" / "raw.jsonl", {"desc": "a", "line": [0, 0, 1, 1]})
-    prepare_file(src, tmp_path / "out.jsonl", SPEC_ALPHABET)
+    prepare_file(src, tmp_path / "out.jsonl", TOKENISE)
     assert RecordFile(tmp_path / "out.jsonl", SPEC_ALPHABET)[0].image == "data/coco/img/a.png"
 
 
@@ -104,7 +106,7 @@ def test_a_folder_from_which_the_images_would_climb_is_refused(tmp_path: Path) -
     src = write(tmp_path / "data" / "raw.jsonl", {"desc": "a", "line": [0, 0, 1, 1]})
     dst = tmp_path / "other" / "out.jsonl"
     with pytest.raises(InputError, match=r"images lie outside its folder, at \.\./data; write to"):
-        prepare_file(src, dst, SPEC_ALPHABET)
+        prepare_file(src, dst, TOKENISE)
     assert not dst.parent.exists()
 
 
@@ -114,7 +116,7 @@ def test_the_source_is_never_overwritten(tmp_path: Path) -> None:
     before = src.read_text()
     for dst in (src, tmp_path / "alias.jsonl", tmp_path / "." / "raw.jsonl"):
         with pytest.raises(InputError, match="would overwrite"):
-            prepare_file(src, dst, SPEC_ALPHABET)
+            prepare_file(src, dst, TOKENISE)
     assert src.read_text() == before
 
 
@@ -122,7 +124,7 @@ def test_a_bad_record_leaves_no_file(tmp_path: Path) -> None:
     good: dict[str, object] = {"desc": "a", "line": [0, 0, 1, 1]}
     src = write(tmp_path / "raw.jsonl", good, good, {"desc": "a", "line": [0, 0, 1, 99]})
     with pytest.raises(RecordError) as caught:
-        prepare_file(src, tmp_path / "out.jsonl", SPEC_ALPHABET)
+        prepare_file(src, tmp_path / "out.jsonl", TOKENISE)
     expected = "objects[0]: line: y = 99 lies outside the image, 0..48 pixels"
     assert str(caught.value) == f"{src}:3: {expected}"
     assert [*tmp_path.iterdir()] == [src]
@@ -154,6 +156,6 @@ def test_the_bytes_are_those_of_json(
     with tempfile.TemporaryDirectory() as folder:
         src, dst = Path(folder) / "raw.jsonl", Path(folder) / "out.jsonl"
         src.write_text(json.dumps(row))
-        prepare_file(src, dst, alphabet)
+        prepare_file(src, dst, PrepareOptions(alphabet=alphabet))
         expected = record_to_json(tokenise_record(parse_record(row, alphabet), alphabet), alphabet)
         assert dst.read_text() == json.dumps(expected, ensure_ascii=False) + "\n"

@@ -25,12 +25,12 @@ from coordexp.data.contract.record import (
     parse_record,
     record_to_json,
 )
+from coordexp.data.contract.record_faults import OBJECT_KEYS, RECORD_KEYS
 from coordexp.data.files.jsonl import encode_row, parse_json_line
 from coordexp.data.files.sharding import Shard
 from coordexp.data.prepare.counts import EXAMPLES, PreparedCounts
 from coordexp.data.prepare.resizing import write_resized
 from coordexp.data.prepare.selection import Selection
-from coordexp.data.prepare.unknown_keys import unknown_keys
 from coordexp.errors import RecordError
 from coordexp.families.picture_grid import PictureGrid
 from coordexp.files import unfinished_path, whole_file
@@ -202,7 +202,7 @@ class _Maker:
         frame = self._with_picture(record)
         self.counts.records += 1
         raw = cast("dict[str, list[dict[str, object]]]", data)  # parse_record has just seen to it
-        for key in unknown_keys(raw, raw["objects"]):
+        for key in _unknown_keys(raw, raw["objects"]):
             self.counts.unknown_keys[key] += 1
         return record, frame
 
@@ -253,6 +253,22 @@ class _Maker:
         # `area` stays in square pixels of the original, as the exact geometry does.
         marks = [f'"{key}": {value}' for key, value in marks_to_json(item.marks).items()]
         return f"{text[:-1]}, {', '.join(marks)}}}"
+
+
+def _unknown_keys(row: Iterable[str], objects: Iterable[Iterable[str]]) -> Iterator[str]:
+    """Yield the keys that the contract does not know, once for each time they stand there.
+
+    They are no error, and not carried along.
+
+    Example:
+        >>> list(_unknown_keys({"width": 3, "id": 7}, [{"desc": "cat", "colour": 3}]))
+        ['id', 'objects[].colour']
+    """
+    if not RECORD_KEYS.issuperset(row):
+        yield from (key for key in row if key not in RECORD_KEYS)
+    for item in objects:
+        if not OBJECT_KEYS.issuperset(item):
+            yield from (f"objects[].{key}" for key in item if key not in OBJECT_KEYS)
 
 
 def _is_flat(values: tuple[float, ...]) -> bool:

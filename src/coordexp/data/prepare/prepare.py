@@ -23,12 +23,10 @@ from coordexp.data.files.sharding import cut_into_shards, run_in_order
 from coordexp.data.files.written_alphabet import check_alphabet, save_alphabet
 from coordexp.data.prepare.counts import PreparedCounts
 from coordexp.data.prepare.one_shard import Preparation, ShardJob, prepare_shard
-from coordexp.data.prepare.selection import Selection, tiny_lines
+from coordexp.data.prepare.options import PrepareOptions
+from coordexp.data.prepare.selection import tiny_lines
 from coordexp.errors import CoordExpError, InputError
-from coordexp.families.picture_grid import PictureGrid
 from coordexp.files import check_new_file, publish, unfinished_path, whole_file
-
-__all__ = ["PreparedCounts", "prepare_file", "tokenise_record"]
 
 # Long enough that a shard's own cost does not show, short enough that little is lost by a kill.
 SHARD_LINES, SHARD_PICTURES = 2000, 100
@@ -53,13 +51,8 @@ def tokenise_record(record: Record, alphabet: CoordAlphabet) -> Record:
 def prepare_file(
     src: Path | str,
     dst: Path | str,
-    alphabet: CoordAlphabet,
+    options: PrepareOptions,
     *,
-    grid: PictureGrid | None = None,
-    selection: Selection = Selection(),  # noqa: B008 - frozen
-    drop_bad: bool = False,
-    overwrite: bool = False,
-    workers: int = 1,
     progress: Progress = lambda _: None,
 ) -> PreparedCounts:
     """Write the tokenised form of a JSONL file, whole or not at all, and return what it holds.
@@ -74,14 +67,7 @@ def prepare_file(
     Args:
         src: Records, in pixels or coord tokens.
         dst: Appears when it is complete.
-        alphabet: Of the coord tokens.
-        grid: Cell and area of the resized pictures; None leaves pictures alone.
-        selection: Which records are kept.
-        drop_bad: Leave out records that break the contract or whose picture cannot be read, and
-            count them, where otherwise the first stops everything.
-        overwrite: Whether `dst` and the folder for resized pictures may be there already, and are
-            replaced when the new ones are complete.
-        workers: Processes; more than one needs `if __name__ == "__main__"` in the program.
+        options: How it is prepared.
         progress: Called with the bytes of `src` that were done, shard by shard.
 
     Raises:
@@ -92,29 +78,18 @@ def prepare_file(
         CoordExpError: If something cannot be written.
     """
     src, dst = Path(src), Path(dst)
-    _check_source(src, dst, alphabet)
+    _check_source(src, dst, options.alphabet)
     pictures = dst.with_name(dst.stem + "_images")
-    prefix = PurePosixPath(pictures.name) if grid else _image_prefix(src, dst)
-    todo = Preparation(
-        work=unfinished_path(dst, behind=".work"),
-        alphabet=alphabet,
-        prefix=prefix.as_posix(),
-        grid=grid,
-        selection=replace(selection, tiny=None, seed=0),
-        drop_bad=drop_bad,
-    )
+    todo = _preparation(src, dst, pictures, options)
     category_ids = load_category_ids(src)
-    if not (todo.work / MARK).exists():  # else this goes on with what may be replaced
-        check_new_file(dst, overwrite=overwrite)
-    if grid and pictures.exists() and not (todo.work / DELIVERING).exists():
-        _check_replaceable(src, dst, pictures, overwrite=overwrite)
-    lines = tiny_lines(src, selection, alphabet, drop_bad=drop_bad)
+    _check_targets(src, dst, pictures, todo, overwrite=options.overwrite)
+    lines = tiny_lines(src, options.selection, options.alphabet, drop_bad=options.drop_bad)
     try:
         _open_work(todo.work)
-        totals, shards = _prepare_shards(_jobs(src, todo, lines), workers, progress)
+        totals, shards = _prepare_shards(_jobs(src, todo, lines), options.workers, progress)
         _check_any(src, totals)
-        save_alphabet(dst, alphabet)
-        _deliver(shards, todo.work, dst, todo.pictures(src.parent) if grid else None, pictures)
+        save_alphabet(dst, options.alphabet)
+        _deliver(shards, todo.work, dst, todo.pictures(src.parent) if todo.grid else None, pictures)
         if category_ids:
             save_category_ids(dst, category_ids)
     except OSError as error:
@@ -124,10 +99,31 @@ def prepare_file(
     return totals
 
 
+def _preparation(src: Path, dst: Path, pictures: Path, options: PrepareOptions) -> Preparation:
+    prefix = PurePosixPath(pictures.name) if options.grid else _image_prefix(src, dst)
+    return Preparation(
+        work=unfinished_path(dst, behind=".work"),
+        alphabet=options.alphabet,
+        prefix=prefix.as_posix(),
+        grid=options.grid,
+        selection=replace(options.selection, tiny=None, seed=0),
+        drop_bad=options.drop_bad,
+    )
+
+
 def _check_source(src: Path, dst: Path, alphabet: CoordAlphabet) -> None:
     if os.path.realpath(src) == os.path.realpath(dst):
         raise InputError(f"{dst}: would overwrite the file that it is made from")
     check_alphabet(src, alphabet)
+
+
+def _check_targets(
+    src: Path, dst: Path, pictures: Path, todo: Preparation, *, overwrite: bool
+) -> None:
+    if not (todo.work / MARK).exists():  # else this goes on with what may be replaced
+        check_new_file(dst, overwrite=overwrite)
+    if todo.grid and pictures.exists() and not (todo.work / DELIVERING).exists():
+        _check_replaceable(src, dst, pictures, overwrite=overwrite)
 
 
 def _jobs(src: Path, todo: Preparation, lines: frozenset[int] | None) -> Iterator[ShardJob]:
