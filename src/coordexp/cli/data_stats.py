@@ -1,12 +1,11 @@
 """`coordexp data stats`."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-if TYPE_CHECKING:
-    from coordexp.viewing.elements import Sheet
+from coordexp.cli.sheets import print_sheets
 
 
 def data_stats(
@@ -26,6 +25,8 @@ def data_stats(
     Tokens are counted as training does, with the real template and tokenizer. No picture is
     opened.
     """
+    from rich.console import Console  # noqa: PLC0415
+
     from coordexp.coord_tokens.codec import SPEC_ALPHABET  # noqa: PLC0415
     from coordexp.data.files.jsonl import RecordFile  # noqa: PLC0415
     from coordexp.data.files.written_alphabet import load_alphabet  # noqa: PLC0415
@@ -39,25 +40,7 @@ def data_stats(
     stats = file_stats(
         records, source.encoder(), limit=source.max_length, pack_buffer=source.pack_buffer
     )
-    _print_sheets(sheets(stats))
+    print_sheets(Console(highlight=False), sheets(stats))
     if out is not None:
         stats_page(stats, name=file.name, told=source.told).write(out)
         typer.echo(f"page: {out}")
-
-
-def _print_sheets(found: "list[Sheet]") -> None:
-    from rich import box  # noqa: PLC0415
-    from rich.console import Console  # noqa: PLC0415
-    from rich.table import Table  # noqa: PLC0415
-    from rich.text import Text  # noqa: PLC0415
-
-    console = Console(highlight=False)
-    for sheet in found:
-        table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-        table.add_column(sheet.head[0], overflow="fold")
-        for name in sheet.head[1:]:
-            table.add_column(name, justify="right")
-        for row in sheet.rows:
-            table.add_row(*map(Text, row))  # not markup: a desc may hold brackets
-        typer.secho(sheet.title, bold=True)
-        console.print(table)

@@ -1,19 +1,19 @@
 """`coordexp doctor`."""
 
 import os
-from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from coordexp.cli.sheets import print_sheets
+
 if TYPE_CHECKING:
     from rich.console import Console
 
     from coordexp.inspection.doctor.tokens import Looks
     from coordexp.inspection.doctor.verdict import Diagnosis
-    from coordexp.viewing.elements import Sheet
 
 
 def doctor(
@@ -58,7 +58,7 @@ def _print(console: "Console", diagnosis: "Diagnosis") -> None:
     with suppress(UnbuiltError):  # the table says why
         _print_tokens(console, diagnosis.pieces.take(Looks))
     for finding in diagnosis.findings.values():
-        _print_sheets(console, finding.sheets)
+        print_sheets(console, finding.sheets)
     _print_verdicts(console, diagnosis)
 
 
@@ -76,22 +76,6 @@ def _print_tokens(console: "Console", looks: "Looks") -> None:
         ending = "\n" if token.text.endswith("\n") else "\N{MIDDLE DOT}"
         shown.append(token.visible + times, KINDS[token.kind].terminal).append(ending, "dim")
     console.print(Text(f"{looks.place}, token by token", "bold"), legend, shown, "", sep="\n")
-
-
-def _print_sheets(console: "Console", sheets: "Sequence[Sheet]") -> None:
-    from rich import box  # noqa: PLC0415
-    from rich.table import Table  # noqa: PLC0415
-    from rich.text import Text  # noqa: PLC0415
-
-    for sheet in sheets:
-        table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-        table.add_column(sheet.head[0], overflow="fold")
-        for name in sheet.head[1:]:
-            table.add_column(name, justify="right")
-        for row in sheet.rows:
-            table.add_row(*map(Text, row))
-        console.print(Text(sheet.title, "bold"))
-        console.print(table)
 
 
 def _print_verdicts(console: "Console", diagnosis: "Diagnosis") -> None:

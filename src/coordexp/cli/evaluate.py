@@ -1,8 +1,9 @@
 """`coordexp evaluate`."""
 
+from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -79,6 +80,10 @@ def evaluate(
         coco_gt=coco_gt,
     )
     metrics = evaluate_predictions(_source(predictions, coco_gt, coco_dt), out, options)
+    _report(metrics, out, compare)
+
+
+def _report(metrics: Mapping[str, Any], out: Path, compare: Path | None) -> None:
     bbox = metrics["bbox"]
     shown = ("AP", "AP50", "AP75")
     found = [f"{name} {'-' if bbox[name] is None else f'{bbox[name]:.3f}'}" for name in shown]

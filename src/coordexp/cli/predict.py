@@ -10,6 +10,7 @@ from coordexp.cli.options import Overwrite
 
 if TYPE_CHECKING:
     from coordexp.inference.read.prediction_lines import ScoreMap
+    from coordexp.inference.run.predict import Summary
 
 
 class Constrain(StrEnum):
@@ -149,8 +150,16 @@ def predict(  # noqa: PLR0913, PLR0917 - one for each option
         overwrite=overwrite,
     )
     summary = run_predict(model, data, out, options)
-    if summary is None:
-        return  # another rank speaks
+    if summary is not None:  # else another rank speaks
+        _report(summary, out, classes, dedup)
+
+
+def _report(summary: "Summary", out: Path, classes: Path | None, dedup: float | None) -> None:
+    """Say what was written.
+
+    Raises:
+        Exit: With 1, if pictures could not be read.
+    """
     if classes is not None:
         said = summary.objects + summary.repeated + summary.not_asked
         typer.echo(

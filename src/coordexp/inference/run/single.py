@@ -14,7 +14,7 @@ from coordexp.data.contract.geometry import bounding_box
 from coordexp.data.contract.record import Record
 from coordexp.data.files.image import load_image, picture_record
 from coordexp.inference.read.class_filter import asked_classes, class_ids
-from coordexp.inference.read.prediction_lines import CoordDecode, RowOptions, scored_objects
+from coordexp.inference.read.prediction_lines import CoordDecode, RowOptions, Scored, scored_objects
 from coordexp.inference.run.ask import AskOptions, Question, build_ask
 from coordexp.inference.run.predictor import Predictor, load_predictor
 
@@ -94,16 +94,20 @@ def predict(
     if not_asked := sum(drop.reason == "not in classes" for drop in said.dropped):
         logger.info("classes: left out %d of %d objects", not_asked, not_asked + len(found))
     numbered = list(predictor.classes or restrict_to or row_options.classes or ())
+    return _detections(found, numbered)
+
+
+def _detections(found: Sequence[Scored], classes: Sequence[str]) -> sv.Detections:
     names = [item.desc for item in found]
     return sv.Detections(
         xyxy=np.array([bounding_box(item.geometry.values) for item in found]).reshape(-1, 4),
         confidence=np.array([item.score for item in found], dtype=np.float64),
-        class_id=np.array(class_ids(names, numbered), dtype=np.int64),
+        class_id=np.array(class_ids(names, classes), dtype=np.int64),
         data={
             "class_name": np.array(names, dtype=np.str_),
             "geometry": _objects([(item.geometry.kind, item.geometry.values) for item in found]),
         },
-        metadata={"classes": numbered},
+        metadata={"classes": [*classes]},
     )
 
 
