@@ -11,6 +11,6 @@
 - `cells`: all runs, some at a time
 - `slots`, `fit`: coord rows fitted to what a base knows where it writes a number
 - `graft`: the same from its own answers, and trained on them; once for a base
-- `compare`, `by_size`, `side_by_side`: verdicts with intervals, curves, pictures
+- `compare`, `side_by_side`: verdicts with intervals, pictures
 - `report`: the page, with its HTML in `templates/`
 """

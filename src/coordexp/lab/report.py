@@ -10,9 +10,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+import numpy as np
+
 from coordexp.evaluation.measure.bootstrap import Resampled
 from coordexp.files import write_text
-from coordexp.lab.by_size import ap_by_size
 from coordexp.lab.compare import Difference, difference, resample_run
 from coordexp.lab.execute import load_line
 from coordexp.lab.results import Line, arm_name
@@ -27,6 +28,9 @@ JUDGED = ("AP", "F1@0.5", "F1@mIoU", "mean_best_iou")
 
 Arms = Mapping[tuple[str, int], Mapping[str, Mapping[int, Resampled]]]
 """Runs by (task, size), recipe and answer, and seed."""
+
+Curve = list[tuple[float, float]]
+"""Training pictures, and mean AP over the seeds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +148,33 @@ def _curves(lines: Mapping[Cell, Line | None]) -> Iterator[LineChart]:
     for task, arms in ap_by_size(lines).items():
         series = [Series(arm, points, noisy=False) for arm, points in arms.items()]
         yield line_chart(f"AP on {task}", series, x_name="training picture")
+
+
+def ap_by_size(lines: Mapping[Cell, Line | None]) -> dict[str, dict[str, Curve]]:
+    """Return a curve for every arm of every task: training pictures, and mean AP over the seeds.
+
+    A task with one size has none: a point is no curve. Runs that failed are left out, and so are
+    recipes that are not trained where they were asked at one size only.
+    """
+    found: defaultdict[str, defaultdict[str, defaultdict[int, list[float]]]] = defaultdict(
+        lambda: defaultdict(lambda: defaultdict(list))
+    )
+    for cell, line in lines.items():
+        if line is None or line.problem is not None:
+            continue
+        for answer, figures in line.figures.items():
+            found[cell.task][arm_name(cell.recipe, answer)][cell.size].append(figures["AP"])
+    return {
+        task: curves
+        for task, arms in found.items()
+        if (
+            curves := {
+                arm: [(float(size), float(np.mean(aps))) for size, aps in sorted(sizes.items())]
+                for arm, sizes in arms.items()
+                if len(sizes) > 1
+            }
+        )
+    }
 
 
 COLUMNS = {

@@ -1,7 +1,7 @@
 """`coordexp predict`, and `coordexp.predict` for one picture.
 
 - `command`: load, ask, write; `options`: how; `ranks` its processes, `inputs` what it reads.
-- `predict`: the loop; `parts`: what is on disk while it goes on; `progress`: how far it is.
+- `predict`: the loop; `parts`: what is on disk while it goes on.
 - `predictor`: a model with all that it takes to ask it; `ask`: inside the grammar or freely.
 - `stock_model`: what it takes where nothing was trained here.
 - `vllm_backend`: the same questions through vLLM.

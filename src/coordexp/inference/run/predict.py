@@ -6,14 +6,17 @@ number of ranks. The next batch is read and resized while the model works on thi
 
 import copy
 import os
+import time
 from collections import Counter, deque
-from collections.abc import Collection, Generator, Sequence
+from collections.abc import Collection, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from rich.console import Console
+from rich.progress import track
 
 from coordexp.data.contract.record import Record
 from coordexp.data.files.image import load_image
@@ -24,13 +27,15 @@ from coordexp.inference.run.inputs import Excerpt, PictureInput, load_source
 from coordexp.inference.run.options import PredictOptions
 from coordexp.inference.run.parts import Parts
 from coordexp.inference.run.predictor import Predictor, load_predictor
-from coordexp.inference.run.progress import shown_progress
 from coordexp.inference.run.ranks import Ranks
 from coordexp.rendering.encode import Encoder
 
 __all__ = ["Predictor", "load_predictor", "predict_file"]
 
+Batch = TypeVar("Batch")
+
 _AHEAD = 2  # batches that are read before they are needed
+_SECONDS_BETWEEN_LINES = 30.0  # of a log file
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,6 +205,25 @@ class _RankWork:
         for index, why in batch.unread.items():
             entries.append({"key": self.source.key_of(index), "unread": why})
         return entries
+
+
+def shown_progress(batches: Iterable[Batch], *, total: int, console: Console) -> Iterator[Batch]:
+    """Yield the batches, and show how many are done: a bar on a terminal, else a line at times.
+
+    Args:
+        batches: Taken one by one.
+        total: How many there are.
+        console: Where it is shown.
+    """
+    if console.is_terminal:
+        yield from track(batches, "predict", total=total, console=console)
+        return
+    told = time.monotonic()
+    for done, batch in enumerate(batches, start=1):
+        yield batch
+        if done == total or time.monotonic() - told >= _SECONDS_BETWEEN_LINES:
+            told = time.monotonic()
+            console.print(f"predict: {done:,} of {total:,} batches", highlight=False)
 
 
 def _open_batches(

@@ -1,6 +1,6 @@
 from dataclasses import replace
 
-from coordexp.lab.by_size import ap_by_size
+from coordexp.lab.report import ap_by_size
 from coordexp.lab.results import Line
 from coordexp.lab.study import Cell
 

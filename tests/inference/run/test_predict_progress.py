@@ -3,13 +3,13 @@ import io
 import pytest
 from rich.console import Console
 
-from coordexp.inference.run import progress
-from coordexp.inference.run.progress import shown_progress
+from coordexp.inference.run import predict
+from coordexp.inference.run.predict import shown_progress
 
 
 def said(*, seconds: float, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     clock = iter(range(0, 10_000, int(seconds)))
-    monkeypatch.setattr(progress.time, "monotonic", lambda: float(next(clock)))
+    monkeypatch.setattr(predict.time, "monotonic", lambda: float(next(clock)))
     file = io.StringIO()
     assert list(shown_progress(range(5), total=5, console=Console(file=file))) == [0, 1, 2, 3, 4]
     return file.getvalue().splitlines()
