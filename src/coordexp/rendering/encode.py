@@ -6,7 +6,6 @@ Prompt and answer are tokenised apart, at the very place where generation will b
 is trained is what is generated.
 """
 
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
@@ -16,14 +15,14 @@ from PIL import Image
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
-from coordexp.coord_tokens.codec import CoordAlphabet
-from coordexp.data.contract.chat import Chat, Sample
+from coordexp.data.contract.chat import Chat
 from coordexp.data.contract.record import Record
 from coordexp.data.plan.ordering import ordered_objects
 from coordexp.errors import CheckpointError, InputError, RecordError
 from coordexp.families.inputs import ModelInputs
 from coordexp.rendering.conversation import Conversation
 from coordexp.rendering.dense_json import render_answer
+from coordexp.rendering.reserved_tokens import ReservedTokens
 from coordexp.rendering.style import RenderingStyle
 from coordexp.rendering.token_types import NO_TYPE, character_types, token_types
 
@@ -92,12 +91,12 @@ class Encoder:
                 f"the tokenizer has no {family.image_token} token; is it one of {family.name}?"
             )
         self.image_token_id = image_ids[0]
-        self._reserved = _reserved_tokens(tokenizer, style.alphabet)
+        self.reserved = ReservedTokens(tokenizer, style.alphabet)
         for key, text in (
             ("system_prompt", style.system_prompt),
             ("user_prompt", style.user_prompt),
         ):
-            if text is not None and (token := self._reserved_token(text)):
+            if text is not None and (token := self.reserved.found_in(text)):
                 raise InputError(f"custom.{key}: holds {token}, which only the chat template may")
         # Most records ask it, and rendering it took longer than their answers.
         self._usual_prompt_ids = self._question_ids(style.user_prompt)
@@ -161,43 +160,13 @@ class Encoder:
         text = sum(len(ids) for ids, _ in self._chat_segments(chat))
         return text + sum(self._image_tokens(size) - 1 for size in sizes)
 
-    def check_texts(self, sample: Sample) -> None:
-        """Check that no text of a sample holds a special token of this very tokenizer.
-
-        Raises:
-            RecordError: If one does; it names the object.
-        """
-        if isinstance(sample, Chat):
-            self._check_messages(sample)
-        else:
-            self._check_prompt(sample)
-            self._check_descs(sample)
-
-    def _check_messages(self, chat: Chat) -> None:
-        for place, message in enumerate(chat.messages):
-            if token := self._reserved_token(message.content):
-                raise RecordError(f"messages[{place}]: holds the special token {token}")
-
-    def _check_prompt(self, record: Record) -> None:
-        if record.prompt and (token := self._reserved_token(record.prompt)):
-            raise RecordError(f"prompt: holds the special token {token}")
-
-    def _check_descs(self, record: Record) -> None:
-        for place, item in enumerate(record.objects):
-            if item.marks.is_taught and (token := self._reserved_token(item.desc)):
-                raise RecordError(f"desc: holds the special token {token}", obj=place)
-
     def _chat_segments(self, chat: Chat) -> list[Segment]:
-        self._check_messages(chat)
+        self.reserved.check_chat(chat)
         segments = self.conversation.segments(chat.messages)
         return [(self._ids(text), is_answer) for text, is_answer in segments]
 
     def _image_tokens(self, size: tuple[int, int]) -> int:
         return self.inputs.count_tokens(*size)
-
-    def _reserved_token(self, text: str) -> str | None:
-        found = self._reserved.search(text)
-        return None if found is None else found.group()
 
     def _ids(self, text: str) -> list[int]:
         ids: list[int] = self.tokenizer.encode(text, add_special_tokens=False)
@@ -207,7 +176,7 @@ class Encoder:
         """Return the prompt with one placeholder for the picture."""
         if not record.prompt:
             return self._usual_prompt_ids
-        self._check_prompt(record)
+        self.reserved.check_prompt(record)
         return self._question_ids(record.prompt)
 
     def _question_ids(self, question: str) -> list[int]:
@@ -217,7 +186,7 @@ class Encoder:
         self, record: Record, *, seed: int, epoch: int, index: int
     ) -> tuple[str, list[str]]:
         """Return the answer with what ends the turn, and the descs in it, in order."""
-        self._check_descs(record)
+        self.reserved.check_descs(record)
         objects = ordered_objects(
             record,
             self.style.object_ordering,
@@ -285,16 +254,6 @@ class Encoder:
             pixel_values=patches,
             image_grid_thw=grids,
         )
-
-
-def _reserved_tokens(
-    tokenizer: PreTrainedTokenizerBase, alphabet: CoordAlphabet
-) -> re.Pattern[str]:
-    """Return what finds the special tokens, but for coord tokens, in a text."""
-    allowed = {*alphabet.tokens(), alphabet.wildcard}
-    added = tokenizer.added_tokens_decoder.values()
-    special = [token.content for token in added if token.special and token.content not in allowed]
-    return re.compile("|".join(re.escape(content) for content in special))
 
 
 def _with_placeholders(ids: Sequence[int], image_token_id: int, counts: Iterator[int]) -> list[int]:

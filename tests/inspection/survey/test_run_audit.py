@@ -8,7 +8,7 @@ from coordexp.coord_tokens.codec import SPEC_ALPHABET
 from coordexp.data.audit.audit import audit_files
 from coordexp.inspection.survey.encoding import source_of_model
 from coordexp.inspection.survey.run_audit import audit_run
-from coordexp.rendering.encode import Encoder
+from coordexp.rendering.reserved_tokens import ReservedTokens
 
 ROW = {"images": ["a.png"], "width": 64, "height": 48}
 CAT = {"desc": "cat", "bbox_2d": [1, 2, 3, 4]}
@@ -33,7 +33,7 @@ def test_sound_records_stay_sound(tmp_path: Path, tiny_expanded: Path) -> None:
 def test_special_tokens_of_the_runs_own_tokenizer_are_found(
     tmp_path: Path, tiny_expanded: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Encoder, "_reserved_token", lambda _, text: "t]" if "t]" in text else None)
+    monkeypatch.setattr(ReservedTokens, "found_in", lambda _, text: "t]" if "t]" in text else None)
     odd = {**CAT, "desc": "[cat]"}
     rows = [{**ROW, "objects": [CAT]}, {**ROW, "images": ["b.png"], "objects": [odd]}]
     assert found(write(tmp_path / "a.jsonl", *rows), tiny_expanded) == [("special-token", 2)]

@@ -166,7 +166,7 @@ def test_the_check_finds_a_picture_that_is_too_thin(own_scenes: Path) -> None:
 def test_special_tokens_of_another_spelling_are_found_before_training(
     own_scenes: Path, encoder: Encoder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(encoder, "_reserved", re.compile(r"<\|im_end\|>|\[INST\]"))
+    monkeypatch.setattr(encoder.reserved, "_pattern", re.compile(r"<\|im_end\|>|\[INST\]"))
     lines = own_scenes.read_text().splitlines()
     row = json.loads(lines[2])
     row["objects"][1]["desc"] = "a [INST]"

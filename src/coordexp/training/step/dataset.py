@@ -121,7 +121,7 @@ def check_texts(records: Samples, encoder: Encoder) -> None:
     """
     for index, sample in enumerate(records):
         try:
-            encoder.check_texts(sample)
+            encoder.reserved.check(sample)
         except RecordError as error:
             raise error.at(*records.place_of(index)) from None
 
