@@ -100,7 +100,7 @@ def predicted(name: str, box: Box, score: float) -> dict[str, Any]:
 
 def write_coco(source: Path, folder: Path) -> None:
     """Write the same truth and predictions as COCO's tools read them."""
-    from coordexp.evaluation.measure.average_precision import coco_dataset  # noqa: PLC0415
+    from coordexp.evaluation.measure.coco_dataset import coco_dataset  # noqa: PLC0415
     from coordexp.evaluation.measure.instances import collect_instances  # noqa: PLC0415
     from coordexp.evaluation.measure.predictions import read_predictions  # noqa: PLC0415
 

@@ -35,7 +35,8 @@ from coordexp.data.contract.geometry import bounding_box
 from coordexp.data.files.jsonl import write_jsonl
 from coordexp.errors import InputError
 from coordexp.evaluation.evaluate import EvaluateOptions, compute_figures
-from coordexp.evaluation.measure.predictions import Prediction, ScoredObject, read_predictions
+from coordexp.evaluation.measure.predictions import Prediction, read_predictions
+from coordexp.evaluation.measure.scored_objects import ScoredObject
 from coordexp.files import check_writable, whole_directory, write_text
 from coordexp.lab.links import link_file
 from coordexp.lab.stages import StageBook

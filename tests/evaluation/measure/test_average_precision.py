@@ -9,11 +9,10 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from coordexp.evaluation.measure.average_precision import (
-    CocoKind,
-    coco_dataset,
     coco_figures,
     has_masks,
 )
+from coordexp.evaluation.measure.coco_dataset import CocoKind, coco_dataset
 from coordexp.evaluation.measure.instances import Instances
 from tests.evaluation.conftest import make_instances, make_random_rows, make_row
 

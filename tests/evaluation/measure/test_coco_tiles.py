@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from coordexp.evaluation.measure import average_precision as coco
 from coordexp.evaluation.measure import coco_tiles
-from coordexp.evaluation.measure.average_precision import CocoKind, CocoResult, coco_figures
+from coordexp.evaluation.measure.average_precision import CocoResult, coco_figures
+from coordexp.evaluation.measure.coco_dataset import CocoKind
 from coordexp.evaluation.measure.instances import Instances
 from tests.evaluation.conftest import make_instances, make_random_rows
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from coordexp.evaluation.measure.average_precision import coco_dataset
+from coordexp.evaluation.measure.coco_dataset import coco_dataset
 from coordexp.evaluation.measure.instances import Instances
 from coordexp.evaluation.measure.matching import (
     IOU_THRESHOLDS,

@@ -16,10 +16,12 @@ from pathlib import Path
 from coordexp.data.contract.federated import Federated, parse_federated
 from coordexp.data.contract.geometry import Geometry, shown
 from coordexp.data.contract.marks import MARK_KEYS, parse_marks
+from coordexp.data.convert.formats.coco.document import rows_under
 from coordexp.data.convert.pictures.finding import likeliest_folder
 from coordexp.errors import InputError, RecordError
 from coordexp.evaluation.measure.fields import number_of
-from coordexp.evaluation.measure.predictions import Prediction, ScoredObject
+from coordexp.evaluation.measure.predictions import Prediction
+from coordexp.evaluation.measure.scored_objects import ScoredObject
 
 Row = Mapping[str, object]
 _SEARCHES = {"neg_category_ids": "absent", "not_exhaustive_category_ids": "not_exhaustive"}
@@ -37,9 +39,10 @@ def read_coco_files(truth: Path, results: Path) -> tuple[Prediction, ...]:
     Raises:
         InputError: If one of them is not what it should be, or they do not belong together.
     """
-    document, found = _load(truth), _load(results)
-    images = _rows(truth, document, "images")
-    categories = _rows(truth, document, "categories")
+    held, found = _load(truth), _load(results)
+    document = held if isinstance(held, dict) else {}
+    images = rows_under(truth, document, "images")
+    categories = rows_under(truth, document, "categories")
     names = _names(truth, categories)
     frequency = {names[_id(row)]: row["frequency"] for row in categories if "frequency" in row}
     known = {_id(row): row for row in images}
@@ -47,9 +50,14 @@ def read_coco_files(truth: Path, results: Path) -> tuple[Prediction, ...]:
         raise InputError(f"{truth}: images: expected an id of its own for each image")
     if isinstance(found, dict):
         found = found.get("annotations")
-    true = _by_image(truth, "annotations", _rows(truth, document, "annotations"), names, known)
+    true = _by_image(truth, "annotations", rows_under(truth, document, "annotations"), names, known)
     predicted = _by_image(
-        results, "results", _rows(results, {"results": found}, "results"), names, known, scored=True
+        results,
+        "results",
+        rows_under(results, {"results": found}, "results"),
+        names,
+        known,
+        scored=True,
     )
     root = os.path.relpath(_picture_folder(truth, images), results.parent)
     return tuple(
@@ -77,16 +85,6 @@ def _load(path: Path) -> object:
         raise InputError(f"{path}: cannot be read: {error.strerror or error}") from None
     except (ValueError, RecursionError) as error:
         raise InputError(f"{path}: not JSON: {error}") from None
-
-
-def _rows(path: Path, document: object, key: str) -> list[Row]:
-    rows: object = document.get(key) if isinstance(document, dict) else None
-    if not isinstance(rows, list):
-        raise InputError(f"{path}: {key}: expected a list, got {shown(rows)}")
-    for at, row in enumerate(rows):
-        if not isinstance(row, dict):
-            raise InputError(f"{path}: {key}[{at}]: expected an object, got {shown(row)}")
-    return rows
 
 
 def _id(row: Row, key: str = "id") -> Hashable:

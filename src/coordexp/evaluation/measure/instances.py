@@ -18,7 +18,8 @@ from coordexp.evaluation.measure.categories import (
     matching_form,
 )
 from coordexp.evaluation.measure.collector import collector_paused
-from coordexp.evaluation.measure.predictions import Prediction, ScoredObject
+from coordexp.evaluation.measure.predictions import Prediction
+from coordexp.evaluation.measure.scored_objects import ScoredObject
 
 LEFT_OUT_TRUTH = "true objects without area"
 LEFT_OUT_LINES = "predicted lines without area"

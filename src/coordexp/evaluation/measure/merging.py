@@ -14,7 +14,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from coordexp.errors import RecordError
-from coordexp.evaluation.measure.predictions import Prediction, ScoredObject
+from coordexp.evaluation.measure.predictions import Prediction
+from coordexp.evaluation.measure.scored_objects import ScoredObject
 
 
 @dataclass(frozen=True, slots=True)

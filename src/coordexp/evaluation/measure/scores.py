@@ -12,10 +12,10 @@ import numpy as np
 
 from coordexp.evaluation.measure.average_precision import (
     CocoFigures,
-    CocoKind,
     CocoResult,
     coco_figures,
 )
+from coordexp.evaluation.measure.coco_dataset import CocoKind
 from coordexp.evaluation.measure.instances import Instances, Objects
 
 COMMON_TIES = 0.1

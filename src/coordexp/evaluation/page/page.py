@@ -6,7 +6,8 @@ from typing import Any
 
 from coordexp.evaluation.measure.bootstrap import FIGURES
 from coordexp.evaluation.measure.figures import Evaluation
-from coordexp.evaluation.measure.predictions import Prediction, ScoredObject
+from coordexp.evaluation.measure.predictions import Prediction
+from coordexp.evaluation.measure.scored_objects import ScoredObject
 from coordexp.evaluation.measure.tables import PER_CLASS_COLUMNS, Row
 from coordexp.evaluation.page.charts import (
     calibration_charts,
