@@ -10,9 +10,9 @@ from coordexp.coord_tokens.codec import SPEC_ALPHABET, CoordAlphabet
 from coordexp.coord_tokens.vocab import CoordVocab
 from coordexp.errors import CheckpointError, InputError
 from coordexp.model.load import load_base, load_inputs, load_tokenizer
+from coordexp.model.new_rows import SMOOTHING_BINS
 from coordexp.model.shards import INDEX_FILE
 from coordexp.model.vocab_expansion import (
-    SMOOTHING_BINS,
     Expansion,
     expand_vocabulary,
     pad_vocabulary,
@@ -204,7 +204,7 @@ def test_rows_are_the_same_in_every_dtype_and_in_small_pieces(
 ) -> None:
     """A chunk that ends in the middle of the used rows, and one that ends after them."""
     whole = expand(small_base, tmp_path / "whole")
-    monkeypatch.setattr("coordexp.model.vocab_expansion._CHUNK_ROWS", 100)
+    monkeypatch.setattr("coordexp.model.new_rows._CHUNK_ROWS", 100)
     assert expand(small_base, tmp_path / "pieces") == whole
     for name, tensor in load_weights(tmp_path / "whole").items():
         assert torch.equal(tensor, load_weights(tmp_path / "pieces")[name])

@@ -1,8 +1,8 @@
 """The model: loading it, adding coord tokens to it, adapting it.
 
 - `load`: opens a base and restores checkpoints.
-- `vocab_expansion`, `tokenizer_files`: the coord tokens, in the weights and in the tokenizer;
-  `fitted_rows` fits their rows to what a base knows.
+- `vocab_expansion`: the coord tokens, in the weights (`new_rows`) and in the tokenizer
+  (`tokenizer_files`); `fitted_rows` fits their rows to what a base knows.
 - `shards`, `shard_writing`: weights read and written one tensor at a time.
 - `coord_offset`: the adapter that trains just the coord rows; `hidden_head` lets the loss see
   hidden states; `plain_weights` saves a model with offsets as the plain one that computes the same;

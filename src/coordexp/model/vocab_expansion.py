@@ -16,13 +16,11 @@ Shapes: `V` rows before, `W` after, `D` width, `K` bins.
 """
 
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Literal
 
-import torch
 from jaxtyping import Float
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
@@ -34,6 +32,7 @@ from coordexp.families.family import Family
 from coordexp.families.known import family_of
 from coordexp.files import check_writable, copy_missing_files, whole_directory, write_text
 from coordexp.model.load import load_tokenizer
+from coordexp.model.new_rows import NewRows, expand_matrix
 from coordexp.model.shard_writing import NewTensor, write_weights
 from coordexp.model.shards import StoredTensor, Weights, load_weights
 from coordexp.model.tokenizer_files import add_tokens, check_tokenizer_files
@@ -41,9 +40,7 @@ from coordexp.model.tokenizer_files import add_tokens, check_tokenizer_files
 Init = Literal["mean", "digits"]
 
 ROW_MULTIPLE = 128
-SMOOTHING_BINS = 15
 
-_CHUNK_ROWS = 4096
 # Weights in other formats would keep the old vocabulary.
 _WEIGHT_SUFFIXES = {".safetensors", ".bin", ".pt", ".pth", ".h5", ".msgpack", ".gguf"}
 
@@ -67,26 +64,6 @@ class Expansion:
     tensors: tuple[str, ...]
     init: Init | None
     num_bytes: int
-
-
-@dataclass(frozen=True, slots=True)
-class _NewRows:
-    """What the rows after the last used one become.
-
-    Args:
-        used: Tokens before.
-        rows: Rows afterwards.
-        names: The new tokens, in the order of their ids; the coord tokens come last.
-        pieces: For `digits`: the ids of each number's text; empty for `mean`.
-        head: The head's rows of the coord tokens, which a tied table shares; None where `pieces`
-            or the mean decide.
-    """
-
-    used: int
-    rows: int
-    names: tuple[str, ...]
-    pieces: tuple[tuple[int, ...], ...]
-    head: Float[Tensor, "K D"] | None = None
 
 
 def expand_vocabulary(
@@ -130,7 +107,7 @@ def expand_vocabulary(
         tuple(tokenizer.encode(str(k), add_special_tokens=False)) for k in range(alphabet.bins)
     )
     used = len(tokenizer)
-    new = _NewRows(
+    new = NewRows(
         used=used,
         rows=_padded(used + len(names)),
         names=names,
@@ -157,7 +134,7 @@ def pad_vocabulary(
     src, dst = Path(src), Path(dst)
     config, tokenizer = _open(src)
     used = len(tokenizer)
-    new = _NewRows(used=used, rows=_padded(used), names=(), pieces=())
+    new = NewRows(used=used, rows=_padded(used), names=(), pieces=())
     return _rewrite(src, dst, config, new, overwrite=overwrite, dry_run=dry_run)
 
 
@@ -171,7 +148,7 @@ def _rewrite(
     src: Path,
     dst: Path,
     config: dict[str, object],
-    new: _NewRows,
+    new: NewRows,
     *,
     overwrite: bool,
     dry_run: bool,
@@ -234,52 +211,20 @@ def _vocabulary_matrices(
 
 
 def _grown(
-    weights: Weights, matrices: set[str], new: _NewRows, *, head: str
+    weights: Weights, matrices: set[str], new: NewRows, *, head: str
 ) -> list[list[StoredTensor | NewTensor]]:
     # A tied base stores no head of its own.
     tied = not any(name.endswith(head) for name in matrices)
 
     def grow(tensor: StoredTensor) -> NewTensor:
         is_head = tied or tensor.name.endswith(head)
-        make = partial(_expand_matrix, tensor, new if is_head else replace(new, head=None))
+        make = partial(expand_matrix, tensor, new if is_head else replace(new, head=None))
         return NewTensor(tensor.name, tensor.dtype, (new.rows, tensor.shape[1]), make)
 
     return [
         [grow(tensor) if tensor.name in matrices else tensor for tensor in shard]
         for shard in weights.shards
     ]
-
-
-def _expand_matrix(stored: StoredTensor, new: _NewRows) -> Float[Tensor, "W D"]:
-    """Return a matrix with its new rows; beside the result only small pieces are in memory."""
-    before, width = stored.shape
-    result = torch.empty(new.rows, width, dtype=stored.dtype)
-    total = torch.zeros(width, dtype=torch.float64)
-    used = min(new.used, before)
-    for start in range(0, before, _CHUNK_ROWS):
-        stop = min(start + _CHUNK_ROWS, before)
-        result[start:stop] = stored.load_rows(start, stop)
-        total += result[start : min(stop, max(used, start))].sum(0, dtype=torch.float64)
-    mean = (total / used).to(result.dtype)
-    # Rows beyond the old matrix, and the new tokens', get the mean; old padding rows stay.
-    result[before:] = mean
-    last = new.used + len(new.names)
-    result[new.used : last] = mean
-    if new.head is not None:
-        result[last - len(new.head) : last] = new.head.to(result.dtype)
-    elif new.pieces:
-        result[last - len(new.pieces) : last] = _digit_rows(result, new.pieces).to(result.dtype)
-    return result
-
-
-def _digit_rows(
-    rows: Float[Tensor, "W D"], pieces: Sequence[Sequence[int]]
-) -> Float[Tensor, "K D"]:
-    """Return the mean row of each number's text, smoothed by a moving average over the bins."""
-    raw = torch.stack([rows[list(ids)].float().mean(0) for ids in pieces])
-    half = SMOOTHING_BINS // 2
-    edges = torch.nn.functional.pad(raw.T[None], (half, half), mode="replicate")
-    return torch.nn.functional.avg_pool1d(edges, SMOOTHING_BINS, stride=1)[0].T
 
 
 def _padded(rows: int) -> int:
@@ -300,7 +245,7 @@ def _check_apart(src: Path, dst: Path) -> None:
         raise InputError(f"{dst}: is {src}, holds it or lies in it; choose another place")
 
 
-def _check_ids(directory: Path, new: _NewRows) -> None:
+def _check_ids(directory: Path, new: NewRows) -> None:
     """Read the tokenizer back: do the tokens have the ids whose rows were filled?"""
     known = load_tokenizer(directory).get_vocab()
     if wrong := [name for i, name in enumerate(new.names, start=new.used) if known.get(name) != i]:
