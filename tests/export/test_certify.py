@@ -11,8 +11,6 @@ from peft import LoraConfig
 
 from coordexp.errors import CoordExpError, InputError
 from coordexp.export import bake, certify, merge, plain_reload
-from coordexp.export.certificate import Rounding
-from coordexp.export.logit_distance import Distance, LogitDistance, logit_distance
 from coordexp.export.lora_layer import merge_lora_layer
 from coordexp.export.merge import merge_checkpoint
 from coordexp.export.plain_reload import PlainFacts
@@ -344,29 +342,3 @@ def test_a_model_that_cannot_be_loaded_is_not_certified(
     monkeypatch.setattr(plain_reload, "__file__", str(script))
     message = fails(adapter, tmp_path / "merged")
     assert "cannot be used without CoordExp: ValueError: no such model" in message
-
-
-def test_a_nan_is_never_within_a_limit() -> None:
-    ours = torch.zeros(2, 5)
-    ours[1, 4] = torch.nan
-    distance = logit_distance(ours, torch.arange(10.0).reshape(2, 5), (1, 2))
-    assert not distance.every.largest <= 1e-3
-
-
-def rounding(moved: float, anyway: float) -> Rounding:
-    # bfloat16: half a step is 2^-8 = 0.0039, so 0.01 without offsets allows 0.0239 with them
-    small = Distance(largest=0.0, rms=0.0)
-    with_offsets, without = Distance(largest=1.0, rms=moved), Distance(largest=1.0, rms=anyway)
-    return Rounding(
-        dtype="bfloat16",
-        distance=LogitDistance(coord=with_offsets, other=small, every=small),
-        without_offsets=LogitDistance(coord=without, other=small, every=small),
-        limit="the rule",
-    )
-
-
-def test_rounding_that_moves_coord_logits_too_far_is_a_problem() -> None:
-    assert certify._rounding_problems(rounding(0.0238, 0.01)) == []
-    (problem,) = certify._rounding_problems(rounding(0.0240, 0.01))
-    assert problem.startswith("rounding to bfloat16 moves the logits of coord ids by 0.024")
-    assert certify._rounding_problems(rounding(float("nan"), 0.01)) != []

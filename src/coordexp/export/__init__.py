@@ -19,7 +19,7 @@ Certifying, one model at a time:
 - `probe`: what both models are asked
 - `in_memory`: what the adapter says, and a second road to the merged weights
 - `plain_reload`: what the merged model says where CoordExp cannot be imported
-- `logit_distance`: the comparison
-- `certify`: all of it, held against limits
+- `logit_distance`, `answer_agreement`: the comparison, held against limits
+- `certify`: all of it
 - `certificate`, `model_card`: the papers
 """

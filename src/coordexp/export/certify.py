@@ -26,30 +26,27 @@ from torch import Tensor
 
 from coordexp.errors import CoordExpError
 from coordexp.export import plain_reload
+from coordexp.export.answer_agreement import (
+    agreement_of,
+    all_answers,
+    disagreements,
+    dtype_name,
+    generation_of,
+    rounding_of,
+)
 from coordexp.export.base_layout import BaseLayout
 from coordexp.export.certificate import (
-    Agreement,
     Certificate,
     CheckedOn,
-    Generation,
     Origin,
-    Rounding,
 )
 from coordexp.export.expected import Expected, load_expected
 from coordexp.export.in_memory import adapter_answers
-from coordexp.export.logit_distance import Distance, logit_distance
 from coordexp.export.plain_reload import FIRST_ID, PlainFacts
 from coordexp.export.probe import Probe
 from coordexp.export.read_back import WeightsComparison, read_back
 from coordexp.export.small_files import compare_small_files
 from coordexp.model.load import load_tokenizer
-
-LARGEST_DIFFERENCE = 1e-3
-"""Of float32 logits, in standard deviations."""
-LARGEST_ROUNDED_DIFFERENCE = 1e-2
-"""Of logits of weights that were rounded alike: a rounding may fall to the other side."""
-ROUNDING_FACTOR = 2
-"""Rounding with offsets may move logits so much more, in rms, than rounding without."""
 
 _WORK = ".certify"
 _MOST_PROBLEMS = 20
@@ -93,10 +90,10 @@ def certify_merge(merge: Merge, probe: Probe, origin: Origin) -> Certificate:
         rounded_to=None if narrow is None else _stored_dtypes(merge.layout),
     )
     answers, facts = answer_in_isolation(merge.merged, questions)
-    logits = _agreement(answers, expected, merge.coord_ids, narrow)
+    logits = agreement_of(answers, expected, merge.coord_ids, narrow)
     certificate = Certificate(
         origin=origin,
-        dtype=_name(merge.layout.embedding_table.dtype),
+        dtype=dtype_name(merge.layout.embedding_table.dtype),
         tied=facts.tied,
         weights=comparison,
         files_equal=files_equal,
@@ -104,14 +101,16 @@ def certify_merge(merge: Merge, probe: Probe, origin: Origin) -> Certificate:
             kind=probe.kind,
             source=probe.source,
             lines=probe.lines,
-            positions=len(_all("logits", expected)),
+            positions=len(all_answers("logits", expected)),
         ),
         logits=logits,
-        rounding=None if narrow is None else _rounding(answers, expected, merge.coord_ids, narrow),
-        generation=_generation(answers, expected, required=narrow is None),
+        rounding=None
+        if narrow is None
+        else rounding_of(answers, expected, merge.coord_ids, narrow),
+        generation=generation_of(answers, expected, required=narrow is None),
         reloaded_as=facts.model_class,
     )
-    _refuse([*_problems(certificate), *_structural_problems(facts, tied=promised.tied)])
+    _refuse([*disagreements(certificate), *_structural_problems(facts, tied=promised.tied)])
     return certificate
 
 
@@ -182,94 +181,6 @@ def answer_in_isolation(
     return answers, facts
 
 
-def _agreement(
-    answers: Mapping[str, Tensor],
-    expected: Mapping[str, Tensor],
-    coord_ids: tuple[int, int] | None,
-    narrow: torch.dtype | None,
-) -> Agreement:
-    ours = _all("logits", answers)
-    if narrow is None:
-        return Agreement(
-            reference="the adapter",
-            distance=logit_distance(ours, _all("logits", expected), coord_ids),
-            limit=LARGEST_DIFFERENCE,
-        )
-    return Agreement(
-        reference=f"the adapter, merged in memory and rounded to {_name(narrow)}",
-        distance=logit_distance(ours, _all("rounded", expected), coord_ids),
-        limit=LARGEST_ROUNDED_DIFFERENCE,
-    )
-
-
-def _rounding(
-    answers: Mapping[str, Tensor],
-    expected: Mapping[str, Tensor],
-    coord_ids: tuple[int, int] | None,
-    narrow: torch.dtype,
-) -> Rounding:
-    without = None
-    if any(name.endswith(".without") for name in answers):
-        without = logit_distance(_all("without", answers), _all("without", expected), coord_ids)
-    return Rounding(
-        dtype=_name(narrow),
-        distance=logit_distance(_all("logits", answers), _all("logits", expected), coord_ids),
-        without_offsets=without,
-        limit=f"rms at most {ROUNDING_FACTOR} x without offsets + {_half_step(narrow):g}",
-    )
-
-
-def _generation(
-    answers: Mapping[str, Tensor], expected: Mapping[str, Tensor], *, required: bool
-) -> Generation:
-    tokens = equal = 0
-    for name, theirs in expected.items():
-        if name.endswith(".tokens"):
-            ours = answers[name]
-            same = [int(a) == int(b) for a, b in zip(ours, theirs, strict=False)]
-            tokens += max(len(theirs), len(ours))
-            equal += next((place for place, is_same in enumerate(same) if not is_same), len(same))
-    return Generation(tokens=tokens, equal=equal, required=required)
-
-
-def _problems(certificate: Certificate) -> list[str]:
-    problems = []
-    logits, generation = certificate.logits, certificate.generation
-    largest = logits.distance.every.largest
-    if not largest <= logits.limit:
-        problems.append(
-            f"its logits differ from those of {logits.reference} by {largest:.3g} standard "
-            f"deviations; at most {logits.limit:g} expected"
-        )
-    if generation.required and generation.equal < generation.tokens:
-        problems.append(
-            f"of {generation.tokens} greedily generated tokens {generation.equal} come before the "
-            "first that differs from the adapter's"
-        )
-    if certificate.rounding is not None:
-        problems += _rounding_problems(certificate.rounding)
-    return problems
-
-
-def _rounding_problems(rounding: Rounding) -> list[str]:
-    if rounding.without_offsets is None:
-        return []
-    floor = _half_step(getattr(torch, rounding.dtype))
-    pairs = {
-        "coord": (rounding.distance.coord, rounding.without_offsets.coord),
-        "other": (rounding.distance.other, rounding.without_offsets.other),
-    }
-    return [
-        f"rounding to {rounding.dtype} moves the logits of {kind} ids by {moved.rms:.3g} standard "
-        f"deviations (rms); {rounding.limit} expected, which is "
-        f"{ROUNDING_FACTOR * anyway.rms + floor:.3g}"
-        for kind, (moved, anyway) in pairs.items()
-        if isinstance(moved, Distance)
-        and isinstance(anyway, Distance)
-        and not moved.rms <= ROUNDING_FACTOR * anyway.rms + floor
-    ]
-
-
 def _structural_problems(facts: PlainFacts, *, tied: bool) -> list[str]:
     problems = []
     word = {True: "tied", False: "untied"}
@@ -312,18 +223,3 @@ def _narrow_dtype(layout: BaseLayout, promised: Expected) -> torch.dtype | None:
 def _stored_dtypes(layout: BaseLayout) -> dict[str, torch.dtype]:
     dtypes = {name: tensor.dtype for name, tensor in layout.by_parameter.items()}
     return {f"{layout.head}.weight": layout.embedding_table.dtype} | dtypes
-
-
-def _half_step(dtype: torch.dtype) -> float:
-    """Return the largest relative error of rounding to a dtype."""
-    return torch.finfo(dtype).eps / 2
-
-
-def _all(kind: str, tensors: Mapping[str, Tensor]) -> Tensor:
-    """Return the tensors of one kind, question after question."""
-    numbers = sorted(int(name.split(".")[0]) for name in tensors if name.endswith(f".{kind}"))
-    return torch.cat([tensors[f"{number}.{kind}"] for number in numbers])
-
-
-def _name(dtype: torch.dtype) -> str:
-    return str(dtype).removeprefix("torch.")
