@@ -79,7 +79,7 @@ def cpu_seconds(work: Callable[[], None]) -> float:
 
 def check(path: Path) -> None:
     """Audit a file that is good."""
-    report = audit_files([path], images=False)
+    report = audit_files([path], images=False, alphabet=SPEC_ALPHABET)
     if report.total("violation"):
         raise AssertionError(report.findings[0].places[0])
 

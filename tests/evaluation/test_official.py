@@ -163,7 +163,7 @@ def write_answers(path: Path, records: list[Record], results: list[Row], documen
         own = [row for row in results if row["image_id"] == record.metadata["image_id"]]
         truth = []
         for item in record.objects:
-            row = object_to_json(item)
+            row = object_to_json(item, SPEC_ALPHABET)
             if item.exact is not None:
                 row[item.geometry.kind] = row.pop(f"{item.geometry.kind}_px")
             truth.append(row)

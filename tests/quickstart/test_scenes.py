@@ -6,6 +6,7 @@ import pytest
 from PIL import Image
 from sklearn.datasets import load_digits, load_sample_images
 
+from coordexp.coord_tokens.codec import SPEC_ALPHABET
 from coordexp.data.contract.record import parse_record
 from coordexp.quickstart import scenes
 from coordexp.quickstart.scenes import (
@@ -123,7 +124,9 @@ def test_both_splits_fit_into_one_directory(tmp_path: Path) -> None:
 
 def test_written_scenes_are_records_with_their_pictures(tmp_path: Path) -> None:
     path = write_scenes(tmp_path, split="train", count=8, seed=0)
-    records = [parse_record(json.loads(line)) for line in path.read_text().splitlines()]
+    records = [
+        parse_record(json.loads(line), SPEC_ALPHABET) for line in path.read_text().splitlines()
+    ]
     assert len(records) == 8
     for record in records:
         with Image.open(path.parent / record.image) as picture:

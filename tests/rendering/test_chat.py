@@ -5,6 +5,7 @@ import torch
 from PIL import Image
 from transformers import PreTrainedModel
 
+from coordexp.coord_tokens.codec import SPEC_ALPHABET
 from coordexp.data.contract.chat import Chat, parse_chat
 from coordexp.errors import CheckpointError, RecordError
 from coordexp.rendering.collate import Collator, blank_example, with_a_picture
@@ -19,7 +20,7 @@ def chat_of(*contents: str, images: int = 0, system: str | None = None) -> Chat:
     roles = ["user", "assistant"] * (len(contents) // 2)
     rows = [{"role": role, "content": text} for role, text in zip(roles, contents, strict=True)]
     head = [] if system is None else [{"role": "system", "content": system}]
-    return parse_chat({"messages": [*head, *rows], "images": ["a.png"] * images})
+    return parse_chat({"messages": [*head, *rows], "images": ["a.png"] * images}, SPEC_ALPHABET)
 
 
 def supervised(encoder: Encoder, example: Example) -> str:

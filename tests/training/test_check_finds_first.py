@@ -139,7 +139,7 @@ def test_what_the_check_passes_can_be_read_and_what_it_names_cannot(
     path = tmp_path / "a.jsonl"
     path.write_text(json.dumps(row) + "\n")
     write_picture(tmp_path / "a.png", size, mode, damage)
-    report = audit_files([path], images=True)
+    report = audit_files([path], images=True, alphabet=SPEC_ALPHABET)
     named = [finding.rule.name for finding in report.findings]
     trained, asked = (refusal(use, path, encoder) for use in (trained_on, asked_about))
     if report.total("violation"):
@@ -164,7 +164,7 @@ def test_each_is_named_without_a_look_at_pictures(
 ) -> None:
     row = {"images": ["a.png"], "width": 64, "height": 48, "objects": [], **change}
     (tmp_path / "a.jsonl").write_text(json.dumps(row) + "\n")
-    report = audit_files([tmp_path / "a.jsonl"], images=False)
+    report = audit_files([tmp_path / "a.jsonl"], images=False, alphabet=SPEC_ALPHABET)
     assert [finding.rule.name for finding in report.findings] == [rule]
 
 
@@ -175,7 +175,7 @@ def test_a_special_token_in_a_chat_is_named(tmp_path: Path, role: str) -> None:
         if message["role"] == role:
             message["content"] += "<|im_start|>"
     (tmp_path / "a.jsonl").write_text(json.dumps({"messages": messages}) + "\n")
-    report = audit_files([tmp_path / "a.jsonl"], images=False)
+    report = audit_files([tmp_path / "a.jsonl"], images=False, alphabet=SPEC_ALPHABET)
     assert [finding.rule.name for finding in report.findings] == ["special-token"]
 
 
@@ -184,7 +184,12 @@ def test_damage_in_the_middle_of_a_file_takes_decoding_to_see(tmp_path: Path) ->
     (tmp_path / "a.jsonl").write_text(json.dumps(row) + "\n")
     write_picture(tmp_path / "a.png", (40, 40), "RGB", "middle")
     found = [
-        [finding.rule.name for finding in audit_files(paths, images=True, decode=decode).findings]
+        [
+            finding.rule.name
+            for finding in audit_files(
+                paths, images=True, decode=decode, alphabet=SPEC_ALPHABET
+            ).findings
+        ]
         for paths in [[tmp_path / "a.jsonl"]]
         for decode in (True, False)
     ]

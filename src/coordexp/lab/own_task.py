@@ -96,7 +96,7 @@ def _brought(records: RecordFile, index: int, directory: Path, split: Split) -> 
         raise error.at(*records.place_of(index)) from None
     name = f"{split}/{record.image}"
     link_file(found.path, directory / name)
-    return record_to_json(record) | {"images": [name]}
+    return record_to_json(record, SPEC_ALPHABET) | {"images": [name]}
 
 
 def _place(path: Path, record: Record) -> str:

@@ -34,7 +34,7 @@ def write(path: Path, *lines: Row | str) -> Path:
 
 
 def audit(path: Path, *lines: Row | str) -> AuditReport:
-    return audit_files([write(path / "a.jsonl", *lines)], images=False)
+    return audit_files([write(path / "a.jsonl", *lines)], images=False, alphabet=SPEC_ALPHABET)
 
 
 def found(
@@ -138,7 +138,7 @@ def test_an_empty_file_is_a_fault_without_a_line(tmp_path: Path) -> None:
 
 def test_a_file_that_cannot_be_read_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"gone\.jsonl: cannot be read: No such file"):
-        audit_files([tmp_path / "gone.jsonl"], images=False)
+        audit_files([tmp_path / "gone.jsonl"], images=False, alphabet=SPEC_ALPHABET)
 
 
 def test_nothing_is_found_in_pixel_records_nor_in_what_they_are_prepared_to(
@@ -158,7 +158,7 @@ def test_nothing_is_found_in_pixel_records_nor_in_what_they_are_prepared_to(
     source = write(tmp_path / "px.jsonl", *lines)
     prepare_file(source, tmp_path / "tokens.jsonl", PrepareOptions(alphabet=SPEC_ALPHABET))
     for name in ("px.jsonl", "tokens.jsonl"):
-        report = audit_files([tmp_path / name], images=False)
+        report = audit_files([tmp_path / name], images=False, alphabet=SPEC_ALPHABET)
         assert report.findings == []
         assert (report.files[0].records, report.files[0].objects) == (20, 60)
 
@@ -178,7 +178,7 @@ def test_a_missing_wrong_or_broken_picture_is_a_fault_of_every_record_that_names
         row(width=48, height=64),
     ]
     path = write(tmp_path / "a.jsonl", *lines)
-    report = audit_files([path], images=True)
+    report = audit_files([path], images=True, alphabet=SPEC_ALPHABET)
     assert found(report) == [
         ("image-missing", 2, None),
         ("image-missing", 3, None),
@@ -187,7 +187,7 @@ def test_a_missing_wrong_or_broken_picture_is_a_fault_of_every_record_that_names
         ("image-size", 6, None),
     ]
     assert report.files[0].images_checked == 5
-    assert found(audit_files([path], images=False)) == []
+    assert found(audit_files([path], images=False, alphabet=SPEC_ALPHABET)) == []
 
 
 def test_the_size_of_a_picture_is_that_of_the_upright_one(tmp_path: Path) -> None:
@@ -195,7 +195,9 @@ def test_the_size_of_a_picture_is_that_of_the_upright_one(tmp_path: Path) -> Non
     exif[0x0112] = 6
     Image.new("RGB", (48, 64)).save(tmp_path / "a.jpg", exif=exif)
     good, lying = row(images=["a.jpg"]), row(images=["a.jpg"], width=48, height=64, prompt="?")
-    report = audit_files([write(tmp_path / "a.jsonl", good, lying)], images=True)
+    report = audit_files(
+        [write(tmp_path / "a.jsonl", good, lying)], images=True, alphabet=SPEC_ALPHABET
+    )
     assert found(report) == [("image-size", 2, None)]
     assert "EXIF" in report.findings[0].places[0].message
 
@@ -225,7 +227,7 @@ def test_beyond_a_bound_places_are_counted_and_no_longer_kept(
 def test_a_resized_picture_has_the_size_that_prepare_wrote(tmp_path: Path) -> None:
     Image.new("RGB", (32, 24)).save(tmp_path / "a.png")
     lines = [row(CAT, resized=[32, 24]), row(CAT, resized=[64, 48], prompt="?")]
-    report = audit_files([write(tmp_path / "a.jsonl", *lines)], images=True)
+    report = audit_files([write(tmp_path / "a.jsonl", *lines)], images=True, alphabet=SPEC_ALPHABET)
     assert found(report) == [("image-size", 2, None)]
     assert found(audit(tmp_path, row(CAT, resized=[32]))) == [("resized", 1, None)]
 
@@ -248,7 +250,7 @@ def test_chats_are_checked_among_records(tmp_path: Path) -> None:
         {"messages": turns, "images": ["gone.png"]},
         {"messages": turns, "images": ["chat.png"]},
     ]
-    report = audit_files([write(tmp_path / "a.jsonl", *lines)], images=True)
+    report = audit_files([write(tmp_path / "a.jsonl", *lines)], images=True, alphabet=SPEC_ALPHABET)
     expected = [("chat", 2, None), ("image-missing", 3, None), ("duplicate-record", 4, None)]
     assert found(report, warnings=True) == expected
 
@@ -261,4 +263,4 @@ def test_a_dataset_in_one_json_array_is_one_fault_and_compressed_files_are_refus
     assert found(report) == [("long-line", 2, None)]
     (tmp_path / "b.jsonl").write_bytes(b"\x1f\x8b\x08\0")
     with pytest.raises(InputError, match="gunzip"):
-        audit_files([tmp_path / "b.jsonl"], images=False)
+        audit_files([tmp_path / "b.jsonl"], images=False, alphabet=SPEC_ALPHABET)

@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+from coordexp.coord_tokens.codec import SPEC_ALPHABET
 from coordexp.data.audit.audit import audit_files
 
 Row = dict[str, object]
@@ -20,7 +21,7 @@ def write(path: Path, *lines: Row) -> Path:
 
 
 def warned(*paths: Path) -> list[tuple[str, str, int | None, str]]:
-    report = audit_files(paths, images=False)
+    report = audit_files(paths, images=False, alphabet=SPEC_ALPHABET)
     assert report.total("violation") == 0
     return [
         (finding.rule.name, place.file.name, place.line, place.message)

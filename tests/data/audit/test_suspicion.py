@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from coordexp.coord_tokens.codec import SPEC_ALPHABET
 from coordexp.data.audit import suspicion as audit_suspicion
 from coordexp.data.audit.audit import audit_files
 
@@ -27,7 +28,7 @@ def tokens(*bins: int) -> Row:
 def warned(folder: Path, *lines: Row) -> list[tuple[str, int | None, int | None]]:
     path = folder / "a.jsonl"
     path.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
-    report = audit_files([path], images=False)
+    report = audit_files([path], images=False, alphabet=SPEC_ALPHABET)
     assert report.total("violation") == 0
     return [
         (finding.rule.name, place.line, place.obj)

@@ -20,7 +20,7 @@ def chat_of(*messages: Turn, **others: object) -> dict[str, object]:
 
 
 def test_text_alone_is_a_chat() -> None:
-    chat = parse_chat(chat_of(SYSTEM, USER, ASSISTANT, USER, ASSISTANT))
+    chat = parse_chat(chat_of(SYSTEM, USER, ASSISTANT, USER, ASSISTANT), SPEC_ALPHABET)
     assert [message.role for message in chat.messages] == [
         *("system", "user", "assistant", "user", "assistant"),
     ]
@@ -28,14 +28,14 @@ def test_text_alone_is_a_chat() -> None:
 
 
 def test_pictures_without_marks_come_first_in_the_first_question() -> None:
-    chat = parse_chat(chat_of(SYSTEM, USER, ASSISTANT, images=["a.png", "b.png"]))
+    chat = parse_chat(chat_of(SYSTEM, USER, ASSISTANT, images=["a.png", "b.png"]), SPEC_ALPHABET)
     assert chat.messages[1] == Message("user", "<image><image>What is this?")
     assert chat.images == ("a.png", "b.png")
 
 
 def test_marks_say_where_pictures_go() -> None:
     question = {"role": "user", "content": "Is <image> like <image>?"}
-    chat = parse_chat(chat_of(question, ASSISTANT, images=["a.png", "b.png"]))
+    chat = parse_chat(chat_of(question, ASSISTANT, images=["a.png", "b.png"]), SPEC_ALPHABET)
     assert chat.messages[0].content == "Is <image> like <image>?"
 
 
@@ -71,7 +71,7 @@ BAD = [
 @pytest.mark.parametrize(("data", "message"), BAD, ids=range(len(BAD)))
 def test_what_is_no_chat_is_refused(data: dict[str, object], message: str) -> None:
     with pytest.raises(RecordError) as caught:
-        parse_sample(data)
+        parse_sample(data, SPEC_ALPHABET)
     assert str(caught.value).startswith(message)
 
 

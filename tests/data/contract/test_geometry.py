@@ -1,21 +1,26 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from coordexp.coord_tokens.codec import CoordAlphabet
+from coordexp.coord_tokens.codec import SPEC_ALPHABET, CoordAlphabet
 from coordexp.data.contract.geometry import Geometry, bounding_box, parse_geometry, shown
 
 
 def test_pixels_and_bins_use_the_size_of_their_axis() -> None:
     box = Geometry("bbox_2d", (0, 50, 200, 100), "px")
     # 50 / 100 * 999 = 499.5, half up
-    assert box.to_bins(200, 100) == (0, 500, 999, 999)
-    assert box.to_pixels(200, 100) == (0, 50, 200, 100)
-    assert Geometry("bbox_2d", (0, 0, 999, 999), "bin").to_pixels(200, 100) == (0, 0, 200, 100)
+    assert box.to_bins(200, 100, SPEC_ALPHABET) == (0, 500, 999, 999)
+    assert box.to_pixels(200, 100, SPEC_ALPHABET) == (0, 50, 200, 100)
+    assert Geometry("bbox_2d", (0, 0, 999, 999), "bin").to_pixels(200, 100, SPEC_ALPHABET) == (
+        0,
+        0,
+        200,
+        100,
+    )
 
 
 def test_bins_do_not_depend_on_the_size() -> None:
     box = Geometry("bbox_2d", (1, 2, 3, 4), "bin")
-    assert box.to_bins(7, 9) == box.to_bins(1, 1) == (1, 2, 3, 4)
+    assert box.to_bins(7, 9, SPEC_ALPHABET) == box.to_bins(1, 1, SPEC_ALPHABET) == (1, 2, 3, 4)
 
 
 def test_bins_follow_the_alphabet() -> None:

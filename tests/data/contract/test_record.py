@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from coordexp.coord_tokens.codec import CoordAlphabet
+from coordexp.coord_tokens.codec import SPEC_ALPHABET, CoordAlphabet
 from coordexp.data.contract.federated import Federated
 from coordexp.data.contract.marks import Marks
 from coordexp.data.contract.record import (
@@ -42,7 +42,9 @@ def nested(depth: int) -> list[Any]:
 
 
 def test_a_record_holds_pixels_as_they_came() -> None:
-    record = parse_record(row(objects=[BOX], prompt="find", summary="s", metadata={"a": [1]}))
+    record = parse_record(
+        row(objects=[BOX], prompt="find", summary="s", metadata={"a": [1]}), SPEC_ALPHABET
+    )
     assert record == Record(
         images=("images/1.png",),
         width=64,
@@ -69,10 +71,13 @@ def test_a_record_holds_pixels_as_they_came() -> None:
 def test_an_object_says_how_it_counts(
     marked: dict[str, object], marks: Marks, is_taught: bool
 ) -> None:
-    record = parse_record(row(objects=[BOX, {**BOX, **marked}]))
+    record = parse_record(row(objects=[BOX, {**BOX, **marked}]), SPEC_ALPHABET)
     assert record.objects[1].marks == marks
     assert record.taught == record.objects[: 1 + is_taught]
-    assert parse_record(json.loads(json.dumps(record_to_json(record)))) == record
+    assert (
+        parse_record(json.loads(json.dumps(record_to_json(record, SPEC_ALPHABET))), SPEC_ALPHABET)
+        == record
+    )
 
 
 def test_iscrowd_alone_decides_the_figures_where_it_stands() -> None:
@@ -94,16 +99,16 @@ def test_iscrowd_alone_decides_the_figures_where_it_stands() -> None:
 )
 def test_marks_are_checked(marked: dict[str, object], message: str) -> None:
     with pytest.raises(RecordError) as caught:
-        parse_record(row(objects=[{**BOX, **marked}]))
+        parse_record(row(objects=[{**BOX, **marked}]), SPEC_ALPHABET)
     assert caught.value.message.startswith(message)
     assert caught.value.obj == 0
 
 
 def test_a_federated_record_survives_json() -> None:
     federated = {"absent": ["dog"], "not_exhaustive": ["cat"], "frequency": {"cat": "c"}}
-    record = parse_record(row(objects=[BOX], federated=federated))
+    record = parse_record(row(objects=[BOX], federated=federated), SPEC_ALPHABET)
     assert record.federated == Federated(("dog",), ("cat",), {"cat": "c"})
-    assert record_to_json(record)["federated"] == federated
+    assert record_to_json(record, SPEC_ALPHABET)["federated"] == federated
 
 
 @pytest.mark.parametrize(
@@ -119,31 +124,34 @@ def test_a_federated_record_survives_json() -> None:
 )
 def test_a_federated_record_is_checked(value: object, message: str) -> None:
     with pytest.raises(RecordError) as caught:
-        parse_record(row(federated=value))
+        parse_record(row(federated=value), SPEC_ALPHABET)
     assert caught.value.message.startswith(message)
 
 
 def test_coord_tokens_become_bins_and_keep_their_exact_pixels() -> None:
     item = {"desc": "x", "bbox_2d": TOKENS, "bbox_2d_px": [0.05, 0.1, 0.2, 0.2]}
-    (parsed,) = parse_record(row(objects=[item])).objects
+    (parsed,) = parse_record(row(objects=[item]), SPEC_ALPHABET).objects
     assert parsed.geometry == Geometry("bbox_2d", (1, 2, 3, 4), "bin")
     assert parsed.exact == Geometry("bbox_2d", (0.05, 0.1, 0.2, 0.2), "px")
     assert parsed.best_geometry is parsed.exact
 
 
 def test_an_image_without_objects_and_null_for_optional_keys_are_valid() -> None:
-    record = parse_record(row(prompt=None, summary=None, metadata=None))
+    record = parse_record(row(prompt=None, summary=None, metadata=None), SPEC_ALPHABET)
     assert record.objects == ()
-    assert record_to_json(record) == row()
+    assert record_to_json(record, SPEC_ALPHABET) == row()
 
 
 def test_unknown_keys_are_left_alone() -> None:
-    assert parse_record(row(objects=[{**BOX, "score": 1}], source="x")).objects[0].desc == "cat"
+    assert (
+        parse_record(row(objects=[{**BOX, "score": 1}], source="x"), SPEC_ALPHABET).objects[0].desc
+        == "cat"
+    )
 
 
 def test_the_far_edges_are_inside_and_a_bin_box_may_be_flat() -> None:
-    parse_record(row(objects=[{"desc": "all", "bbox_2d": [0, 0, 64, 48]}]))
-    parse_record(row(objects=[{"desc": "thin", "bbox_2d": [TOKENS[0]] * 4}]))
+    parse_record(row(objects=[{"desc": "all", "bbox_2d": [0, 0, 64, 48]}]), SPEC_ALPHABET)
+    parse_record(row(objects=[{"desc": "thin", "bbox_2d": [TOKENS[0]] * 4}]), SPEC_ALPHABET)
 
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), min_size=1).filter(str.strip)
@@ -167,8 +175,10 @@ records = st.builds(
 
 @given(records)
 def test_json_and_back_is_the_same_record(data: dict[str, object]) -> None:
-    record = parse_record(json.loads(json.dumps(data)))
-    again = parse_record(json.loads(json.dumps(record_to_json(record))))
+    record = parse_record(json.loads(json.dumps(data)), SPEC_ALPHABET)
+    again = parse_record(
+        json.loads(json.dumps(record_to_json(record, SPEC_ALPHABET))), SPEC_ALPHABET
+    )
     assert again == record
 
 
@@ -199,7 +209,7 @@ junk = st.recursive(
 )
 def test_any_json_value_is_a_record_or_a_record_error(data: dict[str, object]) -> None:
     with suppress(RecordError):
-        parse_record(data)
+        parse_record(data, SPEC_ALPHABET)
 
 
 @pytest.mark.parametrize(
@@ -247,7 +257,7 @@ def test_any_json_value_is_a_record_or_a_record_error(data: dict[str, object]) -
 )
 def test_a_bad_object_is_named(data: dict[str, Any], message: str) -> None:
     with pytest.raises(RecordError) as caught:
-        parse_record(data)
+        parse_record(data, SPEC_ALPHABET)
     assert caught.value.obj == 1
     assert message in str(caught.value)
     assert len(str(caught.value)) < 250
@@ -278,7 +288,7 @@ def test_a_bad_object_is_named(data: dict[str, Any], message: str) -> None:
 )
 def test_a_bad_record_is_refused(data: object, message: str) -> None:
     with pytest.raises(RecordError) as caught:
-        parse_record(data)
+        parse_record(data, SPEC_ALPHABET)
     assert caught.value.obj is None
     assert message in str(caught.value)
 

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from coordexp.coord_tokens.codec import SPEC_ALPHABET
 from coordexp.data.contract.chat import chat_faults, parse_sample, sample_faults
 from coordexp.data.contract.faults import Fault, raise_first
 from coordexp.data.contract.json_line import decode_closely
@@ -26,7 +27,7 @@ def row(*objects: object, **changes: object) -> Row:
 
 
 def found(data: Row) -> list[tuple[str, int | None]]:
-    return [(fault.rule.name, fault.obj) for fault in record_faults(data)]
+    return [(fault.rule.name, fault.obj) for fault in record_faults(data, SPEC_ALPHABET)]
 
 
 junk = st.sampled_from([None, True, 3, -1, 0.5, math.nan, 10**400, "", "a", "<|im_end|>", [], {}])
@@ -40,10 +41,10 @@ chats = st.fixed_dictionaries(
 
 @given(st.one_of(rows, chats, junk))
 def test_what_is_read_has_no_fault_and_what_is_refused_has_the_first(data: object) -> None:
-    told = [(fault.message, fault.obj) for fault in sample_faults(data)][:1]
+    told = [(fault.message, fault.obj) for fault in sample_faults(data, SPEC_ALPHABET)][:1]
     refused = []
     try:
-        parse_sample(data)
+        parse_sample(data, SPEC_ALPHABET)
     except RecordError as error:
         refused.append((error.message, error.obj))
     assert refused == told
@@ -64,7 +65,7 @@ def test_a_million_bad_objects_cost_no_more_than_one_to_refuse() -> None:
             while True:
                 yield 5
 
-    assert len(list(islice(record_faults(row(objects=Endless())), 3))) == 3
+    assert len(list(islice(record_faults(row(objects=Endless()), SPEC_ALPHABET), 3))) == 3
 
 
 def test_one_fault_hides_no_other() -> None:
@@ -87,7 +88,9 @@ def test_one_fault_hides_no_other() -> None:
 
 def test_every_fault_of_a_chat_is_found() -> None:
     messages = [{"role": "user", "content": "<image>"}, {"role": "tool", "content": "<|im_end|>"}]
-    faults = list(chat_faults({"messages": messages, "images": ["../a", "b"], "id": 1}))
+    faults = list(
+        chat_faults({"messages": messages, "images": ["../a", "b"], "id": 1}, SPEC_ALPHABET)
+    )
     names = [fault.rule.name for fault in faults]
     assert names == ["chat", "special-token", "chat", "chat", "image-path", "chat"]
 

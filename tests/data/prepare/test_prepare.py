@@ -48,7 +48,10 @@ def test_bins_come_with_the_exact_pixels() -> None:
 def test_tokenising_twice_is_tokenising_once_and_survives_json() -> None:
     once = tokenise_record(RECORD, SPEC_ALPHABET)
     assert tokenise_record(once, SPEC_ALPHABET) == once
-    assert parse_record(json.loads(json.dumps(record_to_json(once)))) == once
+    assert (
+        parse_record(json.loads(json.dumps(record_to_json(once, SPEC_ALPHABET))), SPEC_ALPHABET)
+        == once
+    )
     assert once.prompt == "find"
 
 

@@ -20,7 +20,7 @@ def row_of(*descs: str) -> dict[str, object]:
 
 
 def record_of(*descs: str) -> Record:
-    return parse_record(row_of(*descs))
+    return parse_record(row_of(*descs), SPEC_ALPHABET)
 
 
 def write(path: Path, *scenes: tuple[str, ...]) -> Path:
@@ -52,7 +52,7 @@ def test_many_objects_of_one_desc_are_of_low_diversity() -> None:
 def test_what_is_not_taught_does_not_count() -> None:
     row: Any = row_of("a", "a", "b")
     row["objects"][2]["iscrowd"] = 1
-    record = parse_record(row)
+    record = parse_record(row, SPEC_ALPHABET)
     assert Selection(max_objects=2).reason_against(record) is None
     assert Selection(low_diversity=2).reason_against(record) is not None
 

@@ -156,7 +156,7 @@ def test_truth_keeps_what_figures_depend_on(make_style: MakeStyle) -> None:
     ignored = {"desc": "cat", "line": [0, 0, 9, 9], "ignore": 1}
     federated = {"absent": ["dog"], "not_exhaustive": ["cat"], "frequency": {"cat": "f"}}
     row = {"images": ["a.png"], "width": 9, "height": 9, "objects": [marked, ignored]}
-    record = parse_record({**row, "federated": federated})
+    record = parse_record({**row, "federated": federated}, SPEC_ALPHABET)
     line = prediction_row(
         record,
         said("{}"),

@@ -15,7 +15,7 @@ CAT = {"desc": "cat", "bbox_2d": [1, 2, 3, 4]}
 
 
 def found(path: Path, model: Path, *, limit: int | None = None) -> list[tuple[str, int | None]]:
-    report = audit_files([path], images=False)
+    report = audit_files([path], images=False, alphabet=SPEC_ALPHABET)
     audit_run([path], replace(source_of_model(model, SPEC_ALPHABET), max_length=limit), report)
     return [(item.rule.name, item.places[0].line) for item in report.findings]
 

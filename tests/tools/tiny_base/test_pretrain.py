@@ -49,7 +49,7 @@ def test_the_fast_encoder_is_the_products_encoder(tiny_base: Path) -> None:
     rng = np.random.default_rng(0)
     for count in range(1, MAX_OBJECTS + 1):
         scene = COMPOSER.compose(rng, count=count)
-        record = parse_record(scene_to_record(scene, "scene.png"))
+        record = parse_record(scene_to_record(scene, "scene.png"), SPEC_ALPHABET)
         example = encoder.encode(record, Image.fromarray(scene.image), seed=0, epoch=0, index=0)
         prompt, answer = WRITER.encode(scene, quoted=False)
         assert example.input_ids.tolist() == prompt + answer

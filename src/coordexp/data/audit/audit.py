@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
-from coordexp.coord_tokens.codec import SPEC_ALPHABET, CoordAlphabet
+from coordexp.coord_tokens.codec import CoordAlphabet
 from coordexp.data.audit.findings import AuditReport, FileCounts, Place
 from coordexp.data.audit.pictures import PictureLook, chat_image_fault, image_fault, shape_fault
 from coordexp.data.audit.repeats import RepeatWatch
@@ -29,7 +29,7 @@ def audit_files(
     *,
     images: bool,
     decode: bool = True,
-    alphabet: CoordAlphabet = SPEC_ALPHABET,
+    alphabet: CoordAlphabet,
 ) -> AuditReport:
     """Return everything that is wrong with files of records, in pixels or coord tokens, and chats.
 

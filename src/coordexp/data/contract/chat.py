@@ -16,7 +16,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TypeGuard, cast
 
-from coordexp.coord_tokens.codec import SPEC_ALPHABET, CoordAlphabet
+from coordexp.coord_tokens.codec import CoordAlphabet
 from coordexp.data.contract import rules
 from coordexp.data.contract.faults import Fault, raise_first
 from coordexp.data.contract.geometry import shown
@@ -64,7 +64,7 @@ def is_chat(data: object) -> bool:
     return isinstance(data, dict) and "messages" in data
 
 
-def parse_sample(data: object, alphabet: CoordAlphabet = SPEC_ALPHABET) -> Sample:
+def parse_sample(data: object, alphabet: CoordAlphabet) -> Sample:
     """Return the record or the chat that a decoded JSON line holds.
 
     Raises:
@@ -75,7 +75,7 @@ def parse_sample(data: object, alphabet: CoordAlphabet = SPEC_ALPHABET) -> Sampl
     return parse_record(data, alphabet)
 
 
-def sample_faults(data: object, alphabet: CoordAlphabet = SPEC_ALPHABET) -> Iterator[Fault]:
+def sample_faults(data: object, alphabet: CoordAlphabet) -> Iterator[Fault]:
     """Yield every violation of a decoded JSON line, of whichever kind it is."""
     if is_chat(data):
         yield from chat_faults(cast("dict[str, object]", data), alphabet)
@@ -83,7 +83,7 @@ def sample_faults(data: object, alphabet: CoordAlphabet = SPEC_ALPHABET) -> Iter
         yield from record_faults(data, alphabet)
 
 
-def parse_chat(data: Mapping[str, object], alphabet: CoordAlphabet = SPEC_ALPHABET) -> Chat:
+def parse_chat(data: Mapping[str, object], alphabet: CoordAlphabet) -> Chat:
     """Return the chat that a decoded JSON line holds.
 
     Raises:
@@ -96,9 +96,7 @@ def parse_chat(data: Mapping[str, object], alphabet: CoordAlphabet = SPEC_ALPHAB
     return Chat(messages=_marked(messages, len(images)), images=images)
 
 
-def chat_faults(
-    data: Mapping[str, object], alphabet: CoordAlphabet = SPEC_ALPHABET
-) -> Iterator[Fault]:
+def chat_faults(data: Mapping[str, object], alphabet: CoordAlphabet) -> Iterator[Fault]:
     """Yield every violation of a chat, in the order in which it is read."""
     if others := sorted(data.keys() - _KEYS):
         message = f"a chat has messages and images alone, got {', '.join(others)} as well"

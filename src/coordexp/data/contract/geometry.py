@@ -14,7 +14,6 @@ from typing import Literal, cast, get_args
 from typing_extensions import TypeIs
 
 from coordexp.coord_tokens.codec import (
-    SPEC_ALPHABET,
     CoordAlphabet,
     bin_to_pixel,
     pixels_to_bins,
@@ -49,9 +48,7 @@ class Geometry:
     values: tuple[float, ...]
     unit: Unit
 
-    def to_bins(
-        self, width: int, height: int, alphabet: CoordAlphabet = SPEC_ALPHABET
-    ) -> tuple[int, ...]:
+    def to_bins(self, width: int, height: int, alphabet: CoordAlphabet) -> tuple[int, ...]:
         """Return the values as bins.
 
         Raises:
@@ -61,9 +58,7 @@ class Geometry:
             return tuple(int(value) for value in self.values)
         return pixels_to_bins(self.values, width, height, alphabet)
 
-    def to_pixels(
-        self, width: int, height: int, alphabet: CoordAlphabet = SPEC_ALPHABET
-    ) -> tuple[float, ...]:
+    def to_pixels(self, width: int, height: int, alphabet: CoordAlphabet) -> tuple[float, ...]:
         """Return the values as pixels of a `width` x `height` image."""
         if self.unit == "px":
             return self.values
@@ -89,7 +84,7 @@ def parse_geometry(
     values: object,
     width: int,
     height: int,
-    alphabet: CoordAlphabet = SPEC_ALPHABET,
+    alphabet: CoordAlphabet,
 ) -> Geometry:
     """Return a checked geometry.
 
@@ -166,7 +161,7 @@ def geometry_faults(
     values: object,
     width: float,
     height: float,
-    alphabet: CoordAlphabet = SPEC_ALPHABET,
+    alphabet: CoordAlphabet,
 ) -> Iterator[Fault]:
     """Yield what is wrong with a geometry; of each rule one fault, in the order of the values.
 

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import cast
 
 from coordexp.coord_tokens.codec import (
-    SPEC_ALPHABET,
     CoordAlphabet,
     contains_coord_token,
     ints_to_tokens,
@@ -112,9 +111,7 @@ def build_object(row: Mapping[str, object], alphabet: CoordAlphabet) -> RecordOb
     )
 
 
-def object_to_json(
-    item: RecordObject, alphabet: CoordAlphabet = SPEC_ALPHABET
-) -> dict[str, object]:
+def object_to_json(item: RecordObject, alphabet: CoordAlphabet) -> dict[str, object]:
     """Return one object as plain JSON values."""
     geometry, exact = item.geometry, item.exact
     values: list[float] | list[str] = (

@@ -103,7 +103,7 @@ class Record:
         return self.resized or (self.width, self.height)
 
 
-def parse_record(data: object, alphabet: CoordAlphabet = SPEC_ALPHABET) -> Record:
+def parse_record(data: object, alphabet: CoordAlphabet) -> Record:
     """Return the record that a decoded JSON line holds.
 
     Raises:
@@ -137,7 +137,7 @@ def build_record(data: Mapping[str, object], objects: tuple[RecordObject, ...]) 
     )
 
 
-def record_to_json(record: Record, alphabet: CoordAlphabet = SPEC_ALPHABET) -> dict[str, object]:
+def record_to_json(record: Record, alphabet: CoordAlphabet) -> dict[str, object]:
     """Return the record as plain JSON values; `parse_record` of it is the record again."""
     row: dict[str, object] = {
         "images": list(record.images),
@@ -159,7 +159,8 @@ def record_to_json(record: Record, alphabet: CoordAlphabet = SPEC_ALPHABET) -> d
 
 
 def annotate_coord_tokens(
-    record: Mapping[str, object], alphabet: CoordAlphabet = SPEC_ALPHABET
+    record: Mapping[str, object],
+    alphabet: CoordAlphabet = SPEC_ALPHABET,  # a public name: nothing in the project calls it
 ) -> dict[str, object]:
     """Return a copy of a raw record in which every object also holds its bins and its coord tokens.
 

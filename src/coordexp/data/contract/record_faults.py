@@ -9,7 +9,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Set
 from typing import cast
 
-from coordexp.coord_tokens.codec import SPEC_ALPHABET, CoordAlphabet
+from coordexp.coord_tokens.codec import CoordAlphabet
 from coordexp.data.contract import rules
 from coordexp.data.contract.faults import Fault
 from coordexp.data.contract.federated import federated_faults
@@ -24,7 +24,7 @@ from coordexp.data.contract.text import path_faults, unicode_faults
 Row = Mapping[str, object]
 
 
-def record_faults(data: object, alphabet: CoordAlphabet = SPEC_ALPHABET) -> Iterator[Fault]:
+def record_faults(data: object, alphabet: CoordAlphabet) -> Iterator[Fault]:
     """Yield every violation of a decoded JSON line, one by one, as they are looked for.
 
     One hides no other: where a size is wrong, what can be said of pixels without it is said.

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path, PurePosixPath
 
+from coordexp.coord_tokens.codec import SPEC_ALPHABET
 from coordexp.data.contract.geometry import shown
 from coordexp.data.contract.record import Record, RecordObject, parse_record, record_to_json
 from coordexp.data.convert.detect import open_dataset
@@ -262,9 +263,9 @@ def _row(
         metadata=picture.metadata,
         federated=picture.federated,
     )
-    row = record_to_json(record)
+    row = record_to_json(record, SPEC_ALPHABET)
     try:
-        parse_record(row)  # the contract has the last word
+        parse_record(row, SPEC_ALPHABET)  # the contract has the last word
     except RecordError as error:
         raise InputError(f"{picture.place}: cannot become a record: {error}") from None
     return row

@@ -150,7 +150,7 @@ class _Maker:
                 self.counts.objects += len(rows)
                 # Quotes in a string are escaped: this stands nowhere else. Numbers and tokens
                 # written here are the same characters as through `json`, at half the time.
-                yield encode_row(record_to_json(frame)).replace(
+                yield encode_row(record_to_json(frame, self._todo.alphabet)).replace(
                     b'"objects": []', f'"objects": [{", ".join(rows)}]'.encode(), 1
                 )
         self.counts.crossing += len(crossing_outlines(self._outlines))

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TypeGuard
 
+from coordexp.coord_tokens.codec import SPEC_ALPHABET
 from coordexp.data.contract.geometry import LEAST_POINTS
 from coordexp.data.contract.marks import NO_MARKS, Marks, parse_marks
 from coordexp.data.contract.record import (
@@ -91,7 +92,8 @@ def _parts(row: Mapping[str, object]) -> Mapping[str, float]:
 def _geometry(kind: GeometryKind, values: object, width: int, height: int) -> Geometry:
     flat = kind == "bbox_2d" and _has_no_area(values)
     # A line has a box's other rules: four finite pixels inside the image.
-    geometry = parse_geometry("line" if flat else kind, values, width, height)
+    # Tokens of any alphabet are refused below, or as no token of this one.
+    geometry = parse_geometry("line" if flat else kind, values, width, height, SPEC_ALPHABET)
     if geometry.unit != "px":
         raise RecordError(f"{kind}: expected pixels, got coord tokens")
     return replace(geometry, kind=kind) if flat else geometry
