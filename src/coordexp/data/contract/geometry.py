@@ -122,8 +122,14 @@ def plain_box(values: object, width: float, height: float) -> Geometry | None:
     """Return a box in pixels that is quickly seen to be right, else None."""
     if type(values) is list and len(values) == 4:  # noqa: PLR2004 - x1, y1, x2, y2
         x1, y1, x2, y2 = values
-        ordered = _NUMBERS.issuperset(map(type, values)) and x1 < x2 and y1 < y2
-        if ordered and x1 >= 0 <= y1 and x2 <= width and y2 <= height:
+        # One by one, in half the time of a set of their types.
+        numbers = (
+            type(x1) in _NUMBERS
+            and type(y1) in _NUMBERS
+            and type(x2) in _NUMBERS
+            and type(y2) in _NUMBERS
+        )
+        if numbers and 0 <= x1 < x2 <= width and 0 <= y1 < y2 <= height:
             return Geometry("bbox_2d", (x1, y1, x2, y2), "px")
     return None
 

@@ -218,7 +218,7 @@ class _Maker:
             path = written.path
             same = written.size == (record.width, record.height)
             resized = None if same else written.size
-        image = posixpath.normpath(posixpath.join(self._todo.prefix, path))
+        image = posixpath.normpath(f"{self._todo.prefix}/{path}")  # both are relative
         return Record(
             (image,),
             record.width,
