@@ -51,7 +51,7 @@ def test_a_mix_trains_and_every_line_counts_as_its_weight_says(
     config = make_config(tmp_path / "run", training=training, data=mixed(scenes, chats))
     trainer = build_trainer(config, callbacks=[])
     loader = trainer.get_train_dataloader()
-    places = [place for batch in loader for place in trainer.places(batch, training=True)]
+    places = [place for batch in loader for place in trainer._places(batch, training=True)]
     assert sorted(places) == sorted(
         [f"{scenes}:{line}" for line in range(1, 7)]
         + 2 * [f"{chats}:{line}" for line in range(1, 6)]
