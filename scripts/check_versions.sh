@@ -2,13 +2,17 @@
 # The fast tests on every supported Python, with the oldest and the newest transformers, peft and torch
 # that pyproject.toml admits: six environments in .venv-versions, one after the other, each removed when
 # its tests pass. Slow, and not part of CI.
-#   TORCH_OLDEST, TORCH_NEWEST   versions of torch (2.9.0, the newest), where an index has no others
 #   PYTHONS                      which Pythons ("3.11 3.12 3.13")
-# A Python that is not there is said, and fails the check.
+#   LIBRARIES                    which libraries ("oldest newest")
+#   TORCH_OLDEST, TORCH_NEWEST   versions of torch: the lower bound, and constraints.txt's pin, not the
+#                                newest, since that may come with gigabytes of CUDA
+# Where pip's index has CPU builds of torch under another address, PIP_EXTRA_INDEX_URL or PIP_FIND_LINKS
+# says so. A Python that is not there is said, and fails the check.
 set -u
 
 cd "$(dirname "$0")/.." || exit 1
 pythons=${PYTHONS:-3.11 3.12 3.13}
+libraries=${LIBRARIES:-oldest newest}
 failed=""
 
 # Print the interpreter of a version: on the path, or one of pyenv's that is not chosen.
@@ -23,14 +27,25 @@ interpreter() {
     return 1
 }
 
-# Print what pip is to install: the lower bounds of pyproject.toml, or nothing that binds.
+# Print the lower bound of a package in pyproject.toml, as the constraint that holds pip to it.
+lower_bound() {
+    sed -n "s/^    \"$1>=\([0-9.]*\).*/$1~=\1.0/p" pyproject.toml
+}
+
+# Print what binds pip: the lower bounds of pyproject.toml, or a version of torch alone.
 bounds() {
-    if [ "$1" = oldest ]; then
-        echo "torch==${TORCH_OLDEST:-2.9.0}"
-        sed -n 's/^    "\(transformers\|peft\|accelerate\)>=\([0-9.]*\).*/\1~=\2.0/p' pyproject.toml
-    else
-        echo "torch${TORCH_NEWEST:+==$TORCH_NEWEST}"
+    if [ "$1" = newest ]; then
+        echo "torch==${TORCH_NEWEST:-$(sed -n 's/^torch==//p' constraints.txt)}"
+        return
     fi
+    if [ -n "${TORCH_OLDEST:-}" ]; then
+        echo "torch==$TORCH_OLDEST"
+    else
+        lower_bound torch
+    fi
+    for name in transformers peft accelerate; do
+        lower_bound "$name"
+    done
 }
 
 check() {
@@ -52,7 +67,7 @@ print('Python $1, $2:', *(f'{name} {version(name)}' for name in ('torch', 'trans
 }
 
 for version in $pythons; do
-    for which in oldest newest; do
+    for which in $libraries; do
         check "$version" "$which" || failed="$failed $version-$which"
     done
 done
