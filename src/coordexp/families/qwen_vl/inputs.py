@@ -11,7 +11,10 @@ import torch
 from jaxtyping import Float, Int
 from PIL import Image
 from torch import Tensor
-from transformers import AutoImageProcessor, Qwen2VLImageProcessorPil
+from transformers import Qwen2VLImageProcessorPil
+
+# transformers 5.17 itself offers a stand-in that asks for torchvision, whatever the backend.
+from transformers.models.auto.image_processing_auto import AutoImageProcessor
 
 from coordexp.errors import CheckpointError, RecordError
 from coordexp.families.config_file import load_config
