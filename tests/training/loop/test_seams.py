@@ -278,7 +278,7 @@ CONTRACTS = {
         body=(
             "elif self.is_fsdp_enabled: if 'FULL_STATE_DICT' in "
             "str(self.accelerator.state.fsdp_plugin.state_dict_type):",
-            "elif self.args.should_save: self._save(output_dir)",
+            "self._save(output_dir)",
         ),
         callers={"_save_checkpoint": ("self.save_model(output_dir, _internal_call=True)",)},
     ),

@@ -246,14 +246,15 @@ class TrainerSeams(Trainer):
             super().save_model(output_dir, _internal_call)
             return
         # transformers saves nothing at all where every rank's checkpoint holds its own share.
-        weights = gathered_weights(self.model)
-        if self.args.should_save:
-            self._save(output_dir, weights)
+        self._save(output_dir, gathered_weights(self.model))
 
     @override
     def _save(
         self, output_dir: str | None = None, state_dict: dict[str, Any] | None = None
     ) -> None:
+        # transformers 5.24 asks every rank, and the writing of ours is for one.
+        if not self.args.should_save:
+            return
         directory = Path(output_dir or self.args.output_dir or ".")
         model = self.accelerator.unwrap_model(self.model)
         self._files.write(model, directory, state_dict, super()._save)

@@ -145,6 +145,11 @@ def build_arguments(config: Config, *, world_size: int) -> TrainingArguments:
     theirs = {field.name for field in fields(TrainingArguments)} - {"gradient_accumulation_steps"}
     passed_on = training.model_dump(include=theirs)
     passed_on |= engine_arguments(config)
+    # The name since transformers 5.24, which warns of the old one.
+    renamed = "activation_checkpointing"
+    checkpointing = renamed if renamed in theirs else "gradient_checkpointing"
+    passed_on[checkpointing] = passed_on.pop("gradient_checkpointing")
+    passed_on[f"{checkpointing}_kwargs"] = {"use_reentrant": False}
     passed_on["report_to"] = (
         list(training.report_to) if isinstance(training.report_to, tuple) else training.report_to
     )
@@ -152,7 +157,6 @@ def build_arguments(config: Config, *, world_size: int) -> TrainingArguments:
         return TrainingArguments(
             **passed_on,
             gradient_accumulation_steps=training.accumulation_steps(world_size=world_size),
-            gradient_checkpointing_kwargs={"use_reentrant": False},
             # Every batch has a picture, a blank one if need be: all that learns is in every step.
             ddp_find_unused_parameters=False,
             remove_unused_columns=False,
