@@ -20,6 +20,7 @@ COMMANDS = (
     ("quickstart",),
     ("train",),
     ("doctor",),
+    ("plan",),
     ("merge",),
     ("predict",),
     ("evaluate",),

@@ -26,6 +26,7 @@ from coordexp.cli.doctor import doctor
 from coordexp.cli.evaluate import evaluate
 from coordexp.cli.lab import lab_report, lab_run
 from coordexp.cli.merge import merge
+from coordexp.cli.plan import plan
 from coordexp.cli.predict import predict
 from coordexp.cli.quickstart import quickstart
 from coordexp.cli.swift import swift_plugin
@@ -107,6 +108,7 @@ app.add_typer(vocab_app, name="vocab")
 vocab_app.command("expand")(vocab_expand)
 vocab_app.command("fit")(vocab_fit)
 vocab_app.command("graft")(vocab_graft)
+app.command()(plan)
 app.command()(train)
 app.command()(doctor)
 app.command()(merge)

@@ -20,7 +20,7 @@ from coordexp.objective.terms.coord_logits import CoordTarget
 Backend = Literal["auto", "reference", "fused", "triton"]
 
 # Below this many vocabulary rows the logits are small and the reference is as fast as any.
-_FUSED_FROM = 8192
+FUSED_FROM = 8192
 
 
 def stage1_loss(
@@ -89,7 +89,7 @@ def stage1_loss(
 
 def _best_backend(head_weight: Float[Tensor, "V D"]) -> Literal["reference", "fused"]:
     # Not `triton`, on a GPU either, until its kernels have been measured on one.
-    return "fused" if len(head_weight) >= _FUSED_FROM else "reference"
+    return "fused" if len(head_weight) >= FUSED_FROM else "reference"
 
 
 def _triton_solver() -> Solver:

@@ -21,7 +21,7 @@ from coordexp.inspection.doctor.learning import (
     judged_loss,
     model_of,
 )
-from coordexp.inspection.doctor.memory import LiveBytes, estimate, judged_memory, stored_bytes
+from coordexp.inspection.doctor.memory import estimate, judged_memory, stored_bytes
 from coordexp.inspection.doctor.verdict import CheckResult, Diagnosis, Pieces
 from coordexp.model.coord_offset import OffsetEmbedding, OffsetTable, find_offset_head
 from coordexp.training.loop.optimizer import OptimizerRow
@@ -236,29 +236,6 @@ def test_memory_is_what_the_formula_says() -> None:
     # 16 numbers each, 4 bytes; one matrix learns: gradient once, AdamW twice.
     expected = {"weights": 128, "gradients": 64, "AdamW": 128, "activations": 500}
     assert estimate(model, peak=100, tokens=2, most_tokens=10) == expected
-
-
-def test_live_bytes_are_the_most_that_was_there_at_once() -> None:
-    outside = torch.ones(1000)
-    with LiveBytes(nn.Identity()) as counted:
-        first = outside * 2  # 4,000 bytes
-        view = first[:10]  # none of its own
-        second = first + 1  # 8,000 together
-        del first, view
-        third = second.exp()  # 8,000 still
-    assert counted.peak == 8000
-    assert len(third) == len(outside)
-
-
-def test_accumulated_gradients_are_not_counted_with_the_activations() -> None:
-    layers = nn.ModuleList(nn.Linear(100, 100, bias=False) for _ in range(5))
-    with LiveBytes(layers) as counted:
-        hidden = torch.ones(1, 100)
-        for layer in layers:
-            hidden = layer(hidden)
-        hidden.sum().backward()
-    # Five gradients of 40,000 bytes; one at a time is on its way.
-    assert 40_000 <= counted.peak < 80_000
 
 
 def test_the_base_is_counted_in_the_dtype_that_it_is_loaded_in(make_run: MakeRun) -> None:

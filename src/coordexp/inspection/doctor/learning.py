@@ -14,17 +14,21 @@ from torch import Tensor, nn
 
 from coordexp.config.schema import Config
 from coordexp.inspection.doctor.memory import (
-    LiveBytes,
     device_memory,
     estimate,
     judged_memory,
+    lacks_weights,
     largest_batch,
+    planned_memory,
     stored_bytes,
 )
-from coordexp.inspection.doctor.place import device_name, gigabytes
+from coordexp.inspection.doctor.place import device_name
 from coordexp.inspection.doctor.records import Feeds
 from coordexp.inspection.doctor.verdict import CheckResult, Doubt, Pieces, judged
 from coordexp.inspection.doctor.vocabulary import KnownVocab
+from coordexp.inspection.plan.costs import plan_costs
+from coordexp.inspection.plan.live_bytes import LiveBytes
+from coordexp.inspection.plan.table import gigabytes
 from coordexp.model.coord_offset import reattach_coord_offset_hooks
 from coordexp.objective import CoordWeights, Stage1Output
 from coordexp.objective.terms import TERMS
@@ -32,6 +36,7 @@ from coordexp.rendering.encode import IGNORE_INDEX, Encoder
 from coordexp.training.loop.optimizer import TABLE_HEAD, OptimizerRow, ignored_rates, table_cells
 from coordexp.training.loop.trainer import CoordTrainer
 from coordexp.training.run.build import build_objective
+from coordexp.training.run.machine import has_gpu
 from coordexp.training.run.stage1 import assemble_trainer
 from coordexp.training.watch.diagnostics import LossWindow, total_loss
 from coordexp.viewing.elements import Sheet
@@ -281,8 +286,13 @@ def model_of(trainer: CoordTrainer) -> nn.Module:
 
 
 def memory(pieces: Pieces) -> CheckResult:
-    """Estimate what a step takes (`coordexp.inspection.doctor.memory`)."""
-    config, feeds, first = pieces.take(Config), pieces.take(Feeds), pieces.take(FirstPass)
+    """Estimate what a step takes (`coordexp.inspection.doctor.memory`), without weights too."""
+    config = pieces.take(Config)
+    if lacks_weights(config.model.path):
+        room = device_memory(config)
+        plan = plan_costs(config, gpus=1, room=None, on_cpu=not has_gpu(config))
+        return planned_memory(plan, room, device_name(config))
+    feeds, first = pieces.take(Feeds), pieces.take(FirstPass)
     most = largest_batch(feeds, config)
     parts = estimate(
         model_of(pieces.take(CoordTrainer)),

@@ -11,94 +11,29 @@
 
 The last one is counted, not guessed: `LiveBytes` sees every tensor come and go. So it is that of
 this model with this tuner, attention, objective and gradient checkpointing. Not in it: Python and
-its libraries, what kernels need for a moment, and the gaps of the allocator.
+its libraries, what kernels need for a moment, and the gaps of the allocator. Where only the base's
+weights are missing, `coordexp.inspection.plan` counts the same on shapes.
 """
 
 import os
-import weakref
-from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
-from torch import Tensor, UntypedStorage, nn
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
-from typing_extensions import override
+from torch import nn
 
 from coordexp.config.schema import Config
 from coordexp.data.plan.schedule import PackedBatches
-from coordexp.inspection.doctor.place import gigabytes
+from coordexp.families.config_file import CONFIG
 from coordexp.inspection.doctor.records import Feeds
 from coordexp.inspection.doctor.verdict import CheckResult
-from coordexp.model.shards import load_weights
+from coordexp.inspection.plan.costs import COMFORTABLE, CostPlan
+from coordexp.inspection.plan.table import gigabytes, plan_sheets
+from coordexp.model.shards import INDEX_FILE, SINGLE_FILE, load_weights
 from coordexp.training.run.machine import has_gpu
 from coordexp.training.run.setup_errors import MEMORY_ADVICE
 from coordexp.viewing.elements import Sheet
 
-# Share of the device that the estimate may take before it is called tight.
-_COMFORTABLE = 0.9
 _CGROUP_LIMIT = Path("/sys/fs/cgroup/memory.max")
-
-
-class LiveBytes(TorchDispatchMode):
-    """Counts the bytes of the tensors that a block makes and holds, on whatever device.
-
-    Of parameters' gradients only those count that are not accumulated yet.
-
-    Args:
-        model: Whose gradients are meant.
-    """
-
-    def __init__(self, model: nn.Module) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
-        self.peak = 0
-        self._live = 0
-        self._known: weakref.WeakSet[UntypedStorage] = weakref.WeakSet()
-        self._hooks = [
-            parameter.register_post_accumulate_grad_hook(self._without_gradient)
-            for parameter in model.parameters()
-            if parameter.requires_grad
-        ]
-
-    @override
-    def __exit__(self, *error: Any) -> None:
-        super().__exit__(*error)  # type: ignore[no-untyped-call]
-        for hook in self._hooks:
-            hook.remove()
-
-    @override
-    def __torch_dispatch__(
-        self,
-        func: Callable[..., object],
-        types: object,
-        args: Sequence[Any] = (),
-        kwargs: Mapping[str, Any] | None = None,
-    ) -> object:
-        """Run an operation, and count what it has made."""
-        given = {**(kwargs or {})}
-        for storage in _storages((args, given)):
-            self._known.add(storage)
-        result = func(*args, **given)
-        for storage in _storages(result):
-            if storage not in self._known:
-                self._known.add(storage)
-                self._count(storage.nbytes())
-                weakref.finalize(storage, self._count, -storage.nbytes()).atexit = False
-        return result
-
-    def _count(self, change: int) -> None:
-        self._live += change
-        self.peak = max(self.peak, self._live)
-
-    def _without_gradient(self, parameter: Tensor) -> None:
-        # It goes on living, and is counted apart; when it dies it must not be taken off again.
-        if parameter.grad is not None and parameter.grad.untyped_storage() in self._known:
-            self._count(-parameter.grad.untyped_storage().nbytes())
-
-
-def _storages(values: object) -> list[UntypedStorage]:
-    return [one.untyped_storage() for one in tree_leaves(values) if isinstance(one, Tensor)]
 
 
 def device_memory(config: Config) -> int:
@@ -108,6 +43,12 @@ def device_memory(config: Config) -> int:
     machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     told = _CGROUP_LIMIT.read_text().strip() if _CGROUP_LIMIT.is_file() else "max"
     return min(machine, int(told)) if told.isdigit() else machine
+
+
+def lacks_weights(base: Path) -> bool:
+    """Return whether a base is described and its weights are not there yet."""
+    weights = (SINGLE_FILE, INDEX_FILE)
+    return (base / CONFIG).is_file() and not any((base / name).is_file() for name in weights)
 
 
 def stored_bytes(config: Config) -> int:
@@ -158,12 +99,26 @@ def judged_memory(parts: dict[str, float], room: int, device: str, most_tokens: 
     found = f"about {gigabytes(total)} for {most_tokens:,} tokens; {device} has {gigabytes(room)}"
     if total > room:
         return CheckResult("red", found, _way_out(parts), sheets)
-    if total > _COMFORTABLE * room:
+    if total > COMFORTABLE * room:
         return CheckResult("yellow", f"{found}: tight", _way_out(parts), sheets)
     return CheckResult("green", found, sheets=sheets)
 
 
+def planned_memory(plan: CostPlan, room: int, device: str) -> CheckResult:
+    """Judge a plan that was made without the base's weights.
+
+    Args:
+        plan: Of the run.
+        room: Bytes of the device.
+        device: In words.
+    """
+    parts = {cost.name: cost.size for cost in plan.memory}
+    judged = judged_memory(parts, room, device, plan.tokens)
+    found = f"planned from config.json alone: {judged.found}"
+    return CheckResult(judged.verdict, found, judged.advice, plan_sheets(plan, None))
+
+
 def _way_out(parts: dict[str, float]) -> str:
-    if parts["activations"] > parts["weights"]:
+    if sum(size for name, size in parts.items() if "activations" in name) > parts["weights"]:
         return MEMORY_ADVICE
     return "model.dtype: bfloat16, tuner.train_type: lora, or a smaller base"

@@ -15,6 +15,8 @@ from coordexp.config.deepspeed import load_deepspeed
 from coordexp.config.schema import Config
 from coordexp.errors import CoordExpError, InputError, install_advice
 from coordexp.inspection.doctor.verdict import CheckResult, Doubt, Pieces, judged
+from coordexp.inspection.plan.costs import NUMBERS_KEPT
+from coordexp.inspection.plan.table import gigabytes
 from coordexp.training.keep.output import find_start
 from coordexp.training.loop.trainer import CoordTrainer
 from coordexp.training.run.host import swift_fault
@@ -29,11 +31,8 @@ from coordexp.training.watch.progress import check_trackers
 from coordexp.viewing.elements import Sheet
 
 _SHOWN = ("torch", "transformers", "peft", "accelerate", "safetensors", "pillow", "numpy")
-_GB = 1e9
 # Checkpoints for which there should be room where all are kept.
 _MANY = 10
-# AdamW keeps two numbers for each that learns; the weights themselves are the third.
-_NUMBERS_KEPT = 3
 # What transformers takes for a choice of trackers, and no tracker.
 _NO_TRACKER = ("none", "all")
 
@@ -166,7 +165,7 @@ def disk_room(pieces: Pieces) -> CheckResult:
     model = pieces.take(CoordTrainer).model
     if model is None:
         raise TypeError("a trainer has a model")
-    one = _NUMBERS_KEPT * sum(
+    one = NUMBERS_KEPT * sum(
         parameter.numel() * parameter.element_size()
         for parameter in model.parameters()
         if parameter.requires_grad
@@ -191,16 +190,6 @@ def judged_room(checkpoint_bytes: int, config: Config, *, free: int) -> CheckRes
     ]
     found = f"a checkpoint takes about {gigabytes(checkpoint_bytes)}, {gigabytes(free)} are free"
     return judged(found, doubts)
-
-
-def gigabytes(count: float) -> str:
-    """Return a number of bytes for people.
-
-    Example:
-        >>> gigabytes(2_340_000_000), gigabytes(51_000)
-        ('2.3 GB', '0.1 MB')
-    """
-    return f"{count / _GB:,.1f} GB" if count >= _GB else f"{count / 1e6:,.1f} MB"
 
 
 def joined(words: str) -> str:

@@ -217,7 +217,7 @@ def _fresh(config: Config, vocab: CoordVocab | None) -> TrainedModel:
     block = config.model
     base = load_base(block.path, dtype=block.dtype, attn_implementation=attention_of(config))
     install_offsets(config, base, vocab)
-    return _tuned(config, base)
+    return tuned(config, base)
 
 
 def install_offsets(config: Config, base: PreTrainedModel, vocab: CoordVocab | None) -> None:
@@ -247,7 +247,13 @@ def _check_size(config: Config, base: PreTrainedModel, vocab: CoordVocab) -> Non
         )
 
 
-def _tuned(config: Config, base: PreTrainedModel) -> TrainedModel:
+def tuned(config: Config, base: PreTrainedModel) -> TrainedModel:
+    """Return a base, its offsets installed, with what learns of it: adapters, or its own weights.
+
+    Raises:
+        CheckpointError: If the family does not know a part of the model.
+        InputError: If the places for adapters name nothing.
+    """
     tuner = config.tuner
     towers, leaves = lora_places(config)
     family = load_family(config.model.path)

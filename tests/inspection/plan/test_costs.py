@@ -1,0 +1,194 @@
+"""A plan counted on shapes, beside the same run with its weights."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+from typer.testing import CliRunner
+
+from coordexp.cli.app import app
+from coordexp.config.schema import Config
+from coordexp.errors import CheckpointError
+from coordexp.families.qwen3_vl.family import QWEN3_VL
+from coordexp.inspection.doctor.doctor import examine
+from coordexp.inspection.doctor.learning import model_of, prepare, taught
+from coordexp.inspection.doctor.memory import estimate
+from coordexp.inspection.plan.costs import (
+    assumed_example,
+    largest_pack,
+    parabola,
+    plan_costs,
+)
+from coordexp.inspection.plan.live_bytes import LiveBytes
+from coordexp.inspection.plan.one_pass import ExampleShape
+from coordexp.training.run.stage1 import build_trainer
+from tests.inspection.conftest import MakeRun
+from tests.inspection.plan.conftest import MakeBare
+
+pytestmark = pytest.mark.slow
+
+PACKS = {
+    "packing": True,
+    "global_max_length": 1024,
+    "per_device_train_batch_size": 1,
+    "per_device_eval_batch_size": 1,
+}
+
+
+@dataclass(frozen=True)
+class Real:
+    """A pass of a run with numbers, and what its batch was made of."""
+
+    model: nn.Module
+    peak: int
+    tokens: int
+    example: ExampleShape
+
+
+def real_pass(config: Config) -> Real:
+    """Count a pass of the run's first pack."""
+    trainer = build_trainer(config, callbacks=[])
+    inputs = next(iter(trainer.get_train_dataloader()))
+    del inputs["record_indices"]
+    prepare(trainer)
+    with LiveBytes(model_of(trainer)) as counted:
+        taught(trainer, inputs).backward()
+    labels, grids = inputs["labels"], inputs["image_grid_thw"]
+    high, wide = (side // 2 for side in grids[0, 1:].tolist())
+    answer = int((labels >= 0).sum()) // len(grids)
+    prompt = labels.numel() // len(grids) - high * wide - answer
+    example = ExampleShape(high, wide, prompt, answer)
+    return Real(model_of(trainer), counted.peak, labels.numel(), example)
+
+
+@pytest.mark.parametrize("checkpointing", [False, True])
+def test_a_plan_is_what_the_run_takes_on_numbers(
+    make_run: MakeRun, make_bare: MakeBare, tmp_path: Path, *, checkpointing: bool
+) -> None:
+    block = {**PACKS, "gradient_checkpointing": checkpointing, "output_dir": str(tmp_path / "run")}
+    real = real_pass(make_run(training=block))
+    config = make_bare(training={**block, "global_max_length": real.tokens})
+    plan = plan_costs(config, gpus=1, room=None, on_cpu=True, example=real.example)
+    assert plan.own.peak == pytest.approx(real.peak, rel=0.05)
+
+    planned = {cost.name: cost.size for cost in plan.memory}
+    loaded = estimate(real.model, peak=0, tokens=1, most_tokens=1)
+    assert planned["gradients"] == loaded["gradients"]
+    assert planned["AdamW"] == loaded["AdamW"]
+    buffers = sum(one.numel() * one.element_size() for one in real.model.buffers())
+    assert planned["weights"] == loaded["weights"] + buffers
+
+
+def test_a_longer_pack_takes_more_and_checkpointing_less(make_bare: MakeBare) -> None:
+    plan = plan_costs(make_bare(training=PACKS), gpus=2, room=2e9)
+    off, on = plan.limits
+    for limit in (off, on):
+        peaks = [peak for _, peak in limit.counted]
+        assert peaks == sorted(peaks)
+        assert limit.tokens > 0
+    assert on.tokens > off.tokens
+    assert "gradients on their way" in {cost.name for cost in plan.memory}
+
+
+def test_weights_gradients_and_adamw_of_a_full_fine_tuning_are_of_all_numbers(
+    make_bare: MakeBare,
+) -> None:
+    plan = plan_costs(
+        make_bare(tuner={"train_type": "full", "use_dora": False}, model={"dtype": "float32"}),
+        gpus=1,
+        room=None,
+    )
+    sizes = {cost.name: cost.size for cost in plan.memory}
+    assert sizes["AdamW"] == 2 * sizes["gradients"] == 8 * plan.learning
+
+
+def test_flash_attention_is_no_dearer_than_sdpa(make_bare: MakeBare) -> None:
+    sdpa, flash = (
+        plan_costs(
+            make_bare(training=PACKS, model={"attn_implementation": name, "dtype": "bfloat16"}),
+            gpus=1,
+            room=None,
+            example=ExampleShape(8, 8, 33, 90),
+        )
+        for name in ("sdpa", "flash_attention_2")
+    )
+    assert flash.own.peak < sdpa.own.peak
+    assert flash.own.flops < sdpa.own.flops
+
+
+def test_nothing_but_shapes_is_made(make_bare: MakeBare, monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_numbers(*_: object, **__: object) -> torch.Tensor:
+        raise AssertionError("weights were read")
+
+    monkeypatch.setattr("safetensors.torch.load_file", no_numbers)
+    plan = plan_costs(make_bare(), gpus=1, room=None)
+    assert plan.total > 0
+
+
+def test_the_assumed_example_keeps_the_run_s_limit_of_pixels(make_bare: MakeBare) -> None:
+    cell = QWEN3_VL.grid.cell_px
+    small = assumed_example(make_bare(data={"max_pixels": 16 * cell * cell}))
+    large = assumed_example(make_bare(data={"max_pixels": None}))
+    assert (small.high, small.wide) == (4, 4)
+    assert (large.high * cell, large.wide * cell) == (1024, 1024)
+
+
+def test_a_folder_without_a_configuration_is_refused(make_bare: MakeBare, tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match=r"config\.json"):
+        plan_costs(make_bare(model={"path": str(tmp_path)}), gpus=1, room=None)
+
+
+def test_a_configuration_that_makes_no_model_is_refused(
+    make_bare: MakeBare, described: Path, tmp_path: Path
+) -> None:
+    content = json.loads((described / "config.json").read_text())
+    content["text_config"]["hidden_size"] = "wide"
+    (tmp_path / "config.json").write_text(json.dumps(content))
+    with pytest.raises(CheckpointError, match=r"config\.json"):
+        plan_costs(make_bare(model={"path": str(tmp_path)}), gpus=1, room=None)
+
+
+def test_the_doctor_plans_where_only_the_weights_are_missing(make_bare: MakeBare) -> None:
+    found = examine(make_bare())
+    assert found.findings["base"].verdict == "red"
+    memory = found.findings["memory"]
+    assert memory.found.startswith("planned from config.json alone")
+    assert any(sheet.title == "Disk" for sheet in memory.sheets)
+
+
+def test_the_command_marks_every_figure(described: Path) -> None:
+    asked = ["plan", str(described), "--memory", "80", "--gpus", "2", "--gpu", "H100", "--json"]
+    done = CliRunner().invoke(app, asked)
+    assert done.exit_code == 0, done.output
+    found = json.loads(done.stdout)
+    known = {cost["known"] for cost in found["memory"]}
+    assert known == {"counted"}
+    assert found["step_seconds"]["known"] == "estimated"
+    assert found["assumptions"]["share of the peak"].startswith("30%")
+
+
+def test_the_command_says_by_its_exit_code_that_a_pack_does_not_fit(described: Path) -> None:
+    done = CliRunner().invoke(app, ["plan", str(described), "--memory", "0.1"])
+    assert done.exit_code == 1
+    assert "Packs that fit" in done.stdout
+
+
+def test_an_unknown_gpu_is_refused_with_the_known_ones(described: Path) -> None:
+    done = CliRunner().invoke(app, ["plan", str(described), "--memory", "80", "--gpu", "H9"])
+    assert done.exit_code == 2
+    assert "H100" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("free", "expected"), [(999.0, 0), (1000.0, 100), (4000.0, 400), (10_050.0, 1000)]
+)
+def test_the_largest_pack_is_where_the_curve_meets_what_is_free(free: float, expected: int) -> None:
+    assert largest_pack(((100, 1000), (200, 2000), (400, 4000)), free, 100) == expected
+
+
+def test_a_parabola_goes_through_its_points_and_on() -> None:
+    points = tuple((x, 3 * x * x + 2 * x + 1) for x in (1, 2, 4))
+    assert [round(parabola(points, x)) for x in (1, 3, 8)] == [6, 34, 209]
