@@ -13,7 +13,7 @@ CPU_STEPS := ONEDNN_MAX_CPU_ISA=AVX512_CORE_BF16 ONEDNN_MAX_CPU_ISA=AVX512_CORE 
 	ONEDNN_MAX_CPU_ISA=AVX2,ATEN_CPU_CAPABILITY=avx2 \
 	ONEDNN_MAX_CPU_ISA=AVX2,ATEN_CPU_CAPABILITY=default
 
-.PHONY: help quickstart check check-cpu check-gpu check-swift check-study check-versions test format docs clean
+.PHONY: help quickstart check check-cpu check-gpu check-swift check-long check-versions test format docs clean
 
 help:
 	@echo "make quickstart   install, run the main job on a tiny model, say where the report is"
@@ -21,7 +21,7 @@ help:
 	@echo "make check-cpu    the tests of numbers, as on processors with fewer instructions"
 	@echo "make check-gpu    the tests and the benchmark that need a GPU"
 	@echo "make check-swift  the tests inside ms-swift, in an environment of its own"
-	@echo "make check-study  a whole study on the tiny base"
+	@echo "make check-long   a study on the tiny base, DDP, DeepSpeed and FSDP2"
 	@echo "make check-versions  the fast tests on Python 3.11 to 3.13, oldest and newest libraries"
 	@echo "make test         the fast tests"
 	@echo "make format       format, and fix what ruff can fix"
@@ -40,9 +40,9 @@ check: .venv/.installed-dev
 	$(BIN)/lint-imports --no-logo
 	@sh scripts/fetch_test_data.sh
 	@if sh scripts/ensure_chromium.sh; then \
-		set -x; sh scripts/test.sh -n auto -m "not gpu and not swift and not study"; \
+		set -x; sh scripts/test.sh -n auto -m "not gpu and not swift and not long"; \
 	else \
-		set -x; sh scripts/test.sh -n auto -m "not gpu and not browser and not swift and not study"; \
+		set -x; sh scripts/test.sh -n auto -m "not gpu and not browser and not swift and not long"; \
 	fi
 
 check-cpu: .venv/.installed-dev
@@ -61,14 +61,14 @@ check-swift: .venv-swift/.installed
 	.venv-swift/bin/pytest -m swift -o filterwarnings=ignore tests/integrations
 
 # Minutes of processes that train and answer one after the other: too long to wait for in `check`.
-check-study: .venv/.installed-dev
-	$(BIN)/pytest -n auto -m study
+check-long: .venv/.installed-dev
+	$(BIN)/pytest -n auto -m long
 
 check-versions:
 	sh scripts/check_versions.sh
 
 test: .venv/.installed-dev
-	$(BIN)/pytest -n auto -m "not slow and not browser and not gpu and not swift and not study"
+	$(BIN)/pytest -n auto -m "not slow and not browser and not gpu and not swift and not long"
 
 format: .venv/.installed-dev
 	$(BIN)/ruff format .

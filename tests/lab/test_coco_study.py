@@ -64,7 +64,7 @@ def write_dry(folder: Path) -> Path:
     return path
 
 
-@pytest.mark.study
+@pytest.mark.long
 def test_every_arm_runs_to_a_line_and_the_report_is_written(tmp_path: Path) -> None:
     path = write_dry(tmp_path)
     done = CliRunner().invoke(app, ["lab", "run", str(path)])

@@ -27,7 +27,7 @@ from coordexp.model.load import load_checkpoint
 from coordexp.training.run.stage1 import train
 from tests.training.test_two_ranks import rows_of
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.long
 MakeConfig = Callable[..., Config]
 
 WORKER = Path(__file__).with_name("engine_worker.py")
