@@ -36,6 +36,8 @@ TORCHRUN = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
 # Its --cpu starts one process; with this option it is torchrun, whatever the device.
 ACCELERATE = ["-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes=2"]
 ACCELERATE += ["--num_machines=1", "--mixed_precision=no", "--dynamo_backend=no"]
+# Any free port: two workers of pytest start such runs at the same time.
+ACCELERATE += ["--main_process_port=0"]
 
 TRAINING = {
     # The six records are a step of four and one of two.
