@@ -19,7 +19,7 @@ def test_pixels_are_those_of_the_picture_that_was_seen() -> None:
 
 def test_the_size_that_is_seen_is_the_grid_s() -> None:
     grid = PictureGrid(28, least=28**2, most=100_000, largest_ratio=200)
-    answers = StockAnswers(QWEN2_5_VL.boxes, ("<|im_end|>",), grid)
+    answers = StockAnswers(QWEN2_5_VL.boxes, grid)
     # 640 x 480 is looked at as 364 x 252, and 364 x 252 as it is.
     assert answers.to_pixels((364, 252), size=(640, 480), stored=(640, 480)) == (640, 480)
     assert answers.to_pixels((91, 126), size=(1280, 960), stored=(364, 252)) == (320, 480)

@@ -59,12 +59,10 @@ class StockAnswers:
 
     Args:
         boxes: Its family's convention.
-        end_marks: Tokens that may stand behind an answer.
         grid: The sizes at which it looks at pictures.
     """
 
     boxes: BoxText
-    end_marks: tuple[str, ...]
     grid: PictureGrid
 
     def to_pixels(

@@ -16,15 +16,15 @@ from coordexp.inference.read.parse import ParsedAnswer
 from coordexp.inference.read.stock import parse_stock_answer
 
 GRID = PictureGrid(28, least=28**2, most=10**6, largest_ratio=200)
-PER_MILLE = StockAnswers(QWEN3_VL.boxes, QWEN3_VL.end_marks, GRID)
-PIXELS = StockAnswers(QWEN2_5_VL.boxes, QWEN2_5_VL.end_marks, GRID)
+PER_MILLE = StockAnswers(QWEN3_VL.boxes, GRID)
+PIXELS = StockAnswers(QWEN2_5_VL.boxes, GRID)
 SIZE = (560, 280)  # a multiple of the cell: the model sees it as it is
 CAT = '{"bbox_2d": [100, 200, 500, 1000], "label": "a cat"}'
 DOG = '{"bbox_2d": [0, 0, 10, 20], "label": "dog"}'
 
 
 def read(text: str, answers: StockAnswers = PER_MILLE) -> ParsedAnswer:
-    return parse_stock_answer(text, answers, size=SIZE, stored=SIZE)
+    return parse_stock_answer(text, answers, size=SIZE, stored=SIZE, end_marks=QWEN3_VL.end_marks)
 
 
 def descs(parsed: ParsedAnswer) -> list[str]:
@@ -68,16 +68,18 @@ def test_pixels_are_those_of_the_picture_that_was_seen() -> None:
         PIXELS,
         size=(1120, 560),
         stored=(1120, 560),
+        end_marks=(),
     ).objects
     assert item.geometry.values == (28, 56, 112, 84)
     small = StockAnswers(
-        QWEN2_5_VL.boxes, (), PictureGrid(28, least=1, most=160_000, largest_ratio=200)
+        QWEN2_5_VL.boxes, PictureGrid(28, least=1, most=160_000, largest_ratio=200)
     )
     (item,) = parse_stock_answer(
         '[{"bbox_2d": [28, 56, 112, 84], "label": "x"}]',
         small,
         size=(1120, 560),
         stored=(1120, 560),
+        end_marks=(),
     ).objects
     assert item.geometry.values == pytest.approx((56, 112, 224, 168))  # seen at 560 x 280
 

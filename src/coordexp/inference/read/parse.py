@@ -98,7 +98,7 @@ def parse_prediction(
             be missing or too many; the status is `salvaged` then.
         end_marks: Of the model's family. Another family's are text behind the answer.
     """
-    end = _end_of_answer(text, end_marks)
+    end = end_of_answer(text, end_marks)
     reader = _Reader(text, end, alphabet, coord_tokens=coord_tokens)
     reader.read()
     status: ParseStatus = "failed"
@@ -109,7 +109,8 @@ def parse_prediction(
     return ParsedAnswer(tuple(reader.objects), status, tuple(reader.dropped))
 
 
-def _end_of_answer(text: str, end_marks: Sequence[str]) -> int:
+def end_of_answer(text: str, end_marks: Sequence[str]) -> int:
+    """Return where an answer ends and nothing follows but end marks."""
     end = bare_end = len(text)
     while True:
         while bare_end and text[bare_end - 1] in SPACE:

@@ -162,7 +162,9 @@ def _parsed(
             text, alphabet=style.alphabet, coord_tokens=style.coord_tokens, end_marks=end_marks
         )
     size = (record.width, record.height)
-    return parse_stock_answer(text, style.stock, size=size, stored=record.file_size)
+    return parse_stock_answer(
+        text, style.stock, size=size, stored=record.file_size, end_marks=end_marks
+    )
 
 
 def prediction_row(

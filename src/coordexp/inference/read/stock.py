@@ -18,12 +18,18 @@ so. A point is dropped as such: figures have no place for it. The time is linear
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from coordexp.data.contract.geometry import Geometry
 from coordexp.families.boxes import StockAnswers
-from coordexp.inference.read.parse import Dropped, ParsedAnswer, ParsedObject, ParseStatus
+from coordexp.inference.read.parse import (
+    Dropped,
+    ParsedAnswer,
+    ParsedObject,
+    ParseStatus,
+    end_of_answer,
+)
 from coordexp.inference.read.scan import SPACE, BrokenError, DropReason, Scanner, Span
 
 ToPixels = Callable[[list[float]], tuple[float, ...]]
@@ -38,7 +44,12 @@ _FENCE = "```"
 
 
 def parse_stock_answer(
-    text: str, answers: StockAnswers, *, size: tuple[int, int], stored: tuple[int, int]
+    text: str,
+    answers: StockAnswers,
+    *,
+    size: tuple[int, int],
+    stored: tuple[int, int],
+    end_marks: Sequence[str],
 ) -> ParsedAnswer:
     """Return the objects of an answer, in pixels of the picture, whatever the text.
 
@@ -50,12 +61,13 @@ def parse_stock_answer(
         answers: How it answers.
         size: Width and height of the picture.
         stored: Those of its file, where that was resized.
+        end_marks: Of the model's family.
     """
 
     def to_pixels(values: list[float]) -> tuple[float, ...]:
         return answers.to_pixels(values, size=size, stored=stored)
 
-    body = _without_end_marks(text, answers.end_marks)
+    body = text[: end_of_answer(text, end_marks)]
     reader = _ListReader(body, answers, to_pixels)
     reader.read()
     status: ParseStatus = "failed"
@@ -64,13 +76,6 @@ def parse_stock_answer(
     elif reader.objects or reader.is_empty_list:
         status = "salvaged"
     return ParsedAnswer(tuple(reader.objects), status, tuple(reader.dropped))
-
-
-def _without_end_marks(text: str, marks: tuple[str, ...]) -> str:
-    body = text.rstrip(SPACE)
-    while mark := next((mark for mark in marks if body.endswith(mark)), None):
-        body = body.removesuffix(mark).rstrip(SPACE)
-    return body
 
 
 def _is_list(body: str) -> bool:

@@ -59,7 +59,7 @@ def build_stock_style(path: Path, classes: Sequence[str]) -> RenderingStyle:
         alphabet=SPEC_ALPHABET,
         min_pixels=None,
         max_pixels=None,
-        stock=StockAnswers(family.boxes, family.end_marks, grid),
+        stock=StockAnswers(family.boxes, grid),
     )
 
 
