@@ -14,7 +14,7 @@ from coordexp.config.schema import Config
 from coordexp.errors import CheckpointError
 from coordexp.families.qwen3_vl.family import QWEN3_VL
 from coordexp.inspection.doctor.doctor import examine
-from coordexp.inspection.doctor.learning import model_of, prepare, taught
+from coordexp.inspection.doctor.first_pass import model_of, prepare, taught
 from coordexp.inspection.doctor.memory import estimate
 from coordexp.inspection.plan.costs import (
     assumed_example,

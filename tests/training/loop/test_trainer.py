@@ -129,6 +129,17 @@ def test_only_offsets_and_lora_move(make_config: MakeConfig, tmp_path: Path) -> 
     assert any("coord_offset_adapter" in name for name in moved)
 
 
+def test_a_rank_that_does_not_save_writes_nothing(
+    make_config: MakeConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trainer = build_trainer(make_config(tmp_path / "run"), callbacks=[])
+    trainer._save(str(tmp_path / "first"))
+    monkeypatch.setattr(type(trainer.args), "should_save", False)
+    trainer._save(str(tmp_path / "second"))
+    assert (tmp_path / "first" / "adapter_model.safetensors").exists()
+    assert not (tmp_path / "second").exists()
+
+
 def test_a_weight_that_is_infinite_stops_the_run_by_its_terms(
     make_config: MakeConfig, tmp_path: Path
 ) -> None:

@@ -3,7 +3,8 @@ from pathlib import Path
 import pytest
 
 from coordexp.errors import InputError
-from coordexp.training.run.build import build_arguments, build_objective
+from coordexp.training.run.arguments import build_arguments
+from coordexp.training.run.build import build_objective
 from coordexp.training.run.machine import attention_of
 from tests.training.conftest import MakeConfig
 

@@ -4,5 +4,6 @@
   with its HTML in `templates/`.
 - `place`: versions, device and disk. `vocabulary`: the base.
 - `records`, `boxes`, `prompt`: the data. `tokens`: what is taught. `course`: for how long.
-- `learning`, `step`: who learns. `memory`: how much it takes.
+- `first_pass`: the run's first batch through its trainer. `learning`, `step`: who learns. `memory`:
+  how much it takes.
 """

@@ -19,14 +19,14 @@ from coordexp.data.files.mix import Mix
 from coordexp.errors import CoordExpError
 from coordexp.inspection.doctor.boxes import boxes_there_and_back, pictures
 from coordexp.inspection.doctor.course import course
+from coordexp.inspection.doctor.first_pass import FirstPass
 from coordexp.inspection.doctor.learning import (
-    FirstPass,
     Scratch,
     gradient,
     loss,
-    memory,
     parameters,
 )
+from coordexp.inspection.doctor.memory import memory
 from coordexp.inspection.doctor.place import (
     device,
     disk_room,

@@ -7,42 +7,34 @@ temporary folder.
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import islice
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
 from coordexp.config.schema import Config
-from coordexp.inspection.doctor.memory import (
-    device_memory,
-    estimate,
-    judged_memory,
-    lacks_weights,
-    largest_batch,
-    planned_memory,
-    stored_bytes,
+from coordexp.inspection.doctor.first_pass import (
+    FirstPass,
+    first_batch,
+    model_of,
+    prepare,
+    taught,
 )
-from coordexp.inspection.doctor.place import device_name
+from coordexp.inspection.doctor.memory import device_memory, stored_bytes
 from coordexp.inspection.doctor.records import Feeds
 from coordexp.inspection.doctor.verdict import CheckResult, Doubt, Pieces, judged
 from coordexp.inspection.doctor.vocabulary import KnownVocab
-from coordexp.inspection.plan.costs import plan_costs
 from coordexp.inspection.plan.live_bytes import LiveBytes
 from coordexp.inspection.plan.table import gigabytes
 from coordexp.model.coord_offset import reattach_coord_offset_hooks
-from coordexp.objective import CoordWeights, Stage1Output
+from coordexp.objective import CoordWeights
 from coordexp.objective.terms import TERMS
-from coordexp.rendering.encode import IGNORE_INDEX, Encoder
+from coordexp.rendering.encode import Encoder
 from coordexp.training.loop.optimizer import TABLE_HEAD, OptimizerRow, ignored_rates, table_cells
 from coordexp.training.loop.trainer import CoordTrainer
 from coordexp.training.run.build import build_objective
-from coordexp.training.run.machine import has_gpu
 from coordexp.training.run.stage1 import assemble_trainer
 from coordexp.training.watch.diagnostics import LossWindow, total_loss
 from coordexp.viewing.elements import Sheet
 
-# Batches among which one that teaches something is looked for, where no record has an object.
-_BATCHES_TRIED = 8
 # LoRA's first matrix gets no gradient while the second one is still zero.
 _STARTS_WITHOUT_GRADIENT = "lora_A"
 
@@ -56,25 +48,6 @@ class Scratch:
     """
 
     config: Config
-
-
-@dataclass(frozen=True, slots=True)
-class FirstPass:
-    """One forward and backward pass of the run's first batch.
-
-    Args:
-        inputs: The batch.
-        output: What the loss is made of.
-        figures: The same as training logs it.
-        peak: The most bytes that it held beside weights and gradients.
-        tokens: Of the batch, padding included.
-    """
-
-    inputs: dict[str, Tensor]
-    output: Stage1Output
-    figures: dict[str, float]
-    peak: int
-    tokens: int
 
 
 def parameters(pieces: Pieces) -> CheckResult:
@@ -228,76 +201,3 @@ def gradient_faults(model: nn.Module) -> list[str]:
         for words, names in kinds.items()
         if names
     ]
-
-
-def prepare(trainer: CoordTrainer) -> None:
-    """Bring the model into the state in which training runs it."""
-    args, model = trainer.args, model_of(trainer)
-    model.train()
-    model.zero_grad(set_to_none=True)
-    trainer.get_train_dataloader()  # where a loss is not finite, this names its records
-    if args.gradient_checkpointing:
-        trainer.model.gradient_checkpointing_enable(  # type: ignore[union-attr, operator]
-            gradient_checkpointing_kwargs=args.gradient_checkpointing_kwargs
-        )
-
-
-def first_batch(feeds: Feeds, trainer: CoordTrainer) -> dict[str, Tensor]:
-    """Return the first batch of the run that teaches something, on the device.
-
-    That is one with an object, where there is any: pictures without objects are good records, and
-    say nothing of coordinates.
-    """
-    feed = feeds.train
-    batches = feed.plan.batches(0)
-    with_objects = (members for members in batches if any(map(feeds.has_objects, members)))
-    tried = [*islice(with_objects, 1)] or batches[:_BATCHES_TRIED]
-    batch: dict[str, Tensor] = {}
-    for members in tried:
-        batch = feed.collate_numbered([feed[index] for index in members])
-        if (batch["labels"] != IGNORE_INDEX).any():
-            break
-    return {name: value.to(trainer.args.device) for name, value in batch.items()}
-
-
-def taught(trainer: CoordTrainer, inputs: dict[str, Tensor]) -> Tensor:
-    """Return the loss of a batch by the trainer's own path; dropout falls as the time before."""
-    args = trainer.args
-    half = torch.bfloat16 if args.bf16 else torch.float16
-    cast = torch.autocast(args.device.type, dtype=half, enabled=args.bf16 or args.fp16)
-    with torch.random.fork_rng(), cast:
-        torch.manual_seed(args.seed)
-        result = trainer.compute_loss(model_of(trainer), inputs)
-    if not isinstance(result, Tensor):
-        raise TypeError("expected the loss alone")
-    return result
-
-
-def model_of(trainer: CoordTrainer) -> nn.Module:
-    """Return a trainer's model.
-
-    Raises:
-        TypeError: If it has none.
-    """
-    model = trainer.model
-    if not isinstance(model, nn.Module):
-        raise TypeError("a trainer without a model")
-    return model
-
-
-def memory(pieces: Pieces) -> CheckResult:
-    """Estimate what a step takes (`coordexp.inspection.doctor.memory`), without weights too."""
-    config = pieces.take(Config)
-    if lacks_weights(config.model.path):
-        room = device_memory(config)
-        plan = plan_costs(config, gpus=1, room=None, on_cpu=not has_gpu(config))
-        return planned_memory(plan, room, device_name(config))
-    feeds, first = pieces.take(Feeds), pieces.take(FirstPass)
-    most = largest_batch(feeds, config)
-    parts = estimate(
-        model_of(pieces.take(CoordTrainer)),
-        peak=first.peak,
-        tokens=first.tokens,
-        most_tokens=most,
-    )
-    return judged_memory(parts, device_memory(config), device_name(config), most)

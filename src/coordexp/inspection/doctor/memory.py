@@ -24,16 +24,37 @@ from torch import nn
 from coordexp.config.schema import Config
 from coordexp.data.plan.schedule import PackedBatches
 from coordexp.families.config_file import CONFIG
+from coordexp.inspection.doctor.first_pass import FirstPass, model_of
+from coordexp.inspection.doctor.place import device_name
 from coordexp.inspection.doctor.records import Feeds
-from coordexp.inspection.doctor.verdict import CheckResult
-from coordexp.inspection.plan.costs import COMFORTABLE, CostPlan
+from coordexp.inspection.doctor.verdict import CheckResult, Pieces
+from coordexp.inspection.plan.costs import COMFORTABLE, CostPlan, plan_costs
 from coordexp.inspection.plan.table import gigabytes, plan_sheets
 from coordexp.model.shards import INDEX_FILE, SINGLE_FILE, load_weights
+from coordexp.training.loop.trainer import CoordTrainer
 from coordexp.training.run.machine import has_gpu
 from coordexp.training.run.setup_errors import MEMORY_ADVICE
 from coordexp.viewing.elements import Sheet
 
 _CGROUP_LIMIT = Path("/sys/fs/cgroup/memory.max")
+
+
+def memory(pieces: Pieces) -> CheckResult:
+    """Estimate what a step takes of the largest batch, without the base's weights too."""
+    config = pieces.take(Config)
+    if lacks_weights(config.model.path):
+        room = device_memory(config)
+        plan = plan_costs(config, gpus=1, room=None, on_cpu=not has_gpu(config))
+        return planned_memory(plan, room, device_name(config))
+    feeds, first = pieces.take(Feeds), pieces.take(FirstPass)
+    most = largest_batch(feeds, config)
+    parts = estimate(
+        model_of(pieces.take(CoordTrainer)),
+        peak=first.peak,
+        tokens=first.tokens,
+        most_tokens=most,
+    )
+    return judged_memory(parts, device_memory(config), device_name(config), most)
 
 
 def device_memory(config: Config) -> int:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from coordexp.errors import CoordExpError
-from coordexp.inspection.doctor.learning import FirstPass, model_of, taught
+from coordexp.inspection.doctor.first_pass import FirstPass, model_of, taught
 from coordexp.inspection.doctor.verdict import CheckResult, Pieces
 from coordexp.training.loop.trainer import CoordTrainer
 

@@ -24,7 +24,7 @@ from coordexp.families.picture_grid import smart_resize
 from coordexp.inspection.plan.hollow_model import HollowModel, build_hollow
 from coordexp.inspection.plan.one_pass import ExampleShape, PassCost, count_pass
 
-Known = Literal["counted", "estimated", "assumed"]
+Known = Literal["counted", "estimated"]
 
 # Share of a device that is planned with; the rest is for what cannot be counted.
 COMFORTABLE = 0.9

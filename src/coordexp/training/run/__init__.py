@@ -3,7 +3,7 @@
 - `stage1`: the run itself; `ending` says what came of it.
 - `machine`, `host`: what this machine can compute, whether ms-swift is there; `setup_errors`: what
   other libraries raise on a bad setup, in the user's words.
-- `build`, `build_feed`: the configuration as objects, the records as a plan; `course`: how long it
-  will be.
+- `build`, `build_feed`: the configuration as objects, the records as a plan; `arguments`: what
+  transformers is told; `course`: how long it will be.
 - `base_card`, `class_list`: what a checkpoint says of its base and of its classes.
 """

@@ -1,14 +1,14 @@
 """From a configuration to the objects of a run."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
 import torch
 from peft import LoraConfig, PeftModel
 from torch import Tensor
-from transformers import PreTrainedModel, PreTrainedTokenizerBase, TrainingArguments
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from coordexp.config.schema import Config
 from coordexp.coord_tokens.vocab import CoordVocab, check_ids
@@ -35,10 +35,8 @@ from coordexp.model.load import (
 from coordexp.objective import CoordTarget, CoordWeights
 from coordexp.rendering.encode import Encoder
 from coordexp.rendering.style import RenderingStyle
-from coordexp.training.loop.engines import engine_arguments
 from coordexp.training.run.base_card import build_card
 from coordexp.training.run.machine import attention_of, has_gpu
-from coordexp.training.run.setup_errors import setup_errors
 from coordexp.training.step.loss_function import Objective
 
 TrainedModel = PreTrainedModel | PeftModel
@@ -137,36 +135,6 @@ def build_learner(
     # Generation's cache would make packed and padded attention differ, and costs memory.
     base.config.get_text_config().use_cache = False
     return Learner(model=model, card=build_card(config, vocab, tokenizer))
-
-
-def build_arguments(config: Config, *, world_size: int) -> TrainingArguments:
-    """Return transformers' arguments of the run."""
-    training = config.training
-    theirs = {field.name for field in fields(TrainingArguments)} - {"gradient_accumulation_steps"}
-    passed_on = training.model_dump(include=theirs)
-    passed_on |= engine_arguments(config)
-    # The name since transformers 5.24, which warns of the old one.
-    renamed = "activation_checkpointing"
-    checkpointing = renamed if renamed in theirs else "gradient_checkpointing"
-    passed_on[checkpointing] = passed_on.pop("gradient_checkpointing")
-    passed_on[f"{checkpointing}_kwargs"] = {"use_reentrant": False}
-    passed_on["report_to"] = (
-        list(training.report_to) if isinstance(training.report_to, tuple) else training.report_to
-    )
-    with setup_errors("transformers' Trainer"):
-        return TrainingArguments(
-            **passed_on,
-            gradient_accumulation_steps=training.accumulation_steps(world_size=world_size),
-            # Every batch has a picture, a blank one if need be: all that learns is in every step.
-            ddp_find_unused_parameters=False,
-            remove_unused_columns=False,
-            label_names=["labels"],
-            prediction_loss_only=True,
-            # A NaN is shown and stops the run; transformers would hide it.
-            logging_nan_inf_filter=False,
-            dataloader_pin_memory=has_gpu(config),
-            disable_tqdm=True,
-        )
 
 
 def _resumed(config: Config) -> PeftModel:

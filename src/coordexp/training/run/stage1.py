@@ -48,8 +48,8 @@ from coordexp.training.loop.optimizer import (
     write_table,
 )
 from coordexp.training.loop.trainer import CoordTrainer, check_arguments
+from coordexp.training.run.arguments import build_arguments
 from coordexp.training.run.build import (
-    build_arguments,
     build_encoder,
     build_learner,
     build_objective,
