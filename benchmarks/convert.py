@@ -12,20 +12,15 @@ output, and with the machine's name to `benchmarks/results/`.
 
 import argparse
 import json
-import os
 import random
-import statistics
-import subprocess
-import sys
 import tempfile
 from io import BytesIO
 from pathlib import Path
 
+from beside import ROUNDS, add_arguments, measure, states
 from PIL import Image
 from results import processor, results_path, write_results
 
-HERE = Path(__file__).parents[1] / "src"
-ROUNDS = 7
 WIDTH, HEIGHT = 64, 48
 CLASSES = 80
 BOXES, CORNERS = 7, 24
@@ -78,41 +73,12 @@ def write_coco(folder: Path, count: int) -> Path:
     return folder / "annotations/instances_train.json"
 
 
-def cpu_seconds(source: Path, src: Path, out: Path, geometry: str) -> float:
-    """Return the CPU time of one conversion by the code in a folder."""
-    command = (sys.executable, "-m", "coordexp", "data", "convert", str(src), str(out))
-    options = ("--geometry", geometry, "--overwrite")
-    variables = {**os.environ, "PYTHONPATH": str(source.resolve())}
-    with subprocess.Popen((*command, *options), env=variables, stdout=subprocess.DEVNULL) as child:
-        _, status, usage = os.wait4(child.pid, 0)
-        child.returncode = os.waitstatus_to_exitcode(status)
-    if child.returncode:
-        raise SystemExit(f"{source}: the conversion of {src} failed")
-    return usage.ru_utime + usage.ru_stime
-
-
-def measure(src: Path, out: Path, geometry: str, sources: dict[str, Path]) -> dict[str, float]:
-    """Return the median of each contender's times, and of the ratios of the pairs."""
-    times: dict[str, list[float]] = {name: [] for name in sources}
-    for _ in range(ROUNDS):
-        for name, source in sources.items():
-            times[name].append(cpu_seconds(source, src, out, geometry))
-    row = {f"{name}_s": round(statistics.median(found), 3) for name, found in times.items()}
-    if "beside" in times:
-        pairs = zip(times["here"], times["beside"], strict=True)
-        row["ratio"] = round(statistics.median(here / beside for here, beside in pairs), 3)
-    return row
-
-
 def main() -> None:
     """Write the datasets, convert them, and keep the results."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--beside", type=Path, help="the src folder of another state of the code")
-    parser.add_argument("--state", help="what that state is called in the results")
-    parser.add_argument("--quick", action="store_true", help="a few pictures: does it run?")
+    add_arguments(parser)
     given = parser.parse_args()
     count = 20 if given.quick else 4000
-    sources = {"here": HERE} | ({"beside": given.beside} if given.beside else {})
     rows = {}
     with tempfile.TemporaryDirectory() as home:
         root = Path(home)
@@ -127,7 +93,8 @@ def main() -> None:
         )
         for name, src, geometry in cases:
             out = (src if src.is_dir() else src.parents[1]) / "out.jsonl"
-            rows[name] = measure(src, out, geometry, sources)
+            command = ("data", "convert", str(src), str(out), "--geometry", geometry, "--overwrite")
+            rows[name] = measure(states(given), command)
             print(name, rows[name], flush=True)
     if not given.quick:
         shape = {"pictures": count, "boxes": BOXES, "corners": CORNERS, "rounds": ROUNDS}

@@ -107,8 +107,8 @@ def run_one(kind: str, folder: Path, workers: int) -> None:
         else:
             prepare_file(
                 folder / kind,
-                folder / f"{kind}.out",
-                PrepareOptions(alphabet=SPEC_ALPHABET, workers=workers),
+                folder / f"{kind}.out",  # the pictures' folder: nothing is copied
+                PrepareOptions(alphabet=SPEC_ALPHABET, workers=workers, overwrite=True),
             )
         seconds = cpu_seconds() - before
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024

@@ -48,6 +48,7 @@ from coordexp.data.contract.record import Record
 from coordexp.data.files.image import load_image
 from coordexp.data.files.jsonl import RecordFile
 from coordexp.families.qwen3_vl.family import QWEN3_VL
+from coordexp.families.qwen_vl.inputs import QwenVLInputs
 from coordexp.inference.decode.answer import Answer
 from coordexp.inference.decode.constrained import ConstrainedDecoder
 from coordexp.inference.decode.free import generate_answers
@@ -385,7 +386,7 @@ def build_encoder(tokenizer: PreTrainedTokenizerBase, json_format: JsonFormat) -
         min_pixels=None,
         max_pixels=None,
     )
-    return Encoder(tokenizer, processor, style)
+    return Encoder(tokenizer, QwenVLInputs(QWEN3_VL, processor), style)
 
 
 def main() -> None:

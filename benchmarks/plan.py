@@ -140,7 +140,7 @@ def take_steps(case: Case, scratch: Path) -> dict[str, Any]:
     from training_ours import first_batches, run_config  # noqa: PLC0415
 
     from coordexp.config.load import load_config  # noqa: PLC0415
-    from coordexp.inspection.doctor.learning import prepare, taught  # noqa: PLC0415
+    from coordexp.inspection.doctor.first_pass import prepare, taught  # noqa: PLC0415
     from coordexp.training.run.build import build_encoder, build_style  # noqa: PLC0415
     from coordexp.training.run.stage1 import build_trainer  # noqa: PLC0415
 
