@@ -12,6 +12,7 @@ from torch import nn
 
 from coordexp.config.schema import Config
 from coordexp.inspection.doctor import learning as doctor_learning
+from coordexp.inspection.doctor import memory as doctor_memory
 from coordexp.inspection.doctor.doctor import CHECKS, found_by
 from coordexp.inspection.doctor.learning import (
     FirstPass,
@@ -219,7 +220,7 @@ def test_rates_that_a_warmup_could_carry_are_pointed_out(
 def test_a_step_that_does_not_fit_the_device_is_found(
     healthy: Diagnosis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(doctor_learning, "device_memory", lambda _: 10_000_000)
+    monkeypatch.setattr(doctor_memory, "device_memory", lambda _: 10_000_000)
     found = look("memory", healthy.pieces)
     assert (found.verdict, "gradient_checkpointing: true" in found.advice) == ("red", True)
 
