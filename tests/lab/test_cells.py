@@ -1,7 +1,12 @@
 """The lab around a stand-in for `coordexp`: what is run, kept, repeated and reported."""
 
 import json
+import os
 import shutil
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -13,10 +18,12 @@ from coordexp.lab import execute
 from coordexp.lab.cells import run_study
 from coordexp.lab.report import write_report
 from coordexp.lab.results import load_lines
-from coordexp.lab.stages import StageBook
+from coordexp.lab.stages import StageBook, StageRunner
 from coordexp.lab.study import Plan, load_plan
 
 pytestmark = pytest.mark.slow
+
+REAL_PYTHON = sys.executable  # before a stand-in takes its place
 
 STUDY = """
 out: {out}
@@ -120,6 +127,41 @@ def test_a_killed_run_goes_on_at_the_stage_where_it_was(plan: Plan, calls: Path)
     before = told(calls)
     assert run(plan)
     assert told(calls) == [*before, "predict"]
+
+
+STOPPED = """
+import signal, sys
+from coordexp.cli.app import main
+from coordexp.lab import stages
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a background shell may ignore it
+stages.sys.executable = {fake!r}
+sys.argv = ["coordexp", "lab", "run", {study!r}]
+main()
+"""
+
+
+@pytest.mark.parametrize(
+    ("whom", "told_to"),
+    [("the study", signal.SIGINT), ("the study", signal.SIGTERM), ("its run", signal.SIGTERM)],
+)
+def test_a_study_that_is_interrupted_stops_with_its_run_and_notes_no_failure(
+    plan: Plan, calls: Path, whom: str, told_to: signal.Signals
+) -> None:
+    (calls.parent / "hang").touch()
+    tried, waiting = plan.study.out.parent / "tried.yaml", calls.parent / "hanging"
+    script = STOPPED.format(fake=str(calls.parent / "python"), study=str(tried))
+    study = subprocess.Popen([REAL_PYTHON, "-c", script])
+    while not (waiting.exists() and waiting.read_text("utf-8")):
+        assert study.poll() is None
+        time.sleep(0.05)
+    child = int(waiting.read_text("utf-8"))
+    os.kill(study.pid if whom == "the study" else child, told_to)
+    assert study.wait(timeout=90) == 130
+    with pytest.raises(ProcessLookupError):
+        os.kill(child, 0)
+    assert told(calls) == ["train"]
+    assert not list((plan.study.out / "runs").rglob(execute.LINE_NAME))
+    assert not (plan.study.out / "study.jsonl").exists()
 
 
 def test_another_recipe_under_the_same_name_is_refused(plan: Plan, calls: Path) -> None:
@@ -274,12 +316,12 @@ def test_a_study_runs_on_a_task_of_its_own(plan: Plan, calls: Path, tmp_path: Pa
 
 @pytest.mark.usefixtures("calls")
 def test_an_attempt_that_was_cut_off_is_counted_as_unknown(tmp_path: Path) -> None:
-    book = StageBook(tmp_path, {})
+    book = StageBook(tmp_path, StageRunner({}))
     book.run("train", ["merge"])
     costs = json.loads((tmp_path / "stages.json").read_text("utf-8"))
     costs["train"] |= {"finished": False, "unknown": 1}
     (tmp_path / "stages.json").write_text(json.dumps(costs), "utf-8")
-    again = StageBook(tmp_path, {})
+    again = StageBook(tmp_path, StageRunner({}))
     again.run("train", ["merge"])
     assert again.costs["train"].attempts == 2
     assert again.costs["train"].unknown == 1

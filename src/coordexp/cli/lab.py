@@ -1,5 +1,6 @@
 """`coordexp lab run` and `coordexp lab report`."""
 
+import signal
 from pathlib import Path
 from typing import Annotated
 
@@ -19,6 +20,7 @@ def lab_run(
     from coordexp.lab.cells import run_study  # noqa: PLC0415
     from coordexp.lab.study import load_plan  # noqa: PLC0415
 
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # stop the runs, as for Ctrl-C
     if not run_study(load_plan(study), processes=processes, threads=threads, say=typer.echo):
         raise typer.Exit(1)
 

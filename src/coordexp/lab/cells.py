@@ -10,6 +10,7 @@ from coordexp.errors import InputError
 from coordexp.lab.execute import execute, load_line
 from coordexp.lab.groundwork import prepare_bases, prepare_data
 from coordexp.lab.results import Line, append_line, load_lines
+from coordexp.lab.stages import StageRunner, environment
 from coordexp.lab.study import Cell, Plan
 
 
@@ -24,22 +25,42 @@ def run_study(plan: Plan, *, processes: int, threads: int, say: Callable[[str], 
 
     Raises:
         InputError: If another process is running the same study.
+        KeyboardInterrupt: If the study, or one of its runs, is told to stop. All are then and go
+            on where they were when this is called again.
     """
     with _claimed(plan.study.out):
         todo = [cell for cell in plan.cells if not _is_done(plan, cell)]
         say(f"{plan.name}: {len(plan.cells)} runs, {len(plan.cells) - len(todo)} of them done")
-        prepare_bases(plan, threads=threads)
-        for cell in todo:  # before the first run, so that two never paint the same pictures
-            prepare_data(plan, cell.task, size=cell.size, seed=cell.seed)
-        well = True
-        with ThreadPoolExecutor(max_workers=processes) as pool:
-            runs = [pool.submit(execute, plan, cell, threads=threads) for cell in todo]
+        runner = StageRunner(environment(threads))
+        with _stopping_together(processes, runner) as pool:
+            prepare_bases(plan, runner)
+            for cell in todo:  # before the first run, so that two never paint the same pictures
+                prepare_data(plan, cell.task, size=cell.size, seed=cell.seed)
+            well = True
+            runs = [pool.submit(execute, plan, cell, runner) for cell in todo]
             for number, run in enumerate(as_completed(runs), start=1):
                 line = run.result()
                 well &= line.problem is None
                 _record(plan, line)
                 say(f"{number}/{len(todo)} {told(line)}")
     return well
+
+
+@contextmanager
+def _stopping_together(processes: int, runner: StageRunner) -> Iterator[ThreadPoolExecutor]:
+    """Give a pool whose runs end, and whose waiting runs are dropped, when the block is left early.
+
+    By itself a pool would go on to its last run, and with it a study that was interrupted.
+    """
+    pool = ThreadPoolExecutor(max_workers=processes)
+    try:
+        yield pool
+    except BaseException:
+        pool.shutdown(wait=False, cancel_futures=True)
+        runner.stop()
+        raise
+    finally:
+        pool.shutdown()
 
 
 def told(line: Line) -> str:

@@ -27,21 +27,21 @@ from coordexp.files import write_text
 from coordexp.lab.figures import score_run
 from coordexp.lab.groundwork import asked, base_folder, prepare_data
 from coordexp.lab.results import Line
-from coordexp.lab.stages import StageBook, environment
+from coordexp.lab.stages import StageBook, StageRunner
 from coordexp.lab.study import Cell, Plan
 from coordexp.lab.untrained import write_untrained
 
 LINE_NAME = "run.json"
 
 
-def execute(plan: Plan, cell: Cell, *, threads: int) -> Line:
+def execute(plan: Plan, cell: Cell, runner: StageRunner) -> Line:
     """Run a cell to its end and return its line, which is in its folder then too.
 
     A run that fails has a line that says why; it is tried again by the next call.
     """
     folder = plan.study.out / "runs" / cell.folder
     folder.mkdir(parents=True, exist_ok=True)
-    book = StageBook(folder, environment(threads))
+    book = StageBook(folder, runner)
     try:
         figures = _answered(plan, cell, folder, book)
         problem = None

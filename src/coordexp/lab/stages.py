@@ -7,12 +7,17 @@ between, the seconds of that attempt are unknown, and `unknown` says so.
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from resource import struct_rusage
+from typing import IO
 
 from coordexp.errors import CoordExpError
 from coordexp.files import write_text
@@ -22,6 +27,9 @@ LOG = "log.txt"
 
 _MB = 1024.0
 _LAST_LINES = 12
+
+# How a process ends that was told to stop: by the signal itself, or by the exit code for it.
+_STOPPED = frozenset({-signal.SIGINT, -signal.SIGTERM, 128 + signal.SIGINT, 128 + signal.SIGTERM})
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,17 +53,66 @@ class StageCost:
     wall_seconds: float = 0.0
 
 
+class StageRunner:
+    """Runs `coordexp` for any thread that asks, until it is told to stop.
+
+    Args:
+        environment: Of the processes.
+    """
+
+    def __init__(self, environment: Mapping[str, str]) -> None:
+        self._environment = dict(environment)
+        self._running: set[subprocess.Popen[bytes]] = set()
+        self._stopped = False
+        self._lock = threading.Lock()
+
+    def run(self, arguments: Sequence[str], log: IO[bytes]) -> tuple[int, struct_rusage]:
+        """Run `coordexp ARGUMENTS` to its end; return its exit code and what it has used.
+
+        Raises:
+            KeyboardInterrupt: If it, or this runner, was told to stop.
+        """
+        words = [sys.executable, "-m", "coordexp", *arguments]
+        with self._lock:
+            if self._stopped:
+                raise KeyboardInterrupt
+            process = subprocess.Popen(
+                words, stdout=log, stderr=subprocess.STDOUT, env=self._environment
+            )
+            self._running.add(process)
+        try:
+            _, status, usage = os.wait4(process.pid, 0)
+        except KeyboardInterrupt:
+            process.terminate()
+            process.wait()
+            raise
+        finally:
+            self._running.discard(process)
+        code = process.returncode = os.waitstatus_to_exitcode(status)
+        if code in _STOPPED:
+            raise KeyboardInterrupt
+        return code, usage
+
+    def stop(self) -> None:
+        """Tell what is running to stop, and start nothing more."""
+        with self._lock:
+            self._stopped = True
+            for process in tuple(self._running):
+                with suppress(ProcessLookupError):  # it has just ended
+                    os.kill(process.pid, signal.SIGTERM)
+
+
 class StageBook:
     """Runs the stages of one run and keeps what they cost.
 
     Args:
         folder: Of the run.
-        environment: Of the processes.
+        runner: Starts the processes.
     """
 
-    def __init__(self, folder: Path, environment: Mapping[str, str]) -> None:
+    def __init__(self, folder: Path, runner: StageRunner) -> None:
         self._folder = folder
-        self._environment = dict(environment)
+        self._runner = runner
         self._path = folder / NAME
         self.costs: dict[str, StageCost] = {}
         if self._path.exists():
@@ -72,6 +129,7 @@ class StageBook:
 
         Raises:
             CoordExpError: If it fails, with the last lines that it wrote.
+            KeyboardInterrupt: If it was told to stop, which says nothing of what it does.
         """
         before = self.costs.get(name, StageCost())
         if before.finished and (makes is None or makes.exists()):
@@ -79,13 +137,8 @@ class StageBook:
         # Counted as unknown until it ends.
         self._note(name, before, attempts=before.attempts + 1, unknown=before.unknown + 1)
         began = time.monotonic()
-        words = [sys.executable, "-m", "coordexp", *map(str, arguments)]
         with (self._folder / LOG).open("ab") as log:
-            process = subprocess.Popen(
-                words, stdout=log, stderr=subprocess.STDOUT, env=self._environment
-            )
-            _, status, usage = os.wait4(process.pid, 0)
-        code = process.returncode = os.waitstatus_to_exitcode(status)
+            code, usage = self._runner.run([*map(str, arguments)], log)
         self._note(
             name,
             before,
