@@ -3,7 +3,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from coordexp.coord_tokens.codec import SPEC_ALPHABET, CoordAlphabet
@@ -53,6 +53,26 @@ def test_tokenising_twice_is_tokenising_once_and_survives_json() -> None:
         == once
     )
     assert once.prompt == "find"
+
+
+SIDE = 1_000_000
+# Where writers of JSON differ: small numbers, whole ones, the sign of zero.
+numbers = st.one_of(st.floats(0, 1e-3), st.floats(0, SIDE), st.integers(0, SIDE))
+boxes = st.tuples(*[st.lists(numbers, min_size=2, max_size=2, unique=True)] * 2).map(
+    lambda ends: [min(ends[0]), min(ends[1]), max(ends[0]), max(ends[1])]
+)
+
+
+@given(boxes)
+@example([0.0, -0.0, 1e-5, 1e6])
+@example([1e-6, 9.999999999999999e-05, 10.00001, 1.00001e-5 + 1e-3])
+def test_exact_pixels_are_written_as_json_writes_them(box: list[float]) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        src, dst = Path(folder, "raw.jsonl"), Path(folder, "train.jsonl")
+        row = {"images": ["a.png"], "width": SIDE, "height": SIDE}
+        src.write_text(json.dumps({**row, "objects": [{"desc": "a", "bbox_2d": box}]}))
+        prepare_file(src, dst, TOKENISE)
+        assert f'"bbox_2d_px": {json.dumps(box)}}}' in dst.read_text()
 
 
 def test_a_file_is_prepared_beside_its_source(tmp_path: Path) -> None:

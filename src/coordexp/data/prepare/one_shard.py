@@ -11,6 +11,7 @@ from json.encoder import encode_basestring
 from pathlib import Path
 from typing import cast
 
+import msgspec
 from pydantic import TypeAdapter
 
 from coordexp.coord_tokens.codec import CoordAlphabet
@@ -42,6 +43,7 @@ BROKEN = "broken record or picture"
 
 
 _COUNTS = TypeAdapter(PreparedCounts)
+_ENCODER = msgspec.json.Encoder()
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,10 +245,10 @@ class _Maker:
             return json.dumps(object_to_json(item, self._todo.alphabet), ensure_ascii=False)
         bins = tuple(islice(shard_bins, len(values)))
         counts.flat += kind == "bbox_2d" and _is_flat(bins)
-        tokens = self._tokens
+        tokens, exact = self._tokens, _list_text(values)
         text = (
             f'{{"desc": {encode_basestring(item.desc)}, "{kind}": '
-            f'[{", ".join([tokens[k] for k in bins])}], "{kind}{EXACT_SUFFIX}": {[*values]}}}'
+            f'[{", ".join([tokens[k] for k in bins])}], "{kind}{EXACT_SUFFIX}": {exact}}}'
         )
         if item.marks is NO_MARKS:
             return text
@@ -269,6 +271,17 @@ def _unknown_keys(row: Iterable[str], objects: Iterable[Iterable[str]]) -> Itera
     for item in objects:
         if not OBJECT_KEYS.issuperset(item):
             yield from (f"objects[].{key}" for key in item if key not in OBJECT_KEYS)
+
+
+def _list_text(values: tuple[float, ...]) -> str:
+    """Return pixels as `json` writes them, in a third of the time.
+
+    msgspec has exponents from 1e-6 down, where `json` has them from below 1e-4.
+    """
+    text = _ENCODER.encode(values).decode()
+    if "e" in text or "0.0000" in text:
+        return f"{[*values]}"
+    return f"[{text[1:-1].replace(',', ', ')}]"
 
 
 def _is_flat(values: tuple[float, ...]) -> bool:
