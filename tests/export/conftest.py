@@ -28,7 +28,7 @@ from coordexp.model.vocab_expansion import expand_vocabulary
 from coordexp.quickstart.tiny_model import build_config, build_tokenizer, write_base
 from coordexp.rendering.style import RenderingStyle, style_to_json
 from tests.export.cases import Case, Cases, MakePath, ReadCertificate
-from tests.families.tiny_models import write_tiny_qwen2_5_vl
+from tests.families.tiny_models import write_tiny_qwen2_5_vl, write_tiny_qwen3_5
 
 STYLE = RenderingStyle(
     system_prompt=None,
@@ -53,7 +53,7 @@ def small_bases(tmp_path_factory: pytest.TempPathFactory) -> MakePath:
     @cache
     def expanded(family: str) -> Path:
         plain, tied = out / f"{family}-plain", out / f"{family}-tied"
-        ONE_LAYER[family](plain)
+        SHALLOW[family](plain)
         expand_vocabulary(plain, tied, alphabet=SPEC_ALPHABET, init="digits")
         return tied
 
@@ -95,10 +95,12 @@ def write_qwen3_vl(path: Path) -> None:
     write_base(path, model, tokenizer)
 
 
-ONE_LAYER: dict[str, Callable[[Path], None]] = {
+SHALLOW: dict[str, Callable[[Path], None]] = {
     "qwen3_vl": write_qwen3_vl,
     "qwen2_5_vl": partial(write_tiny_qwen2_5_vl, layers=1),
+    "qwen3_5": partial(write_tiny_qwen3_5, layers=2),
 }
+"""As few layers as there are kinds."""
 
 
 def shard(path: Path) -> None:

@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 from coordexp.cli.app import app
 from coordexp.coord_tokens.codec import SPEC_ALPHABET
 from coordexp.data.contract.record import Record, parse_record
-from coordexp.errors import CheckpointError, InputError, RecordError
+from coordexp.errors import CheckpointError, RecordError
 from coordexp.export.base_layout import untied_config
 from coordexp.families.boxes import BoxText
 from coordexp.families.family import Family, VocabularyNames
@@ -23,7 +23,6 @@ from coordexp.families.inputs import INPUTS
 from coordexp.families.known import FAMILIES
 from coordexp.families.picture_grid import PictureGrid
 from coordexp.families.towers import TowerNames, unknown_layers
-from coordexp.inference.decode.constrained import ConstrainedDecoder
 from coordexp.model.adapters import check_linear_layers, lora_target_pattern
 from coordexp.model.fingerprint import stored_rows
 from coordexp.model.load import load_inputs, load_tokenizer
@@ -53,7 +52,7 @@ PINHOLE = Family(
         open_question="What is where?",
     ),
     swift_packages=(),
-    cache_keeps_past=False,
+    recurrent=(),
 )
 
 
@@ -198,12 +197,6 @@ def test_layers_that_a_family_does_not_know_are_refused_by_name() -> None:
 def test_its_vocabulary_is_found_by_its_names(tiny_expanded: Path) -> None:
     with pytest.raises(CheckpointError, match=r"no tensor ends in wte\.weight"):
         stored_rows(tiny_expanded, (0, 1), PINHOLE.vocabulary)
-
-
-def test_constrained_decoding_needs_a_cache_that_keeps_the_past(checkpoint: Path) -> None:
-    encoder = encoder_of(checkpoint)
-    with pytest.raises(InputError, match="models of pinhole have none"):
-        ConstrainedDecoder(small_model(), encoder, None, None)  # type: ignore[arg-type]
 
 
 def test_a_merged_model_is_untied_where_its_family_keeps_the_language_model(

@@ -1,8 +1,8 @@
 """The sizes of published models, for models without weights on the meta device.
 
-Dimensions from the `config.json` that Qwen publishes with Qwen3-VL-2B, -4B and -8B-Instruct, and
-with Qwen2.5-VL-3B and -7B-Instruct. No hub was asked: they are as known, and held by the number of
-parameters that is published too.
+Dimensions from the `config.json` that Qwen publishes with Qwen3-VL-2B, -4B and -8B-Instruct, with
+Qwen2.5-VL-3B and -7B-Instruct, and with Qwen3.5-0.8B, -2B, -4B, -9B and -27B. No hub was asked:
+they are as known, and held by the number of parameters that is published too.
 """
 
 from dataclasses import dataclass
@@ -13,13 +13,17 @@ from transformers import (
     PreTrainedModel,
     Qwen2_5_VLConfig,
     Qwen2_5_VLForConditionalGeneration,
+    Qwen3_5Config,
+    Qwen3_5ForConditionalGeneration,
     Qwen3VLConfig,
     Qwen3VLForConditionalGeneration,
 )
 
 from coordexp.families.family import Family
 from coordexp.families.qwen2_5_vl.family import QWEN2_5_VL
+from coordexp.families.qwen3_5.family import QWEN3_5
 from coordexp.families.qwen3_vl.family import QWEN3_VL
+from tests.model.qwen import NUM_TOKENS
 
 EXPANDED_ROWS = 152_704
 
@@ -37,7 +41,10 @@ class Published:
 
     Args:
         rows: Of the vocabulary.
+        parameters: As published; Qwen3.5's count the drafts, which are no part of the model.
         deepstack: Blocks of the vision tower with an aligner of their own, in Qwen3-VL.
+        state_heads: Heads for values of the layers with states, in Qwen3.5.
+        vision_heads: Heads of the vision tower.
     """
 
     family: Family
@@ -53,6 +60,8 @@ class Published:
     vision_intermediate: int
     parameters: int
     deepstack: tuple[int, ...] = ()
+    state_heads: int = 0
+    vision_heads: int = 16
 
     @property
     def aligner_layers(self) -> int:
@@ -62,9 +71,29 @@ class Published:
     @property
     def vision_layers(self) -> int:
         """Linear layers of a block of the vision tower: two of attention, two or three behind."""
-        return 4 if self.family is QWEN3_VL else 5
+        return 5 if self.family is QWEN2_5_VL else 4
 
-    def config(self, rows: int) -> Qwen3VLConfig | Qwen2_5_VLConfig:
+    @property
+    def language_layers(self) -> int:
+        """Linear layers of the language model: seven of a block, eight of one with a state."""
+        return 7 * self.layers + (3 * self.layers // 4 if self.family is QWEN3_5 else 0)
+
+    @property
+    def tokens(self) -> int:
+        """How many tokens its tokenizer has; the rows behind them are padding."""
+        return 248_077 if self.family is QWEN3_5 else NUM_TOKENS
+
+    @property
+    def drafts(self) -> int:
+        """Parameters that draft tokens: one block that looks back, and what goes into it."""
+        if self.family is not QWEN3_5:
+            return 0
+        queries, keys = 256 * self.heads, 256 * self.key_value_heads
+        attention = self.width * (3 * queries + 2 * keys)
+        norms = 2 * 256 + 5 * self.width
+        return attention + self.width * (3 * self.intermediate + 2 * self.width) + norms
+
+    def config(self, rows: int) -> Qwen3VLConfig | Qwen2_5_VLConfig | Qwen3_5Config:
         """Return its configuration with another number of rows."""
         text: dict[str, Any] = {
             "vocab_size": rows,
@@ -78,13 +107,15 @@ class Published:
             "depth": self.vision_depth,
             "hidden_size": self.vision_width,
             "intermediate_size": self.vision_intermediate,
-            "num_heads": 16,
+            "num_heads": self.vision_heads,
             "temporal_patch_size": 2,
             "spatial_merge_size": 2,
             "out_hidden_size": self.width,
         }
         if self.family is QWEN2_5_VL:
             return self._qwen2_5_vl(text, vision)
+        if self.family is QWEN3_5:
+            return self._qwen3_5(text, vision)
         return Qwen3VLConfig(
             text_config={
                 **text,
@@ -131,12 +162,45 @@ class Published:
             **_TOKENS,
         )
 
+    def _qwen3_5(self, text: dict[str, Any], vision: dict[str, Any]) -> Qwen3_5Config:
+        return Qwen3_5Config(
+            text_config={
+                **text,
+                "head_dim": 256,
+                "full_attention_interval": 4,
+                "attn_output_gate": True,
+                "linear_conv_kernel_dim": 4,
+                "linear_key_head_dim": 128,
+                "linear_value_head_dim": 128,
+                "linear_num_key_heads": 16,
+                "linear_num_value_heads": self.state_heads,
+                "max_position_embeddings": 262_144,
+                "mtp_num_hidden_layers": 1,
+                "rope_parameters": {
+                    "rope_type": "default",
+                    "rope_theta": 10_000_000.0,
+                    "partial_rotary_factor": 0.25,
+                    "mrope_section": [11, 11, 10],
+                    "mrope_interleaved": True,
+                },
+                "tie_word_embeddings": self.tied,
+            },
+            vision_config={**vision, "patch_size": 16, "num_position_embeddings": 2304},
+            tie_word_embeddings=self.tied,
+            image_token_id=248_056,
+            video_token_id=248_057,
+            vision_start_token_id=248_053,
+            vision_end_token_id=248_054,
+        )
+
     def model(self, rows: int = EXPANDED_ROWS) -> PreTrainedModel:
         """Return it on the meta device."""
         config = self.config(rows)
         with torch.device("meta"):
             if isinstance(config, Qwen2_5_VLConfig):
                 return Qwen2_5_VLForConditionalGeneration(config)
+            if isinstance(config, Qwen3_5Config):
+                return Qwen3_5ForConditionalGeneration(config)
             return Qwen3VLForConditionalGeneration(config)
 
 
@@ -213,5 +277,81 @@ PUBLISHED = {
         vision_width=1280,
         vision_intermediate=3420,
         parameters=8_292_166_656,
+    ),
+    "Qwen3.5-0.8B": Published(
+        family=QWEN3_5,
+        rows=248_320,
+        width=1024,
+        layers=24,
+        intermediate=3_584,
+        heads=8,
+        key_value_heads=2,
+        tied=True,
+        vision_depth=12,
+        vision_width=768,
+        vision_intermediate=3072,
+        parameters=873_438_784,
+        state_heads=16,
+        vision_heads=12,
+    ),
+    "Qwen3.5-2B": Published(
+        family=QWEN3_5,
+        rows=248_320,
+        width=2048,
+        layers=24,
+        intermediate=6_144,
+        heads=8,
+        key_value_heads=2,
+        tied=True,
+        vision_depth=24,
+        vision_width=1024,
+        vision_intermediate=4096,
+        parameters=2_274_069_824,
+        state_heads=16,
+    ),
+    "Qwen3.5-4B": Published(
+        family=QWEN3_5,
+        rows=248_320,
+        width=2560,
+        layers=32,
+        intermediate=9_216,
+        heads=16,
+        key_value_heads=4,
+        tied=True,
+        vision_depth=24,
+        vision_width=1024,
+        vision_intermediate=4096,
+        parameters=4_659_865_088,
+        state_heads=32,
+    ),
+    "Qwen3.5-9B": Published(
+        family=QWEN3_5,
+        rows=248_320,
+        width=4096,
+        layers=32,
+        intermediate=12_288,
+        heads=16,
+        key_value_heads=4,
+        tied=False,
+        vision_depth=27,
+        vision_width=1152,
+        vision_intermediate=4304,
+        parameters=9_653_104_368,
+        state_heads=32,
+    ),
+    "Qwen3.5-27B": Published(
+        family=QWEN3_5,
+        rows=248_320,
+        width=5120,
+        layers=64,
+        intermediate=17_408,
+        heads=24,
+        key_value_heads=4,
+        tied=False,
+        vision_depth=27,
+        vision_width=1152,
+        vision_intermediate=4304,
+        parameters=27_781_427_952,
+        state_heads=48,
     ),
 }

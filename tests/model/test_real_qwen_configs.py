@@ -2,7 +2,7 @@
 
 import json
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 from peft import PeftModel
@@ -78,6 +78,8 @@ class Adapted:
             ("Qwen3-VL-8B", False, True),
             ("Qwen2.5-VL-3B", True, True),
             ("Qwen2.5-VL-7B", False, True),
+            ("Qwen3.5-0.8B", True, True),
+            ("Qwen3.5-27B", False, True),
         )
     ],
     ids=lambda param: f"{param[0]}-{'one_table' if param[1] else 'two_tables'}",
@@ -111,7 +113,8 @@ def test_every_family_has_published_sizes() -> None:
 def test_the_dimensions_are_the_published_ones(size: str) -> None:
     published = PUBLISHED[size]
     model = published.model(published.rows)
-    assert sum(parameter.numel() for parameter in model.parameters()) == published.parameters
+    own = sum(parameter.numel() for parameter in model.parameters())
+    assert own + published.drafts == published.parameters
     embedding, head = model.get_input_embeddings(), model.get_output_embeddings()
     assert embedding.weight.shape == head.weight.shape == (published.rows, published.width)
 
@@ -126,7 +129,7 @@ def test_checkpoint_keys_are_the_published_ones(size: str) -> None:
     expected = {
         "model.language_model.embed_tokens.weight",
         "model.language_model.norm.weight",
-        "model.language_model.layers.0.self_attn.q_proj.weight",
+        f"model.language_model.layers.{published.layers - 1}.self_attn.q_proj.weight",
         f"model.language_model.layers.{published.layers - 1}.mlp.down_proj.weight",
         "model.visual.patch_embed.proj.weight",
         "model.visual.blocks.0.attn.qkv.weight",
@@ -144,10 +147,18 @@ def test_checkpoint_keys_are_the_published_ones(size: str) -> None:
             f"{last}.gate_proj.bias",
             "model.visual.merger.mlp.2.weight",
         },
+        "qwen3_5": {
+            "model.language_model.layers.0.linear_attn.A_log",
+            "model.language_model.layers.0.linear_attn.conv1d.weight",
+            "model.language_model.layers.2.linear_attn.in_proj_qkv.weight",
+            "model.language_model.layers.3.self_attn.q_norm.weight",
+            f"{last}.linear_fc2.bias",
+            "model.visual.merger.linear_fc2.weight",
+        },
     }
     assert expected | own[published.family.name] <= keys
     assert ("lm_head.weight" in keys) != published.tied
-    assert f"model.language_model.layers.{published.layers}.self_attn.q_proj.weight" not in keys
+    assert f"model.language_model.layers.{published.layers}.mlp.down_proj.weight" not in keys
     assert all(tower_of(key, published.family.towers) is not None for key in keys)
 
 
@@ -171,9 +182,11 @@ def test_the_published_matrix_is_too_small_and_the_expanded_one_is_padded(
 
 @every_size
 def test_an_unexpanded_base_is_refused(size: str, vocab: CoordVocab) -> None:
+    published = PUBLISHED[size]
+    own = replace(vocab, first_id=published.tokens + 1)
     with pytest.raises(CheckpointError, match="coordexp vocab expand"):
         install_coord_offset_adapter(
-            PUBLISHED[size].model(PUBLISHED[size].rows), coord_ids=vocab.ids, tie_head=True
+            published.model(published.rows), coord_ids=own.ids, tie_head=True
         )
 
 
@@ -189,7 +202,7 @@ def test_lora_and_offsets_go_where_they_belong(adapted: Adapted) -> None:
     assert counts == {
         "vision": published.vision_layers * published.vision_depth,
         "aligner": published.aligner_layers,
-        "language": 7 * published.layers,
+        "language": published.language_layers,
     }
     vocabulary = re.compile(r"lm_head|embed_tokens|pos_embed|patch_embed")
     assert not any(vocabulary.search(name) for name in modules)

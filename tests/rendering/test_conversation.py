@@ -31,12 +31,12 @@ def test_a_system_prompt_has_its_own_turn(tokenizer: PreTrainedTokenizerBase) ->
 
 
 def test_a_template_that_thinks_is_refused(tokenizer: PreTrainedTokenizerBase) -> None:
-    """Its generation prompt opens a thought that an answer in the history does not have."""
+    """Its generation prompt opens a thought, asked for or not, that no earlier answer has."""
     thinking = CHAT_TEMPLATE.replace(
         "'<|im_start|>assistant\\n' }}", "'<|im_start|>assistant\\n<think>\\n' }}"
     )
     assert thinking != CHAT_TEMPLATE
-    with pytest.raises(CheckpointError, match="thinking template"):
+    with pytest.raises(CheckpointError, match="template that always thinks"):
         Conversation(with_template(tokenizer, thinking), system_prompt=None)
 
 
@@ -47,7 +47,7 @@ def test_a_template_that_puts_empty_thoughts_into_answers_is_refused(
         "{{- message.content }}",
         "{{- ('<think></think>' if message.role == 'assistant' else '') + message.content }}",
     )
-    with pytest.raises(CheckpointError, match="thinking template"):
+    with pytest.raises(CheckpointError, match="template that always thinks"):
         Conversation(with_template(tokenizer, thinking), system_prompt=None)
 
 

@@ -5,7 +5,8 @@
 - `config_file`: reads what a checkpoint says of itself.
 - `known`: which families there are, and which one a checkpoint belongs to.
 - `inputs`: the half with torch, what a family's model is handed; only for `rendering` and above.
-- `qwen3_vl`, `qwen2_5_vl`: the families; `qwen_vl`: what these have in common.
+- `recurrent_layers`: layers that carry a state from token to token, for training and decoding.
+- `qwen3_vl`, `qwen2_5_vl`, `qwen3_5`: the families; `qwen_vl`: what these have in common.
 
 No other package knows a family's name. Whoever needs something of it is given the family, or the
 one value of it that is needed. docs/add-a-family.md says what a new one takes.

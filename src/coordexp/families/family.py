@@ -50,8 +50,8 @@ class Family:
         towers: Its parts and their linear layers, in the order in which they are matched.
         boxes: How its stock model writes boxes.
         swift_packages: What ms-swift imports for it beside its own requirements, as pip names it.
-        cache_keeps_past: Whether each layer's cache holds every token apart, so that rows of
-            unequal length can share one and be masked; a recurrent state cannot.
+        recurrent: Own names of the modules that read one token after another into a state;
+            `coordexp.families.recurrent_layers`.
     """
 
     name: str
@@ -63,7 +63,7 @@ class Family:
     towers: Towers
     boxes: BoxText
     swift_packages: tuple[str, ...]
-    cache_keeps_past: bool
+    recurrent: tuple[str, ...]
 
     def text_config(self, config: Mapping[str, object]) -> Mapping[str, object]:
         """Return the language model's block of a `config.json`, or all of it where it has none."""

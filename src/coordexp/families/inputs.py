@@ -18,6 +18,8 @@ from coordexp.families.family import Family
 from coordexp.families.picture_grid import PictureGrid
 from coordexp.families.qwen2_5_vl.family import QWEN2_5_VL
 from coordexp.families.qwen2_5_vl.inputs import load_qwen2_5_vl_inputs
+from coordexp.families.qwen3_5.family import QWEN3_5
+from coordexp.families.qwen3_5.inputs import load_qwen3_5_inputs
 from coordexp.families.qwen3_vl.family import QWEN3_VL
 from coordexp.families.qwen3_vl.inputs import load_qwen3_vl_inputs
 
@@ -91,5 +93,6 @@ class LoadInputs(Protocol):
 INPUTS: dict[str, LoadInputs] = {
     QWEN3_VL.name: load_qwen3_vl_inputs,
     QWEN2_5_VL.name: load_qwen2_5_vl_inputs,
+    QWEN3_5.name: load_qwen3_5_inputs,
 }
 """By the family's name."""

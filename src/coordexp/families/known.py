@@ -9,9 +9,10 @@ from coordexp.families.config_file import CONFIG, load_config, load_object
 from coordexp.families.family import Family
 from coordexp.families.picture_grid import PictureGrid
 from coordexp.families.qwen2_5_vl.family import QWEN2_5_VL
+from coordexp.families.qwen3_5.family import QWEN3_5
 from coordexp.families.qwen3_vl.family import QWEN3_VL
 
-FAMILIES: dict[str, Family] = {family.name: family for family in (QWEN3_VL, QWEN2_5_VL)}
+FAMILIES: dict[str, Family] = {family.name: family for family in (QWEN3_VL, QWEN2_5_VL, QWEN3_5)}
 """By `model_type`."""
 
 DEFAULT_FAMILY = QWEN3_VL.name

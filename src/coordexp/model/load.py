@@ -21,6 +21,7 @@ from coordexp.errors import CheckpointError
 from coordexp.families.config_file import load_config
 from coordexp.families.inputs import INPUTS, ModelInputs
 from coordexp.families.known import load_family
+from coordexp.families.recurrent_layers import install_recurrent_layers
 from coordexp.model.adapters import restore_lora
 from coordexp.model.card import WeightsCard, load_weights_card
 from coordexp.model.coord_offset import (
@@ -93,7 +94,7 @@ def load_base(
     path = Path(path)
     _check_directory(path, "config.json")
     _check_not_quantised(path)
-    load_family(path)  # of another one, too much would be guessed
+    family = load_family(path)  # of another one, too much would be guessed
     kind: str | torch.dtype = "auto" if dtype == "auto" else getattr(torch, dtype)
     try:
         loaded = AutoModelForImageTextToText.from_pretrained(
@@ -111,6 +112,7 @@ def load_base(
     model, found = cast(tuple[PreTrainedModel, dict[str, set[str]]], loaded)
     if missing := sorted(found["missing_keys"]):
         raise CheckpointError(f"{path}: {len(missing)} weights are missing, {missing[0]} first")
+    install_recurrent_layers(model, family.recurrent)
     return model
 
 

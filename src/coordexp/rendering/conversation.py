@@ -2,6 +2,10 @@
 
 The template is the base's own; nothing of its text is written here. What is needed of it is found
 once, by rendering a probe: where the answer goes and which token ends the turn.
+
+Some models think before they answer, and their templates ask whether they shall. Ours answer at
+once, in training and when they are asked: `enable_thinking` is false, and such a template ends the
+prompt with an empty block of thoughts, behind which the answer begins. Others do not look at it.
 """
 
 from collections.abc import Iterator, Sequence
@@ -54,8 +58,9 @@ class Conversation:
                 prompt = self._render(turns, add_generation_prompt=True)
                 if not prompt.startswith(written):
                     raise CheckpointError(
-                        "the chat template writes a turn another way once others follow (a "
-                        "thinking template?); use the base's instruct template"
+                        "the chat template writes an answer another way once others follow, as "
+                        "templates of thinking models do; chats with one answer each can be "
+                        "trained with it, or take the base's instruct template"
                     )
                 yield prompt.removeprefix(written), False
                 answer = message.content + self.end_of_turn
@@ -78,6 +83,7 @@ class Conversation:
                 turns,  # type: ignore[arg-type] # their type knows text alone
                 tokenize=False,
                 add_generation_prompt=add_generation_prompt,
+                enable_thinking=False,
             )
         except (TemplateError, ValueError, TypeError) as error:
             reason = f"{type(error).__name__}: {error}"
@@ -95,7 +101,7 @@ class Conversation:
         if not answered.startswith(prompt + _PROBE):
             raise CheckpointError(
                 "the chat template does not put the answer right after the generation prompt "
-                "(a thinking template?); use the base's instruct template"
+                "(a template that always thinks?); use the base's instruct template"
             )
         end = answered.removeprefix(prompt + _PROBE).strip()
         if len(self._tokenizer.encode(end, add_special_tokens=False)) != 1:

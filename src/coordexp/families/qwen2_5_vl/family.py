@@ -60,5 +60,5 @@ QWEN2_5_VL = Family(
         "coordinates and labels in JSON format.",
     ),
     swift_packages=("qwen-vl-utils",),
-    cache_keeps_past=True,
+    recurrent=(),
 )

@@ -58,5 +58,5 @@ QWEN3_VL = Family(
         "JSON format.",
     ),
     swift_packages=("qwen-vl-utils",),
-    cache_keeps_past=True,
+    recurrent=(),
 )

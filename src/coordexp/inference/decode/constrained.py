@@ -29,7 +29,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from coordexp.coord_tokens.vocab import CoordVocab
-from coordexp.errors import InputError
+from coordexp.families.recurrent_layers import recurrent_layers
 from coordexp.inference.decode.answer import Answer, text_pieces, with_masses
 from coordexp.inference.decode.beliefs import CoordBelief, coord_beliefs
 from coordexp.inference.decode.choose import Chooser
@@ -62,12 +62,6 @@ class ConstrainedDecoder:
         jump: bool = True,
         ordered: bool = True,
     ) -> None:
-        family = encoder.inputs.family
-        if not family.cache_keeps_past:
-            raise InputError(
-                f"constrained decoding needs a cache that keeps every token apart, and models of "
-                f"{family.name} have none; generate freely (--constrain off)"
-            )
         inner = model.get_base_model() if isinstance(model, PeftModel) else model
         self._model = cast(PreTrainedModel, inner)
         self._encoder = encoder
@@ -79,6 +73,7 @@ class ConstrainedDecoder:
         self._choose = Chooser(self._model, vocab, grammar)
         self._device = self._model.device
         self._num_layers = len(self._model.get_decoder().layers)
+        self._recurrent = recurrent_layers(self._model)
         self._pad_id = encoder.tokenizer.pad_token_id
 
     @torch.inference_mode()
@@ -117,7 +112,11 @@ class ConstrainedDecoder:
         del batch["attention_mask"]
         batch_size, length = batch["input_ids"].shape
         columns = torch.arange(length, device=self._device).expand(batch_size, -1)
-        cache = RaggedCache(self._num_layers, columns)
+        stops = [
+            [len(prompt) - 1 + stop for stop in row.stops()]
+            for prompt, row in zip(prompts, rows, strict=True)
+        ]
+        cache = RaggedCache(self._num_layers, self._recurrent, columns, stops=stops)
         return cache, self._hidden(cache, batch)
 
     def _pass(self, rows: Sequence[Row], cache: RaggedCache) -> Float[Tensor, "B Q D"]:
@@ -128,7 +127,12 @@ class ConstrainedDecoder:
         numbers = torch.tensor([[row.length, row.shift] for row in rows], device=self._device)
         steps = torch.arange(longest, device=self._device)
         columns = numbers[:, :1] + steps
-        cache.columns.move(columns, stop=max(row.length for row in rows) + longest)
+        cache.columns.move(
+            columns,
+            stop=max(row.length for row in rows) + longest,
+            starts=[row.length for row in rows],
+            stops=[() if row.done else tuple(row.stops()) for row in rows],
+        )
         batch = {
             "input_ids": torch.tensor(padded, device=self._device),
             "position_ids": (columns + numbers[:, 1:]).expand(3, -1, -1),

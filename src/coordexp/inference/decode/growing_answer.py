@@ -75,6 +75,12 @@ class Row:
         if end.leaf is not None or len(end.children) > 1:
             yield len(self._run.ids), end
 
+    def stops(self) -> Iterator[int]:
+        """Yield how many tokens of `feed` may be kept: those up to each choice, and all of them."""
+        for place, _ in self._run.guesses:
+            yield 1 + place
+        yield 1 + len(self._run.ids)
+
     def settle(self, choices: Iterator[Choice]) -> None:
         """Go on by what the model chose, in the order of `asks`."""
         self.passes += 1

@@ -11,17 +11,26 @@ turned out wrong, lies behind the row's end and is written over before anything 
 So nothing is padded between tokens, nothing is copied when a guess fails, and the cache is as long
 as the longest row. Hugging Face's caches append the same columns to every row.
 
+A recurrent layer has no columns to write over. It reads a row from one choice to the next and keeps
+the state at each; the row goes on from the one that it came to (`recurrent_states`).
+
 Shapes: `B` rows, `H` heads, `Q` columns of one pass, `L` columns so far, `D` width of a head.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from typing import cast
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 from transformers import Cache
-from transformers.cache_utils import CacheLayerMixin
+from transformers.cache_utils import CacheLayerMixin, LinearAttentionCacheLayerMixin
 from typing_extensions import override
+
+from coordexp.families.recurrent_layers import Read, StatesByRow
+from coordexp.inference.decode.recurrent_states import RecurrentStates
+
+AnyLayer = CacheLayerMixin | LinearAttentionCacheLayerMixin
 
 _SPARE_COLUMNS = 256
 
@@ -31,16 +40,40 @@ class CacheColumns:
 
     Args:
         places: The column of each token of the first pass, 0, 1, ... in every row.
+        stops: As for `move`.
     """
 
-    def __init__(self, places: Int[Tensor, "B Q"]) -> None:
-        self.move(places, stop=places.shape[1])
+    def __init__(self, places: Int[Tensor, "B Q"], *, stops: Sequence[Sequence[int]]) -> None:
+        self.starts = [0] * len(stops)
+        self.move(places, stop=places.shape[1], starts=self.starts, stops=stops)
 
-    def move(self, places: Int[Tensor, "B Q"], *, stop: int) -> None:
-        """Set the columns of the next pass, and where the last of them ends."""
+    def move(
+        self,
+        places: Int[Tensor, "B Q"],
+        *,
+        stop: int,
+        starts: Sequence[int],
+        stops: Sequence[Sequence[int]],
+    ) -> None:
+        """Set what the next pass writes.
+
+        Args:
+            places: The column of each of its tokens.
+            stop: Where the last of them ends.
+            starts: The column of each row's first token.
+            stops: How many of its tokens each row may keep: as many as there are up to a choice.
+                The last is all of them; a row without any is done.
+        """
         self.places = places
         self.stop = stop
         self.rows = torch.arange(len(places), device=places.device)[:, None]
+        self.kept = [new - old for new, old in zip(starts, self.starts, strict=True)]
+        self.starts = list(starts)
+        self.stops = [tuple(each) for each in stops]
+
+    def keep(self, rows: Sequence[int]) -> None:
+        """Forget all rows but these."""
+        self.starts = [self.starts[row] for row in rows]
 
 
 class RaggedLayer(CacheLayerMixin):
@@ -84,10 +117,11 @@ class RaggedLayer(CacheLayerMixin):
         stored[columns.rows, columns.places] = states.transpose(1, 2)
         return stored
 
-    def keep(self, rows: Int[Tensor, " _"]) -> None:
+    def keep(self, rows: Sequence[int]) -> None:
         """Forget all rows but these."""
         if self.keys is not None and self.values is not None:
-            self.keys, self.values = self.keys[rows], self.values[rows]
+            index = torch.tensor(rows, device=self.keys.device)
+            self.keys, self.values = self.keys[index], self.values[index]
 
     @override
     def get_mask_sizes(self, query_length: int) -> tuple[int, int]:
@@ -102,18 +136,39 @@ class RaggedLayer(CacheLayerMixin):
         return -1
 
 
-class RaggedCache(Cache):
+class RaggedCache(Cache, StatesByRow):
     """The cache of all layers.
 
     Args:
         num_layers: Of the language model.
+        recurrent: The numbers of those that have states.
         places: As for `CacheColumns`.
+        stops: As for `CacheColumns`.
     """
 
-    def __init__(self, num_layers: int, places: Int[Tensor, "B Q"]) -> None:
-        self.columns = CacheColumns(places)
-        self._ragged = [RaggedLayer(self.columns) for _ in range(num_layers)]
-        super().__init__(layers=list(self._ragged))
+    def __init__(
+        self,
+        num_layers: int,
+        recurrent: Collection[int],
+        places: Int[Tensor, "B Q"],
+        *,
+        stops: Sequence[Sequence[int]],
+    ) -> None:
+        self.columns = CacheColumns(places, stops=stops)
+        self._ragged = [
+            RecurrentStates(number) if number in recurrent else RaggedLayer(self.columns)
+            for number in range(num_layers)
+        ]
+        # What transformers asks of a layer of states is asked of `read` here.
+        super().__init__(layers=cast(list[AnyLayer], self._ragged))
+
+    @override
+    def read(
+        self, layer: int, read: Read, hidden_states: Float[Tensor, "B Q D"]
+    ) -> Float[Tensor, "B Q D"]:
+        states = self._ragged[layer]
+        assert isinstance(states, RecurrentStates)
+        return states.read(read, hidden_states, kept=self.columns.kept, stops=self.columns.stops)
 
     def mask(self) -> Tensor:
         """Return what each token of the coming pass may see, `[B, 1, Q, L]`."""
@@ -122,6 +177,6 @@ class RaggedCache(Cache):
 
     def keep(self, rows: Sequence[int]) -> None:
         """Forget all rows but these."""
-        index = torch.tensor(rows, device=self.columns.places.device)
+        self.columns.keep(rows)
         for layer in self._ragged:
-            layer.keep(index)
+            layer.keep(rows)
