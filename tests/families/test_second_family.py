@@ -53,6 +53,7 @@ PINHOLE = Family(
     ),
     swift_packages=(),
     recurrent=(),
+    unloaded=(),
 )
 
 

@@ -17,7 +17,8 @@ from coordexp.cli.app import app
 from coordexp.config.load import load_config
 from coordexp.config.schema import Config
 from coordexp.export import plain_reload
-from coordexp.families.known import DEFAULT_FAMILY
+from coordexp.families.known import DEFAULT_FAMILY, FAMILIES
+from coordexp.model.shards import load_weights
 from tests.families.tiny_models import TINY_BASES
 from tests.training.first_step import FirstStep, take_first_step
 
@@ -110,6 +111,19 @@ def test_the_doctor_finds_nothing_red(bench: Bench) -> None:
     run("doctor", "--config", bench.config("healthy", **PACKED))
 
 
+def test_every_weight_that_transformers_leaves_out_stays_as_it_was_shipped(
+    bench: Bench, merged: Path
+) -> None:
+    beginnings = FAMILIES[bench.family].unloaded
+    shipped = load_weights(bench.folder / "base").by_name
+    left_out = [name for name in shipped if name.startswith(beginnings)]
+    assert bool(left_out) == bool(beginnings)
+    for path in (bench.folder / "expanded", merged):
+        stored = load_weights(path).by_name
+        for name in left_out:
+            assert torch.equal(stored[name].load(), shipped[name].load()), name
+
+
 def test_its_merged_model_is_one_of_the_family(bench: Bench, merged: Path) -> None:
     config = json.loads((merged / "config.json").read_text())
     assert config["model_type"] == bench.family
@@ -134,7 +148,9 @@ def test_it_predicts_and_is_evaluated(bench: Bench, merged: Path, constrain: str
 
 
 def test_a_whole_model_is_saved_as_a_plain_one(bench: Bench) -> None:
-    run("train", "--config", bench.config("whole", train_type="full"))
+    said = run("train", "--config", bench.config("whole", train_type="full"))
+    is_whole = not FAMILIES[bench.family].unloaded
+    assert ("weights, mtp.fc.weight first, are no part of the model" in said) is not is_whole
     plain, found = AutoModelForImageTextToText.from_pretrained(
         bench.folder / "whole", output_loading_info=True
     )

@@ -18,6 +18,7 @@ CARD = "README.md"
 BASE_CARD = "README.base.md"
 _CARRIED = ("license", "license_name", "license_link", "language")
 _FENCE = "---"
+_TEMPLATES = ("chat_template.jinja", "chat_template.json", "tokenizer_config.json")
 _EXAMPLE = """\
 ```python
 from transformers import AutoModelForImageTextToText, AutoProcessor
@@ -42,6 +43,7 @@ def write_model_card(
         f"## Use\n\n{_EXAMPLE}\nOr with CoordExp, which asks and reads the answers as in training:",
         _PREDICT,
         _asked(style),
+        *_unthinking(base),
         f"## Certificate\n\n{_certified(certificate)}",
     ]
     write_text(directory / CARD, "\n\n".join(parts) + "\n")
@@ -77,6 +79,7 @@ def write_trained_card(
         f"## Use\n\n{use}",
         _PREDICT,
         _asked(style),
+        *_unthinking(base),
     ]
     write_text(directory / CARD, "\n\n".join(parts) + "\n")
 
@@ -127,6 +130,17 @@ def carried_over(card: str) -> dict[str, object]:
     if not isinstance(metadata, dict):
         return {}
     return {key: metadata[key] for key in _CARRIED if key in metadata}
+
+
+def _unthinking(base: Path) -> list[str]:
+    """Return what to tell a template that would have the model think first."""
+    texts = [base / name for name in _TEMPLATES if (base / name).is_file()]
+    if not any("enable_thinking" in text.read_text(encoding="utf-8") for text in texts):
+        return []
+    return [
+        "It was trained to answer without thinking first: pass `enable_thinking=False` to "
+        "`apply_chat_template`."
+    ]
 
 
 def _asked(style: RenderingStyle) -> str:

@@ -52,6 +52,8 @@ class Family:
         swift_packages: What ms-swift imports for it beside its own requirements, as pip names it.
         recurrent: Own names of the modules that read one token after another into a state;
             `coordexp.families.recurrent_layers`.
+        unloaded: How the names of weights begin that its checkpoints hold beside the model's, and
+            that transformers leaves out.
     """
 
     name: str
@@ -64,6 +66,7 @@ class Family:
     boxes: BoxText
     swift_packages: tuple[str, ...]
     recurrent: tuple[str, ...]
+    unloaded: tuple[str, ...]
 
     def text_config(self, config: Mapping[str, object]) -> Mapping[str, object]:
         """Return the language model's block of a `config.json`, or all of it where it has none."""

@@ -30,10 +30,13 @@ from torch import Tensor, nn
 from transformers import PreTrainedConfig, PreTrainedModel
 from typing_extensions import override
 
+from coordexp.errors import CheckpointError
+
 Read = Callable[..., Tensor]
 """A layer's own forward pass: hidden states, and `cache_params` with the state to start from."""
 
 _LENGTHS = "example_lengths"
+_LOOK_BACK = ("full_attention", "sliding_attention")
 _FOUR_ROWS = 4  # text, then temporal, height and width
 
 
@@ -132,9 +135,20 @@ def install_recurrent_layers(model: PreTrainedModel, names: Collection[str]) -> 
 
     Args:
         model: As transformers builds it.
-        names: Own names of these layers, as the family says them; none does nothing.
+        names: Own names of these layers, as the family says them; none where it has none.
+
+    Raises:
+        CheckpointError: If the model has other layers than attention that the family does not name:
+            examples of a pack would run into one another there, in silence.
     """
     layers = [module for name, module in model.named_modules() if name.rpartition(".")[2] in names]
+    kinds_of_layers = model.config.get_text_config().to_dict().get("layer_types") or ()
+    if unlike := [kind for kind in kinds_of_layers if kind not in _LOOK_BACK][len(layers) :]:
+        raise CheckpointError(
+            f"the model has {len(unlike)} layers of {unlike[0]} that its family does not name "
+            f"(recurrent: {', '.join(names) or 'none'}); nothing would keep the examples of a pack "
+            "apart there"
+        )
     if not layers:
         return
     kinds = {kind: _with(ReadsApart, kind) for kind in {type(layer) for layer in layers}}

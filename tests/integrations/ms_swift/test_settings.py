@@ -1,5 +1,6 @@
 """What holds where ms-swift is not installed."""
 
+import json
 import sys
 from importlib.metadata import PackageNotFoundError
 from pathlib import Path
@@ -83,6 +84,14 @@ def test_what_ms_swift_cannot_follow_is_refused(
     check_host(make_config(tmp_path))
     with pytest.raises(InputError, match=expected):
         check_host(make_config(tmp_path, **changes))
+
+
+def test_a_family_whose_layers_carry_a_state_on_is_refused(
+    make_config: MakeConfig, tmp_path: Path
+) -> None:
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "qwen3_5"}))
+    with pytest.raises(InputError, match="models of qwen3_5 need host: plain: their linear_attn"):
+        check_host(make_config(tmp_path / "run", model={"path": str(tmp_path)}))
 
 
 def test_weights_of_a_mix_are_refused(make_config: MakeConfig, scenes: Path) -> None:

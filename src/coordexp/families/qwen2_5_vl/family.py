@@ -61,4 +61,5 @@ QWEN2_5_VL = Family(
     ),
     swift_packages=("qwen-vl-utils",),
     recurrent=(),
+    unloaded=(),
 )

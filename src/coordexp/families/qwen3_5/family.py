@@ -9,8 +9,9 @@
 
 Three of four layers of the language model read their tokens into a state (`linear_attn`, a gated
 delta rule behind a short convolution); the fourth looks back at all of them (`self_attn`). Pictures
-are cut as Qwen3-VL's are, and boxes written as it writes them. The draft weights stay in the files
-as they were shipped: transformers does not load them, so nothing here trains or merges them.
+are cut as Qwen3-VL's are, and boxes written as it writes them. transformers does not load the draft
+weights: they go from the base into its expanded and merged copies as they are, and a model that is
+trained as a whole is saved without them.
 """
 
 import re
@@ -76,4 +77,5 @@ QWEN3_5 = Family(
     ),
     swift_packages=("qwen-vl-utils",),
     recurrent=("linear_attn",),
+    unloaded=("mtp.",),
 )

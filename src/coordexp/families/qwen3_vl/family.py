@@ -59,4 +59,5 @@ QWEN3_VL = Family(
     ),
     swift_packages=("qwen-vl-utils",),
     recurrent=(),
+    unloaded=(),
 )

@@ -16,6 +16,7 @@ from coordexp.config.schema import Config
 from coordexp.coord_tokens.vocab import CoordVocab
 from coordexp.errors import CheckpointError
 from coordexp.families.known import load_family
+from coordexp.families.recurrent_layers import install_recurrent_layers
 from coordexp.inspection.plan.hollow_math import FLASH, SDPA, install_hollow_attention
 from coordexp.model.adapters import base_model
 from coordexp.model.hidden_head import LossHead, install_loss_head
@@ -62,7 +63,7 @@ def build_hollow(config: Config, *, flash: bool) -> HollowModel:
         InputError: If the configuration adapts nothing that is there.
     """
     path = config.model.path
-    load_family(path)
+    family = load_family(path)
     described = _described(path)
     dtype = weights_dtype(config, described)
     install_hollow_attention()
@@ -76,6 +77,7 @@ def build_hollow(config: Config, *, flash: bool) -> HollowModel:
                 f"{path / 'config.json'}: no model can be built of it: "
                 f"{type(error).__name__}: {error}"
             ) from None
+    install_recurrent_layers(base, family.recurrent)
     base.config.get_text_config().use_cache = False
     vocab = _vocab(config, base)
     install_offsets(config, base, vocab)

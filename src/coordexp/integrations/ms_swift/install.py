@@ -19,8 +19,9 @@ from typing import Any
 from transformers import PreTrainedModel
 
 from coordexp.config.schema import Config
+from coordexp.errors import InputError
 from coordexp.families.known import load_family
-from coordexp.integrations.ms_swift.refusals import LOSS, OPTIMIZER, check_arguments
+from coordexp.integrations.ms_swift.refusals import LOSS, OPTIMIZER, check_arguments, family_fault
 from coordexp.integrations.ms_swift.template import apply_coord_template_adapter, write_as_we_do
 from coordexp.integrations.ms_swift.trainer import Hosted
 from coordexp.model.adapters import check_linear_layers, lora_target_pattern
@@ -56,6 +57,8 @@ def connect(
         CheckpointError: If the base has no coord tokens.
     """
     check_arguments(sft.args, sft.template)
+    if fault := family_fault(config.model.path):
+        raise InputError(f"ms-swift: {fault}")
     vocab = build_vocab(config)
     encoder = build_encoder(config.model.path, build_style(config))
     apply_coord_template_adapter(sft.template, config.custom.coord_tokens)

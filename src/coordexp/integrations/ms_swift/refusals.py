@@ -1,8 +1,10 @@
 """What of ms-swift does not go together with the coord objective."""
 
+from pathlib import Path
 from typing import Any
 
 from coordexp.errors import InputError
+from coordexp.families.known import load_family
 from coordexp.training.run.host import version_fault
 
 LOSS = "coord_soft_ce_w1"
@@ -18,6 +20,22 @@ def check_ms_swift() -> None:
     """
     if fault := version_fault():
         raise InputError(fault)
+
+
+def family_fault(base: Path) -> str | None:
+    """Return why ms-swift cannot train a base's family for us, None where it can.
+
+    Raises:
+        CheckpointError: If the base is of no family that is known.
+    """
+    family = load_family(base)
+    if not family.recurrent:
+        return None
+    return (
+        f"models of {family.name} need host: plain: their {', '.join(family.recurrent)} layers "
+        "carry a state on from sample to sample of a pack, and ms-swift loads its models without "
+        "what keeps them apart here"
+    )
 
 
 def check_arguments(args: Any, template: Any) -> None:  # noqa: ANN401 - ms-swift's

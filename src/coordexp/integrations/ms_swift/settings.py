@@ -9,7 +9,7 @@ from coordexp.config.load import check_config
 from coordexp.config.schema import Config
 from coordexp.config.yaml_file import YamlMapping, load_extended_yaml
 from coordexp.errors import ConfigError, InputError
-from coordexp.integrations.ms_swift.refusals import FLASH
+from coordexp.integrations.ms_swift.refusals import FLASH, family_fault
 from coordexp.training.run.build import lora_places
 from coordexp.training.run.machine import attention_of
 
@@ -126,7 +126,9 @@ def check_host(config: Config) -> None:
         InputError: With every key that it cannot follow.
     """
     training, custom = config.training, config.custom
+    fault = family_fault(config.model.path)
     problems = {
+        str(fault): fault is not None,
         "tuner.train_type: full needs host: plain": config.tuner.train_type == "full",
         "tuner.freeze_* of every part, to train the coord offsets alone, needs host: plain": (
             not lora_places(config)[0]

@@ -26,6 +26,7 @@ from coordexp.families.known import load_family
 from coordexp.files import copy_missing_files, write_text
 from coordexp.model.card import WeightsCard, write_card
 from coordexp.model.load import check_base
+from coordexp.model.shards import load_weights
 from coordexp.processes import is_first_rank, world_size
 from coordexp.rendering.encode import Encoder
 from coordexp.rendering.style import RenderingStyle, style_to_json
@@ -108,6 +109,8 @@ def train(config: Config, *, say: Callable[[str], None] = logger.info) -> Path:
             mark_output(config)
             _tell(start, output_dir, say)
             say(_course_of(trainer, config).words())
+            for note in left_out(config):
+                say(note)
             _show_optimizer(trainer, config, say)
         trainer.accelerator.wait_for_everyone()
         _train_and_save(trainer, start, output_dir)
@@ -138,6 +141,20 @@ def _course_of(trainer: CoordTrainer, config: Config) -> Course:
     if not isinstance(feed, Feed):
         raise TypeError("a run of ours is fed by a plan")
     return plan_course(config, feed, world_size=trainer.args.world_size)
+
+
+def left_out(config: Config) -> list[str]:
+    """Return a note on the base's weights that a whole model is saved without, if there are any."""
+    if config.tuner.train_type == "lora":
+        return []  # merging keeps them
+    beginnings = load_family(config.model.path).unloaded
+    names = [n for n in load_weights(config.model.path).by_name if n.startswith(beginnings)]
+    if not names:
+        return []
+    return [
+        f"{config.model.path}: {len(names)} weights, {names[0]} first, are no part of the model "
+        "that is trained; the whole model will be saved without them"
+    ]
 
 
 def _show_optimizer(trainer: CoordTrainer, config: Config, say: Callable[[str], None]) -> None:
