@@ -73,6 +73,7 @@ def test_every_option_reaches_the_run(
         *("--restrict-to", "r.txt"),
         *("--corners", "any", "--coord-decode", "expectation", "--dedup", "iou=0.9"),
         *("--calibration", calibration, "--coco", "c.json", "--backend", "vllm"),
+        *("--engine", "tensor_parallel_size=2", "--engine", "dtype=bfloat16"),
     )
     assert done.exit_code == 0
     assert done.stdout.splitlines()[:2] == [
@@ -88,6 +89,7 @@ def test_every_option_reaches_the_run(
     rows = asked.rows
     assert (rows.coord_decode, rows.dedup_iou, rows.classes) == ("expectation", 0.9, ("cat", "dog"))
     assert asked.backend == "vllm"
+    assert asked.engine == {"tensor_parallel_size": 2, "dtype": "bfloat16"}
     assert rows.score_map is not None
     assert rows.score_map.apply(0.5) == pytest.approx(0.4, abs=1e-5)
     assert rows.score_map.apply(0.25) < rows.score_map.apply(0.26)
@@ -104,6 +106,22 @@ def test_a_file_that_is_no_calibration_is_refused_before_a_model_is_loaded(
         done = predict("--calibration", path)
         assert done.exit_code == 2
         assert done.stderr.startswith(f"error: {path}: {words}")
+    assert fake.asked == []
+
+
+def test_vllm_is_given_many_pictures_at_once_unless_told_otherwise(fake: FakeRun) -> None:
+    for arguments in ((), ("--backend", "vllm"), ("--backend", "vllm", "--batch-size", 3)):
+        assert predict(*arguments).exit_code == 0
+    assert [options.batch_size for options in fake.asked] == [8, 128, 3]
+
+
+@pytest.mark.parametrize("pair", ["dtype", "=1", "max-model-len", ""])
+def test_an_engine_option_that_is_no_pair_is_refused(fake: FakeRun, pair: str) -> None:
+    done = predict("--backend", "vllm", "--engine", pair)
+    assert done.exit_code == 2
+    assert "expected key=value, as in --engine max_model_len=4096" in done.stderr
+    twice = predict("--engine", "max_model_len=1", "--engine", "max-model-len=2")
+    assert "given twice" in twice.stderr
     assert fake.asked == []
 
 

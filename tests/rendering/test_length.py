@@ -72,6 +72,7 @@ def test_lengths_of_scenes_are_exact(
     for record, picture in samples:
         lengths = {len(encoder.encode(record, picture, seed=0, epoch=e, index=0)) for e in range(4)}
         assert lengths == {encoder.length(record)}
+        assert encoder.prompt_length(record) == len(encoder.encode_prompt(record, picture))
 
 
 @pytest.mark.slow

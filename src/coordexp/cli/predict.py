@@ -77,7 +77,10 @@ def predict(  # noqa: PLR0913, PLR0917 - one for each option
     model: Annotated[Path, typer.Option(help="Merged model, adapter checkpoint or stock model.")],
     data: Annotated[Path, typer.Option(help="JSONL of records, or a folder of pictures.")],
     out: Annotated[Path, typer.Option(help="predictions.jsonl to write.")],
-    batch_size: Annotated[int, typer.Option(min=1, help="Images at once.")] = 8,
+    batch_size: Annotated[
+        int | None,
+        typer.Option(min=1, show_default="8, or 128 with vLLM", help="Images at once."),
+    ] = None,
     max_new_tokens: Annotated[int, typer.Option(min=1, help="Longest answer.")] = 2048,
     constrain: Annotated[
         Constrain, typer.Option(help="Keep answers inside the grammar; off decodes freely.")
@@ -97,7 +100,10 @@ def predict(  # noqa: PLR0913, PLR0917 - one for each option
         ),
     ] = None,
     corners: Annotated[
-        Corners, typer.Option(help="Keep x1 <= x2 and y1 <= y2; any drops boxes that break it.")
+        Corners,
+        typer.Option(
+            help="Keep x1 <= x2 and y1 <= y2; any, and vLLM always, drops boxes that break it."
+        ),
     ] = Corners.ORDERED,
     coord_decode: Annotated[
         CoordDecode, typer.Option(help="The token's bin, or the expectation around it.")
@@ -117,6 +123,13 @@ def predict(  # noqa: PLR0913, PLR0917 - one for each option
     backend: Annotated[
         Backend, typer.Option(help="transformers, or vLLM for a merged model.")
     ] = Backend.HF,
+    engine: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="KEY=VALUE",
+            help="Option of vLLM's engine, as tensor_parallel_size=2; may be given several times.",
+        ),
+    ] = None,
 ) -> None:
     """Answer every record or picture.
 
@@ -129,10 +142,11 @@ def predict(  # noqa: PLR0913, PLR0917 - one for each option
     from coordexp.inference.read.prediction_lines import RowOptions  # noqa: PLC0415
     from coordexp.inference.run.ask import AskOptions  # noqa: PLC0415
     from coordexp.inference.run.command import run_predict  # noqa: PLC0415
-    from coordexp.inference.run.options import PredictOptions  # noqa: PLC0415
+    from coordexp.inference.run.options import BATCH_SIZES, PredictOptions  # noqa: PLC0415
+    from coordexp.inference.run.vllm_engine import parse_engine_options  # noqa: PLC0415
 
     options = PredictOptions(
-        batch_size=batch_size,
+        batch_size=batch_size or BATCH_SIZES[backend.value],
         asking=AskOptions(
             constrain=constrain is Constrain.ON,
             restrict_to=None if restrict_to is None else read_classes(restrict_to),
@@ -147,6 +161,7 @@ def predict(  # noqa: PLR0913, PLR0917 - one for each option
         ),
         coco=coco,
         backend=backend.value,
+        engine=parse_engine_options(engine or ()),
         overwrite=overwrite,
     )
     summary = run_predict(model, data, out, options)

@@ -131,11 +131,17 @@ class Encoder:
         Raises:
             RecordError: As `encode` does.
         """
-        self._check_cells(record)
-        prompt_ids = self._prompt_ids(record)
         answer, _ = self._answer(record, seed=0, epoch=0, index=0)
-        answer_ids = self._ids(answer)
-        return len(prompt_ids) - 1 + self._image_tokens(record.file_size) + len(answer_ids)
+        return self.prompt_length(record) + len(self._ids(answer))
+
+    def prompt_length(self, record: Record) -> int:
+        """Return how many tokens `encode_prompt` will give the record; as exact as `length`.
+
+        Raises:
+            RecordError: As `encode_prompt` does.
+        """
+        self._check_cells(record)
+        return len(self._prompt_ids(record)) - 1 + self._image_tokens(record.file_size)
 
     def encode_chat(self, chat: Chat, pictures: Sequence[Image.Image]) -> Example:
         """Return the example of a chat as it stands; each answer and its end are labelled.

@@ -29,9 +29,17 @@ def test_the_identity_is_what_stopped_runs_have_on_disk() -> None:
     )
     vllm = replace(OPTIONS, backend="vllm", asking=FREE)
     assert json.dumps(vllm.identity()) == (
-        '{"backend": "vllm", "max_new_tokens": 9, '
+        '{"backend": "vllm", "constrain": false, "restrict_to": null, "max_new_tokens": 9, '
         '"coord_decode": "token", "dedup_iou": null, "calibration": null, "classes": null}'
     )
+
+
+def test_what_an_engine_computes_is_in_the_identity_and_its_room_is_not() -> None:
+    vllm = replace(OPTIONS, backend="vllm")
+    roomy = replace(vllm, engine={"tensor_parallel_size": 2, "gpu_memory_utilization": 0.5})
+    halved = replace(vllm, engine={"dtype": "bfloat16", "max_num_seqs": 3})
+    assert roomy.identity() == vllm.identity()
+    assert halved.identity() == {**vllm.identity(), "engine": {"dtype": "bfloat16"}}
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float
 from peft import PeftModel
 from torch import Tensor
-from transformers import LogitsProcessor, LogitsProcessorList, PreTrainedModel
+from transformers import GenerationConfig, LogitsProcessor, LogitsProcessorList, PreTrainedModel
 from typing_extensions import override
 
 from coordexp.coord_tokens.vocab import CoordVocab
@@ -66,7 +66,7 @@ def generate_answers(
     collate = Collator(pad_id=pad_id, image_token_id=encoder.image_token_id, side="left")
     batch = {name: tensor.to(model.device) for name, tensor in collate(prompts).items()}
     noted = _Beliefs(vocab)
-    stop_ids = {encoder.end_of_turn_id, *_listed(model.generation_config.eos_token_id)}
+    stop_ids = answer_ends(encoder, model.generation_config)
     output = cast(Callable[..., Tensor], model.generate)(
         **batch,
         max_new_tokens=max_new_tokens,
@@ -101,7 +101,14 @@ def generate_answers(
     return answers
 
 
-def _listed(ids: int | Sequence[int] | None) -> Sequence[int]:
+def answer_ends(encoder: Encoder, generation: GenerationConfig) -> set[int]:
+    """Return the tokens that end an answer: the end of the turn, and a model's other stop tokens.
+
+    Args:
+        encoder: Of the model.
+        generation: What its `generation_config.json` says.
+    """
+    ids: int | Sequence[int] | None = generation.eos_token_id
     if ids is None:
-        return ()
-    return (ids,) if isinstance(ids, int) else ids
+        ids = ()
+    return {encoder.end_of_turn_id, *((ids,) if isinstance(ids, int) else ids)}

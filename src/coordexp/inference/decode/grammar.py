@@ -127,11 +127,8 @@ class AnswerGrammar:
         return self._exact_ids(_DESC + self._open_text + desc + self._close_text(kind))
 
     def _desc_runs(self, names: Sequence[str]) -> Iterator[tuple[tuple[int, ...], Leaf]]:
-        for index, name in enumerate(names):
-            if not name.strip() or name in names[:index]:
-                raise InputError(f"restrict_to: {name!r} is empty or given twice")
-            if not unicodedata.is_normalized("NFC", name):
-                raise InputError(f"restrict_to: {name!r} is not in Unicode's composed form (NFC)")
+        check_names(names)
+        for name in names:
             desc = json.dumps(name, ensure_ascii=False)[1:-1]
             for kind in KINDS:
                 yield tuple(self._answer_ids(desc, kind)), Slot(kind)
@@ -175,6 +172,19 @@ class AnswerGrammar:
                 found[text if side == "begin" else text[::-1]] = None
         found.pop("", None)
         return ["", *found]
+
+
+def check_names(names: Sequence[str]) -> None:
+    """Check the descs that answers are restricted to.
+
+    Raises:
+        InputError: If one is empty, given twice, or not in NFC as the tokenizer has it.
+    """
+    for index, name in enumerate(names):
+        if not name.strip() or name in names[:index]:
+            raise InputError(f"restrict_to: {name!r} is empty or given twice")
+        if not unicodedata.is_normalized("NFC", name):
+            raise InputError(f"restrict_to: {name!r} is not in Unicode's composed form (NFC)")
 
 
 def _without_words(text: str) -> str:

@@ -22,8 +22,8 @@ from transformers import PreTrainedTokenizerBase
 
 from coordexp.errors import CheckpointError
 
-_ESCAPES = frozenset(json.dumps(chr(code))[1:-1] for code in [*range(0x20), ord('"'), ord("\\")])
-_ESCAPE_PREFIXES = sorted({escape[:end] for escape in _ESCAPES for end in range(1, len(escape))})
+ESCAPES = frozenset(json.dumps(chr(code))[1:-1] for code in [*range(0x20), ord('"'), ord("\\")])
+_ESCAPE_PREFIXES = sorted({escape[:end] for escape in ESCAPES for end in range(1, len(escape))})
 # What a UTF-8 character still needs: the lead byte's state, the bytes it takes and where they lead.
 # E0, ED, F0 and F4 take fewer second bytes: no overlong forms, no surrogates, none past U+10FFFF.
 _CONTINUATIONS: tuple[tuple[str, range, str], ...] = (
@@ -61,7 +61,7 @@ def _build_steps() -> NDArray[np.int8]:
     for name, bytes_, then in _CONTINUATIONS:
         steps[place[name], bytes_.start : bytes_.stop] = place[then]
     for prefix in ("", *_ESCAPE_PREFIXES):
-        for escape in _ESCAPES:
+        for escape in ESCAPES:
             if escape.startswith(prefix) and len(escape) > len(prefix):
                 longer = escape[: len(prefix) + 1]
                 steps[place[prefix], ord(longer[-1])] = place.get(longer, PLAIN)

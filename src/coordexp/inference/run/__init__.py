@@ -4,7 +4,7 @@
 - `predict`: the loop; `parts`: what is on disk while it goes on.
 - `predictor`: a model with all that it takes to ask it; `ask`: inside the grammar or freely.
 - `stock_model`: what it takes where nothing was trained here.
-- `vllm_backend`: the same questions through vLLM.
+- `vllm_backend`: the same questions through vLLM; `vllm_engine`: what its engine is told.
 - `single`: one picture, one call.
 - `coco_results`: predictions as COCO results.
 """

@@ -35,6 +35,11 @@ class Question:
 
 Ask = Callable[[Sequence[Question]], list[Answer]]
 
+RESTRICTED_FREELY = (
+    "restrict_to needs --constrain on, and a model with coord tokens; classes filters what any "
+    "model says"
+)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AskOptions:
@@ -74,10 +79,7 @@ def build_ask(predictor: Predictor, options: AskOptions) -> Ask:
 
         return ask_inside
     if options.restrict_to is not None:
-        raise InputError(
-            "restrict_to needs --constrain on, and a model with coord tokens; classes filters "
-            "what any model says"
-        )
+        raise InputError(RESTRICTED_FREELY)
 
     def ask_freely(questions: Sequence[Question]) -> list[Answer]:
         prompts = [question.prompt for question in questions]

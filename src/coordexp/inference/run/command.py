@@ -8,6 +8,7 @@ from coordexp.errors import InputError
 from coordexp.files import check_new_file
 from coordexp.inference.read.class_filter import asked_classes
 from coordexp.inference.run.coco_results import write_coco_results
+from coordexp.inference.run.inputs import load_source, longest_prompt
 from coordexp.inference.run.options import PredictOptions
 from coordexp.inference.run.parts import is_begun
 from coordexp.inference.run.predict import AnswerFile, Summary, answer_file, predict_file
@@ -20,6 +21,7 @@ from coordexp.inference.run.predictor import (
 from coordexp.inference.run.ranks import Ranks, launched_ranks
 from coordexp.inference.run.stock_model import classes_to_ask
 from coordexp.inference.run.vllm_backend import load_vllm_ask
+from coordexp.inference.run.vllm_engine import MAX_MODEL_LEN, check_merged
 
 
 def run_predict(model: Path, data: Path, out: Path, options: PredictOptions) -> Summary | None:
@@ -30,7 +32,7 @@ def run_predict(model: Path, data: Path, out: Path, options: PredictOptions) -> 
             written is there already and may not be overwritten.
         CheckpointError: If the model cannot be.
     """
-    _check_backend(options)
+    _check_backend(model, options)
     if not is_begun(out):  # else this goes on with what may be replaced
         for file in filter(None, (out, options.coco)):
             check_new_file(file, overwrite=options.overwrite)
@@ -53,16 +55,11 @@ def run_predict(model: Path, data: Path, out: Path, options: PredictOptions) -> 
     return summary
 
 
-def _check_backend(options: PredictOptions) -> None:
-    if options.backend == "hf":
-        return
-    if options.asking.restrict_to is not None:
-        raise InputError(
-            "vLLM cannot be restricted: leave out --restrict-to, or use --backend hf; --classes "
-            "filters what vLLM says"
-        )
-    if options.asking.constrain:
-        raise InputError("vLLM decodes freely: give --constrain off")
+def _check_backend(model: Path, options: PredictOptions) -> None:
+    if options.backend == "vllm":
+        check_merged(model)
+    elif options.engine:
+        raise InputError("--engine is what vLLM's engine is told: give --backend vllm too")
 
 
 def _ask_vllm(
@@ -74,6 +71,11 @@ def _ask_vllm(
     ranks: Ranks,
 ) -> Summary:
     encoder, vocab = load_encoder(model, classes=asked_for)
-    ask = load_vllm_ask(model, encoder, vocab, max_new_tokens=options.asking.max_new_tokens)
-    files = AnswerFile(encoder, data, out, model=str(model.resolve()))
+    longest = 0  # of no use where the user says it, and a large folder takes long to look through
+    if MAX_MODEL_LEN not in options.engine:
+        longest = longest_prompt(load_source(data, encoder.style.alphabet), encoder)
+    ask = load_vllm_ask(
+        model, encoder, vocab, options.asking, engine=options.engine, longest_prompt=longest
+    )
+    files = AnswerFile(encoder, data, out, model=str(model.resolve()), with_patches=False)
     return answer_file(ask, files, options, ranks=ranks)

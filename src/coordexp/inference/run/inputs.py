@@ -13,6 +13,7 @@ from coordexp.data.contract.record import Record, record_to_json
 from coordexp.data.files.image import picture_record
 from coordexp.data.files.jsonl import RecordFile
 from coordexp.errors import InputError, RecordError
+from coordexp.rendering.encode import Encoder
 
 _KEY_BYTES = 12
 
@@ -46,6 +47,17 @@ def load_source(path: Path, alphabet: CoordAlphabet) -> PictureInput:
     if path.is_dir():
         return PictureFolder(path)
     return RecordSource(RecordFile(path, alphabet), alphabet)
+
+
+def longest_prompt(source: PictureInput, encoder: Encoder) -> int:
+    """Return the tokens of the longest prompt; what cannot be asked about has none."""
+    longest = 0
+    for index in range(len(source)):
+        try:
+            longest = max(longest, encoder.prompt_length(source[index]))
+        except RecordError:
+            continue  # it is told of when its turn comes
+    return longest
 
 
 class RecordSource:

@@ -1,13 +1,19 @@
 """How predictions are made, as one value from the command line to the loop."""
 
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Literal
 
 from coordexp.inference.read.prediction_lines import RowOptions
 from coordexp.inference.run.ask import AskOptions
+from coordexp.inference.run.vllm_engine import ROOM
 
 Backend = Literal["hf", "vllm"]
+
+BATCH_SIZES: Mapping[Backend, int] = {"hf": 8, "vllm": 128}
+"""Images at once, where nothing is said. vLLM makes batches of its own from what it is given: with
+8 it took half as long again as with 100."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,6 +26,7 @@ class PredictOptions:
         rows: What becomes of an answer.
         backend: What runs the model.
         coco: Where COCO results go, None for nowhere.
+        engine: What vLLM's engine is told besides, by name.
         overwrite: Whether the predictions and `coco` may be there already.
     """
 
@@ -28,19 +35,18 @@ class PredictOptions:
     rows: RowOptions
     backend: Backend = "hf"
     coco: Path | None = None
+    engine: Mapping[str, object] = field(default_factory=dict)
     overwrite: bool = False
 
     def identity(self) -> dict[str, object]:
         """Return all that the lines depend on, as JSON values.
 
         A run that was stopped is gone on with only where this is the same. The size of a batch is
-        not in it, nor where COCO results go.
+        not in it, nor how much room vLLM is given, nor where COCO results go.
         """
-        if self.backend == "vllm":  # knows no grammar
-            asking: dict[str, object] = {
-                "backend": "vllm",
-                "max_new_tokens": self.asking.max_new_tokens,
-            }
-        else:
-            asking = asdict(self.asking)
+        asking = asdict(self.asking)
+        if self.backend == "vllm":
+            del asking["ordered"]  # its grammar cannot say that
+            engine = {name: value for name, value in self.engine.items() if name not in ROOM}
+            asking = {"backend": "vllm", **asking, **({"engine": engine} if engine else {})}
         return {**asking, **self.rows.to_json()}

@@ -11,10 +11,11 @@ from collections import Counter, deque
 from collections.abc import Collection, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
+import torch
 from rich.console import Console
 from rich.progress import track
 
@@ -114,6 +115,8 @@ class AnswerFile:
         out: JSONL of predictions.
         model: Name of what answers, so that only the same run is gone on with.
         indices: Which images are asked about; None for all.
+        with_patches: Whether what answers takes the pictures as the encoder's patches. An engine
+            that makes its own is given many at once, whose patches would fill the memory.
     """
 
     encoder: Encoder
@@ -121,6 +124,7 @@ class AnswerFile:
     out: Path
     model: str
     indices: Sequence[int] | None = None
+    with_patches: bool = True
 
 
 def answer_file(
@@ -155,6 +159,7 @@ def answer_file(
         source=source,
         root=os.path.relpath(source.root, out.parent),
         row_options=options.rows,
+        with_patches=files.with_patches,
     )
     console = Console(stderr=True, quiet=quiet or ranks.rank > 0)
     with parts.writer(ranks.rank) as writer, closing(work.batches(shares)) as batches:
@@ -173,6 +178,7 @@ class _RankWork:
     source: PictureInput
     root: str
     row_options: RowOptions
+    with_patches: bool
 
     def batches(self, shares: Sequence[Sequence[int]]) -> Generator[_Batch]:
         """Yield the batches, read by another thread while this one works."""
@@ -183,7 +189,7 @@ class _RankWork:
         with ThreadPoolExecutor(1, thread_name_prefix="pictures") as pool:
             try:
                 for share in shares:
-                    pending.append(pool.submit(_read, self.source, own, share))
+                    pending.append(pool.submit(self._read, own, share))
                     if len(pending) > _AHEAD:
                         yield pending.popleft().result()
                 while pending:
@@ -191,6 +197,23 @@ class _RankWork:
             finally:
                 for future in pending:
                     future.cancel()
+
+    def _read(self, encoder: Encoder, indices: Sequence[int]) -> _Batch:
+        batch = _Batch([], [], [], {})
+        for index in indices:
+            try:
+                record = self.source[index]
+                picture = load_image(self.source.root, record)
+                prompt = encoder.encode_prompt(record, picture)
+            except RecordError as error:
+                batch.unread[index] = str(self.source.error_at(index, error))
+                continue
+            if not self.with_patches:
+                prompt = replace(prompt, pixel_values=torch.empty(0, prompt.pixel_values.shape[1]))
+            batch.indices.append(index)
+            batch.records.append(record)
+            batch.questions.append(Question(prompt, picture))
+        return batch
 
     def entries(self, batch: _Batch) -> list[dict[str, object]]:
         """Return the lines of a batch."""
@@ -235,22 +258,6 @@ def _open_batches(
     batches = [range(start, min(start + batch_size, count)) for start in starts]
     still = ([index for index in batch if source.key_of(index) not in done] for batch in batches)
     return [batch for batch in still if batch]
-
-
-def _read(source: PictureInput, encoder: Encoder, indices: Sequence[int]) -> _Batch:
-    batch = _Batch([], [], [], {})
-    for index in indices:
-        try:
-            record = source[index]
-            picture = load_image(source.root, record)
-            prompt = encoder.encode_prompt(record, picture)
-        except RecordError as error:
-            batch.unread[index] = str(source.error_at(index, error))
-            continue
-        batch.indices.append(index)
-        batch.records.append(record)
-        batch.questions.append(Question(prompt, picture))
-    return batch
 
 
 def _join(parts: Parts, source: PictureInput) -> Summary:

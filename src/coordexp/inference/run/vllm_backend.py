@@ -2,26 +2,28 @@
 
 The prompt is the same token ids as everywhere else, up to the picture's placeholder, which vLLM
 repeats by itself; what it made of them is compared with ours, so that a picture resized in another
-way is found out. Answers are free, not constrained, and read by the same parser. Of a coordinate
-vLLM tells the `LOGPROBS` most probable tokens, so the mass around it is a lower bound.
+way is found out. Answers are read by the same parser. Inside the grammar, vLLM masks the logits by
+the grammar's text, and probabilities are those among what the mask leaves.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Protocol
 
+from transformers import GenerationConfig
+from transformers.utils import GENERATION_CONFIG_NAME
+
 from coordexp.coord_tokens.vocab import CoordVocab
-from coordexp.errors import CheckpointError, CoordExpError, InputError, install_advice
+from coordexp.errors import CoordExpError, InputError
 from coordexp.inference.decode.answer import Answer, text_pieces, with_masses
 from coordexp.inference.decode.beliefs import WINDOW_BINS, CoordBelief
-from coordexp.inference.run.ask import Question
-from coordexp.inference.run.stock_model import is_stock
-from coordexp.model.card import load_weights_card
+from coordexp.inference.decode.free import answer_ends
+from coordexp.inference.decode.grammar_text import answer_grammar_text
+from coordexp.inference.run.ask import RESTRICTED_FREELY, AskOptions, Question
+from coordexp.inference.run.vllm_engine import LOGPROBS, build_engine, check_merged, import_vllm
 from coordexp.rendering.encode import Encoder, Example
-
-LOGPROBS = 20  # vLLM's own limit, unless an engine is built with another
 
 
 class TokenLogprob(Protocol):
@@ -63,15 +65,22 @@ class VllmAsk:
         sampling_params: Greedy, special tokens kept; see `load_vllm_ask`.
         encoder: With the style that the model was trained in.
         vocab: The coord vocabulary, None for the text baseline.
+        stop_ids: What ends an answer, and is no part of it.
     """
 
     def __init__(
-        self, engine: Engine, sampling_params: object, encoder: Encoder, vocab: CoordVocab | None
+        self,
+        engine: Engine,
+        sampling_params: object,
+        encoder: Encoder,
+        vocab: CoordVocab | None,
+        stop_ids: Collection[int],
     ) -> None:
         self._engine = engine
         self._sampling_params = sampling_params
         self._encoder = encoder
         self._vocab = vocab
+        self._stop_ids = stop_ids
 
     def __call__(self, questions: Sequence[Question]) -> list[Answer]:
         """Return the answer to each question.
@@ -110,7 +119,7 @@ class VllmAsk:
         logprobs = list(completion.logprobs or ())
         if len(logprobs) != len(ids):
             raise CoordExpError("vLLM gave no log probabilities; scores are made of them")
-        if completion.finish_reason == "stop" and ids[-1:] == [self._encoder.end_of_turn_id]:
+        if ids and ids[-1] in self._stop_ids:
             del ids[-1], logprobs[-1]
         beliefs = {
             place: self._belief(token_id, logprobs[place])
@@ -146,7 +155,13 @@ class VllmAsk:
 
 
 def load_vllm_ask(
-    path: Path, encoder: Encoder, vocab: CoordVocab | None, *, max_new_tokens: int
+    path: Path,
+    encoder: Encoder,
+    vocab: CoordVocab | None,
+    options: AskOptions,
+    *,
+    engine: Mapping[str, object],
+    longest_prompt: int,
 ) -> VllmAsk:
     """Return what asks vLLM for a merged model.
 
@@ -154,35 +169,73 @@ def load_vllm_ask(
         path: The merged model.
         encoder: Makes its prompts.
         vocab: Its coord vocabulary, None for the text baseline.
-        max_new_tokens: Longest answer.
+        options: How it is asked. The order of corners is left to the model.
+        engine: What the engine is told besides.
+        longest_prompt: Tokens of the longest prompt there will be.
 
     Raises:
         CheckpointError: If the path is an adapter, which has to be merged first.
-        InputError: If vLLM is not installed.
+        InputError: If vLLM is not installed or refuses an option, or nothing can keep the model to
+            the descs that there may be.
+        CoordExpError: If the engine does not start.
     """
-    if not is_stock(path) and load_weights_card(path).base is not None:
-        raise CheckpointError(
-            f"{path}: vLLM needs a merged model; merge it with: coordexp merge {path} DST"
-        )
-    try:
-        vllm: Any = import_module("vllm")
-    except Exception as error:  # noqa: BLE001 - whatever one for another torch raises
-        raise InputError(f"vLLM cannot be imported ({error}); {install_advice('vllm')}") from None
-    style = encoder.style
-    pixels = {"min_pixels": style.min_pixels, "max_pixels": style.max_pixels}
-    engine: Engine = vllm.LLM(
-        model=str(path),
-        limit_mm_per_prompt={"image": 1, "video": 0},
-        mm_processor_kwargs={name: value for name, value in pixels.items() if value is not None},
-        max_logprobs=LOGPROBS,
+    check_merged(path)
+    stop_ids = load_stop_ids(path, encoder)
+    sampling_params = build_sampling_params(encoder, vocab, options, stop_ids)
+    llm: Engine = build_engine(
+        path,
+        encoder.style,
+        given=engine,
+        stop_ids=stop_ids,
+        max_model_len=longest_prompt + options.max_new_tokens,
     )
-    sampling_params = vllm.SamplingParams(
+    return VllmAsk(llm, sampling_params, encoder, vocab, stop_ids)
+
+
+def load_stop_ids(path: Path, encoder: Encoder) -> set[int]:
+    """Return what ends an answer of a merged model, as `generate` of transformers has it."""
+    generation = GenerationConfig()
+    if (path / GENERATION_CONFIG_NAME).is_file():
+        generation = GenerationConfig.from_pretrained(path, local_files_only=True)
+    return answer_ends(encoder, generation)
+
+
+def build_sampling_params(
+    encoder: Encoder, vocab: CoordVocab | None, options: AskOptions, stop_ids: Collection[int]
+) -> object:
+    """Return how an engine is asked.
+
+    Args:
+        encoder: Makes the prompts.
+        vocab: The coord vocabulary, None for the text baseline.
+        options: How it is asked.
+        stop_ids: What ends an answer.
+
+    Raises:
+        InputError: If vLLM is not installed, or nothing can keep the model to the descs that there
+            may be.
+    """
+    vllm = import_vllm()
+    structured = None
+    if options.constrain and vocab is not None:
+        grammar = answer_grammar_text(
+            encoder.style,
+            vocab,
+            restrict_to=options.restrict_to,
+            max_new_tokens=options.max_new_tokens,
+        )
+        params: Any = import_module("vllm.sampling_params")
+        structured = params.StructuredOutputsParams(grammar=grammar)
+    elif options.restrict_to is not None:
+        raise InputError(RESTRICTED_FREELY)
+    sampling_params: object = vllm.SamplingParams(
         temperature=0.0,
-        max_tokens=max_new_tokens,
+        max_tokens=options.max_new_tokens,
         logprobs=LOGPROBS,
-        stop_token_ids=[encoder.end_of_turn_id],
+        stop_token_ids=sorted(stop_ids),
+        structured_outputs=structured,
         skip_special_tokens=False,
         spaces_between_special_tokens=False,
         detokenize=False,
     )
-    return VllmAsk(engine, sampling_params, encoder, vocab)
+    return sampling_params
