@@ -4,6 +4,7 @@ PYTHON ?= python3
 OUT ?= runs/quickstart
 BIN := .venv/bin
 PIP := $(BIN)/pip --disable-pip-version-check install --quiet
+VLLM_PIP := .venv-vllm/bin/pip --disable-pip-version-check install --quiet --no-deps
 SWIFT_PIP := .venv-swift/bin/pip --disable-pip-version-check install --quiet
 TORCH := $(shell grep '^torch==' constraints.txt)
 
@@ -13,7 +14,7 @@ CPU_STEPS := ONEDNN_MAX_CPU_ISA=AVX512_CORE_BF16 ONEDNN_MAX_CPU_ISA=AVX512_CORE 
 	ONEDNN_MAX_CPU_ISA=AVX2,ATEN_CPU_CAPABILITY=avx2 \
 	ONEDNN_MAX_CPU_ISA=AVX2,ATEN_CPU_CAPABILITY=default
 
-.PHONY: help quickstart check check-cpu check-gpu check-swift check-long check-versions test format docs clean
+.PHONY: help quickstart check check-cpu check-gpu check-swift check-vllm check-long check-versions test format docs clean
 
 help:
 	@echo "make quickstart   install, run the main job on a tiny model, say where the report is"
@@ -21,6 +22,7 @@ help:
 	@echo "make check-cpu    the tests of numbers, as on processors with fewer instructions"
 	@echo "make check-gpu    the tests and the benchmark that need a GPU"
 	@echo "make check-swift  the tests inside ms-swift, in an environment of its own"
+	@echo "make check-vllm   the tests on vLLM itself, on the CPU, in an environment of its own"
 	@echo "make check-long   a study on the tiny base, DDP, DeepSpeed and FSDP2"
 	@echo "make check-versions  the fast tests on Python 3.11 to 3.13, oldest and newest libraries"
 	@echo "make test         the fast tests"
@@ -40,15 +42,15 @@ check: .venv/.installed-dev
 	$(BIN)/lint-imports --no-logo
 	@sh scripts/fetch_test_data.sh
 	@if sh scripts/ensure_chromium.sh; then \
-		set -x; sh scripts/test.sh -n auto -m "not gpu and not swift and not long"; \
+		set -x; sh scripts/test.sh -n auto -m "not gpu and not swift and not vllm and not long"; \
 	else \
-		set -x; sh scripts/test.sh -n auto -m "not gpu and not browser and not swift and not long"; \
+		set -x; sh scripts/test.sh -n auto -m "not gpu and not browser and not swift and not vllm and not long"; \
 	fi
 
 check-cpu: .venv/.installed-dev
 	@for step in $(CPU_STEPS); do \
 		echo $$step; \
-		env $$(echo $$step | tr , ' ') $(BIN)/pytest -n auto -q -m "not gpu and not swift" \
+		env $$(echo $$step | tr , ' ') $(BIN)/pytest -n auto -q -m "not gpu and not swift and not vllm" \
 			tests/objective tests/model tests/export || exit 1; \
 	done
 
@@ -60,6 +62,12 @@ check-gpu: .venv/.installed-dev
 check-swift: .venv-swift/.installed
 	.venv-swift/bin/pytest -m swift -o filterwarnings=ignore tests/integrations
 
+# A GiB of cache is plenty for the tiny model. Threads are not bound to processors: which ones are free
+# is not for vLLM to guess on a shared machine.
+check-vllm: .venv-vllm/.installed
+	PYTHONPATH=tests/vllm_site VLLM_CPU_KVCACHE_SPACE=1 VLLM_CPU_OMP_THREADS_BIND=nobind \
+		.venv-vllm/bin/pytest -m vllm -o filterwarnings=ignore tests/inference
+
 # Minutes of processes that train and answer one after the other: too long to wait for in `check`.
 check-long: .venv/.installed-dev
 	$(BIN)/pytest -n auto -m long
@@ -68,7 +76,7 @@ check-versions:
 	sh scripts/check_versions.sh
 
 test: .venv/.installed-dev
-	$(BIN)/pytest -n auto -m "not slow and not browser and not gpu and not swift and not long"
+	$(BIN)/pytest -n auto -m "not slow and not browser and not gpu and not swift and not vllm and not long"
 
 format: .venv/.installed-dev
 	$(BIN)/ruff format .
@@ -104,4 +112,12 @@ $(BIN)/python:
 	$(SWIFT_PIP) $(shell grep '^torch==' constraints-swift.txt)
 	$(SWIFT_PIP) --constraint constraints-swift.txt --editable '.[swift]' \
 		beartype hypothesis pytest
+	@touch $@
+
+.venv-vllm/bin/python:
+	$(PYTHON) -m venv .venv-vllm
+
+.venv-vllm/.installed: pyproject.toml constraints-vllm.txt | .venv-vllm/bin/python
+	$(VLLM_PIP) --requirement constraints-vllm.txt
+	$(VLLM_PIP) --editable .
 	@touch $@
