@@ -10,7 +10,7 @@ from coordexp.errors import InputError
 from coordexp.lab.execute import execute, load_line
 from coordexp.lab.groundwork import prepare_bases, prepare_data
 from coordexp.lab.results import Line, append_line, load_lines
-from coordexp.lab.stages import StageRunner, environment
+from coordexp.lab.stages import StageProcesses, environment
 from coordexp.lab.study import Cell, Plan
 
 
@@ -31,7 +31,7 @@ def run_study(plan: Plan, *, processes: int, threads: int, say: Callable[[str], 
     with _claimed(plan.study.out):
         todo = [cell for cell in plan.cells if not _is_done(plan, cell)]
         say(f"{plan.name}: {len(plan.cells)} runs, {len(plan.cells) - len(todo)} of them done")
-        runner = StageRunner(environment(threads))
+        runner = StageProcesses(environment(threads))
         with _stopping_together(processes, runner) as pool:
             prepare_bases(plan, runner)
             for cell in todo:  # before the first run, so that two never paint the same pictures
@@ -47,7 +47,7 @@ def run_study(plan: Plan, *, processes: int, threads: int, say: Callable[[str], 
 
 
 @contextmanager
-def _stopping_together(processes: int, runner: StageRunner) -> Iterator[ThreadPoolExecutor]:
+def _stopping_together(processes: int, runner: StageProcesses) -> Iterator[ThreadPoolExecutor]:
     """Give a pool whose runs end, and whose waiting runs are dropped, when the block is left early.
 
     By itself a pool would go on to its last run, and with it a study that was interrupted.

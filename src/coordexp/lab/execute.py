@@ -27,14 +27,14 @@ from coordexp.files import write_text
 from coordexp.lab.figures import score_run
 from coordexp.lab.groundwork import asked, base_folder, prepare_data
 from coordexp.lab.results import Line
-from coordexp.lab.stages import StageBook, StageRunner
+from coordexp.lab.stages import StageBook, StageProcesses
 from coordexp.lab.study import Cell, Plan
 from coordexp.lab.untrained import write_untrained
 
 LINE_NAME = "run.json"
 
 
-def execute(plan: Plan, cell: Cell, runner: StageRunner) -> Line:
+def execute(plan: Plan, cell: Cell, runner: StageProcesses) -> Line:
     """Run a cell to its end and return its line, which is in its folder then too.
 
     A run that fails has a line that says why; it is tried again by the next call.

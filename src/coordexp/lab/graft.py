@@ -39,7 +39,7 @@ from coordexp.evaluation.measure.predictions import Prediction, read_predictions
 from coordexp.evaluation.measure.scored_objects import ScoredObject
 from coordexp.files import check_writable, whole_directory, write_text
 from coordexp.lab.links import link_file
-from coordexp.lab.stages import StageBook, StageRunner
+from coordexp.lab.stages import StageBook, StageProcesses
 from coordexp.model.card import load_card_section
 from coordexp.rendering.style import RenderingStyle, style_from_json
 
@@ -87,7 +87,7 @@ def graft(base: Path, pictures: Path, dst: Path, options: GraftOptions) -> dict[
     config = None if options.config is None else _config(options.config, style)
     work = dst.with_name(dst.name + ".work")
     work.mkdir(parents=True, exist_ok=True)
-    book = StageBook(work, StageRunner(os.environ))
+    book = StageBook(work, StageProcesses(os.environ))
     asking = ["--batch-size", str(options.batch_size)]
     asking += ["--max-new-tokens", str(options.max_new_tokens)]
     answers = work / "answers.jsonl"

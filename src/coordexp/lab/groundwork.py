@@ -9,7 +9,7 @@ from coordexp.config.yaml_file import YamlMapping, merged
 from coordexp.errors import InputError
 from coordexp.files import whole_directory
 from coordexp.lab.own_task import write_own_task
-from coordexp.lab.stages import StageBook, StageRunner
+from coordexp.lab.stages import StageBook, StageProcesses
 from coordexp.lab.study import Plan
 from coordexp.lab.study_file import TINY, Base, Grafting
 from coordexp.lab.tasks import TASKS, write_task
@@ -45,7 +45,7 @@ def base_folder(plan: Plan, name: str) -> Path:
     return plan.study.out / "bases" / name if _is_made(base) else Path(base.path)
 
 
-def prepare_bases(plan: Plan, runner: StageRunner) -> None:
+def prepare_bases(plan: Plan, runner: StageProcesses) -> None:
     """Make the bases that recipes of a plan start from, those that are not there yet.
 
     Raises:

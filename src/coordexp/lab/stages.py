@@ -53,7 +53,7 @@ class StageCost:
     wall_seconds: float = 0.0
 
 
-class StageRunner:
+class StageProcesses:
     """Runs `coordexp` for any thread that asks, until it is told to stop.
 
     Args:
@@ -110,7 +110,7 @@ class StageBook:
         runner: Starts the processes.
     """
 
-    def __init__(self, folder: Path, runner: StageRunner) -> None:
+    def __init__(self, folder: Path, runner: StageProcesses) -> None:
         self._folder = folder
         self._runner = runner
         self._path = folder / NAME
