@@ -103,7 +103,7 @@ def engine_options(
         style: What it was trained in.
         stop_ids: What ends an answer.
         max_model_len: Tokens of the longest prompt and answer. Without it, cache is kept for all
-            that the model could read, 262,144 tokens of a Qwen3-VL.
+            that the model could read, which may be 262,144 tokens.
         on_cpu: Whether it runs on a CPU: in float32 then, as everywhere here, and not compiled,
             which takes longer than it saves.
     """
