@@ -11,11 +11,13 @@ from transformers import PreTrainedModel, Qwen3_5ForConditionalGeneration
 from coordexp.errors import CheckpointError
 from coordexp.families.qwen3_5.family import QWEN3_5
 from coordexp.families.recurrent_layers import (
+    check_recurrent_layers,
     example_lengths,
     install_recurrent_layers,
     recurrent_layers,
 )
 from tests.families.tiny_models import random_model, small_qwen3_5_config
+from tests.model.small import small_model
 
 LENGTHS = (5, 70, 1, 2)  # more and fewer tokens than a chunk and a convolution take
 
@@ -139,9 +141,14 @@ def test_generation_from_a_padded_batch_is_that_of_each_prompt_alone(
     assert together[0] != together[1]
 
 
-def test_layers_that_the_family_does_not_name_are_refused() -> None:
-    with pytest.raises(CheckpointError, match=r"3 layers of linear_attention .*recurrent: none"):
+def test_layers_that_nobody_keeps_apart_are_refused(model: PreTrainedModel) -> None:
+    """By whoever loads a model, and by whoever trains one that was loaded by other means."""
+    with pytest.raises(CheckpointError, match="3 layers of linear_attention in which nothing"):
         install_recurrent_layers(plain_model(), ())
+    with pytest.raises(CheckpointError, match=r"open it with coordexp\.model\.load\.load_base"):
+        check_recurrent_layers(plain_model())
+    check_recurrent_layers(model)
+    check_recurrent_layers(small_model())
 
 
 def test_several_rows_of_packs_are_refused() -> None:

@@ -138,24 +138,33 @@ def install_recurrent_layers(model: PreTrainedModel, names: Collection[str]) -> 
         names: Own names of these layers, as the family says them; none where it has none.
 
     Raises:
-        CheckpointError: If the model has other layers than attention that the family does not name:
-            examples of a pack would run into one another there, in silence.
+        CheckpointError: If the model has others that the family does not name.
     """
     layers = [module for name, module in model.named_modules() if name.rpartition(".")[2] in names]
-    kinds_of_layers = model.config.get_text_config().to_dict().get("layer_types") or ()
-    if unlike := [kind for kind in kinds_of_layers if kind not in _LOOK_BACK][len(layers) :]:
-        raise CheckpointError(
-            f"the model has {len(unlike)} layers of {unlike[0]} that its family does not name "
-            f"(recurrent: {', '.join(names) or 'none'}); nothing would keep the examples of a pack "
-            "apart there"
-        )
-    if not layers:
-        return
     kinds = {kind: _with(ReadsApart, kind) for kind in {type(layer) for layer in layers}}
     for layer in layers:
         layer.__class__ = kinds[type(layer)]
-    decoder = model.get_decoder()
-    decoder.__class__ = _with(SaysLengths, type(decoder))
+    if layers:
+        decoder = model.get_decoder()
+        decoder.__class__ = _with(SaysLengths, type(decoder))
+    check_recurrent_layers(model)
+
+
+def check_recurrent_layers(model: PreTrainedModel) -> None:
+    """Check that every layer of a model that does not look back keeps examples apart.
+
+    Raises:
+        CheckpointError: If there are others: examples of a pack would run into one another there,
+            in silence.
+    """
+    kinds = model.config.get_text_config().to_dict().get("layer_types") or ()
+    stateful = [kind for kind in kinds if kind not in _LOOK_BACK]
+    if left := len(stateful) - len(recurrent_layers(model)):
+        raise CheckpointError(
+            f"the model has {left} layers of {stateful[0]} in which nothing would keep the "
+            "examples of a pack apart; open it with coordexp.model.load.load_base, and name the "
+            "layers in its family's `recurrent` where that does not help"
+        )
 
 
 def recurrent_layers(model: nn.Module) -> set[int]:

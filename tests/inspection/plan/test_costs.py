@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 
 from coordexp.cli.app import app
 from coordexp.config.schema import Config
+from coordexp.coord_tokens.codec import SPEC_ALPHABET
 from coordexp.errors import CheckpointError
 from coordexp.families.qwen3_vl.family import QWEN3_VL
 from coordexp.inspection.doctor.doctor import examine
@@ -24,7 +25,9 @@ from coordexp.inspection.plan.costs import (
 )
 from coordexp.inspection.plan.live_bytes import LiveBytes
 from coordexp.inspection.plan.one_pass import ExampleShape
+from coordexp.model.vocab_expansion import expand_vocabulary
 from coordexp.training.run.stage1 import build_trainer
+from tests.families.tiny_models import write_tiny_qwen3_5
 from tests.inspection.conftest import MakeRun
 from tests.inspection.plan.conftest import MakeBare
 
@@ -80,6 +83,20 @@ def test_a_plan_is_what_the_run_takes_on_numbers(
     assert planned["AdamW"] == loaded["AdamW"]
     buffers = sum(one.numel() * one.element_size() for one in real.model.buffers())
     assert planned["weights"] == loaded["weights"] + buffers
+
+
+def test_states_that_are_read_example_by_example_are_counted(
+    make_run: MakeRun, tmp_path: Path
+) -> None:
+    """Of Qwen3.5's layers three of four have them; torch's stand-in for kernels is counted."""
+    write_tiny_qwen3_5(tmp_path / "plain")
+    expand_vocabulary(tmp_path / "plain", tmp_path / "base", alphabet=SPEC_ALPHABET, init="digits")
+    block = {**PACKS, "output_dir": str(tmp_path / "run")}
+    model = {"path": str(tmp_path / "base")}
+    real = real_pass(make_run(training=block, model=model))
+    config = make_run(training={**block, "global_max_length": real.tokens}, model=model)
+    plan = plan_costs(config, gpus=1, room=None, on_cpu=True, example=real.example)
+    assert plan.own.peak == pytest.approx(real.peak, rel=0.05)
 
 
 def test_a_longer_pack_takes_more_and_checkpointing_less(make_bare: MakeBare) -> None:

@@ -308,7 +308,14 @@ def test_a_whole_model_trained_by_epochs_keeps_each_evaluation(
     assert evaluated == [3, 6]
 
 
-@pytest.mark.parametrize("family", [name for name in TINY_BASES if name != DEFAULT_FAMILY])
+@pytest.mark.parametrize(
+    "family",
+    [
+        pytest.param(name, marks=[] if name == "qwen2_5_vl" else [pytest.mark.long])
+        for name in TINY_BASES
+        if name != DEFAULT_FAMILY
+    ],
+)
 def test_a_run_of_another_family_ends_in_the_same_bits_too(
     forge: Forge, other_families: dict[str, Path], family: str, tmp_path: Path
 ) -> None:

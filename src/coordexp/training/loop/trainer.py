@@ -11,6 +11,7 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 from typing_extensions import override
 
 from coordexp.errors import InputError
+from coordexp.families.recurrent_layers import check_recurrent_layers
 from coordexp.model.adapters import base_model
 from coordexp.objective import Stage1Output
 from coordexp.training.keep.resume import (
@@ -50,6 +51,7 @@ class CoordSoftCEW1LossMixin(TrainerSeams):
 
     Raises:
         InputError: If the Trainer's arguments would change what the loss means.
+        CheckpointError: If examples of a pack would run into one another in the model's layers.
     """
 
     def __init__(self, *args: Any, objective: Objective, **kwargs: Any) -> None:  # noqa: ANN401 - the Trainer's own
@@ -57,7 +59,9 @@ class CoordSoftCEW1LossMixin(TrainerSeams):
         super().__init__(*args, objective=objective, **kwargs)
         check_arguments(self.args)
         check_fsdp(getattr(self.accelerator.state, "fsdp_plugin", None))
-        self._loss_function = install_loss(base_model(self.model), objective)
+        model = base_model(self.model)
+        check_recurrent_layers(model)
+        self._loss_function = install_loss(model, objective)
 
     @property
     def last_output(self) -> Stage1Output:
