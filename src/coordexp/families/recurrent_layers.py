@@ -161,8 +161,8 @@ def check_recurrent_layers(model: PreTrainedModel) -> None:
     stateful = [kind for kind in kinds if kind not in _LOOK_BACK]
     if left := len(stateful) - len(recurrent_layers(model)):
         raise CheckpointError(
-            f"the model has {left} layers of {stateful[0]} in which nothing would keep the "
-            "examples of a pack apart; open it with coordexp.model.load.load_base, and name the "
+            f"the model has {left} layers of {stateful[0]} in which nothing would keep examples of "
+            "a pack or guesses apart; open it with coordexp.model.load.load_base, and name the "
             "layers in its family's `recurrent` where that does not help"
         )
 

@@ -29,7 +29,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from coordexp.coord_tokens.vocab import CoordVocab
-from coordexp.families.recurrent_layers import recurrent_layers
+from coordexp.families.recurrent_layers import check_recurrent_layers, recurrent_layers
 from coordexp.inference.decode.answer import Answer, text_pieces, with_masses
 from coordexp.inference.decode.beliefs import CoordBelief, coord_beliefs
 from coordexp.inference.decode.choose import Chooser
@@ -50,6 +50,9 @@ class ConstrainedDecoder:
         grammar: What it may say.
         jump: Whether forced and likely tokens are appended together; the answers are the same.
         ordered: Whether a box's second corner may be no smaller than its first.
+
+    Raises:
+        CheckpointError: If the model has layers with states that cannot go back to a choice.
     """
 
     def __init__(
@@ -73,6 +76,7 @@ class ConstrainedDecoder:
         self._choose = Chooser(self._model, vocab, grammar)
         self._device = self._model.device
         self._num_layers = len(self._model.get_decoder().layers)
+        check_recurrent_layers(self._model)
         self._recurrent = recurrent_layers(self._model)
         self._pad_id = encoder.tokenizer.pad_token_id
 
