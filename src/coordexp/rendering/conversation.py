@@ -58,8 +58,8 @@ class Conversation:
                 prompt = self._render(turns, add_generation_prompt=True)
                 if not prompt.startswith(written):
                     raise CheckpointError(
-                        "the chat template writes an answer another way once others follow, as "
-                        "templates of thinking models do; chats with one answer each can be "
+                        "the chat template writes a turn another way once others follow, as those "
+                        "of thinking models do with answers; chats with one answer each can be "
                         "trained with it, or take the base's instruct template"
                     )
                 yield prompt.removeprefix(written), False

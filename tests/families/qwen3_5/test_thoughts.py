@@ -102,7 +102,7 @@ def test_a_chat_with_one_answer_can_be_trained(encoder: Encoder) -> None:
 def test_a_chat_with_two_answers_is_refused(encoder: Encoder) -> None:
     """Once another question follows, the first answer has lost the block that it was given to."""
     messages = [Message(role, text) for text in ("one", "two") for role in ("user", "assistant")]
-    with pytest.raises(CheckpointError, match="writes an answer another way once others follow"):
+    with pytest.raises(CheckpointError, match="writes a turn another way once others follow"):
         encoder.encode_chat(Chat(messages=tuple(messages), images=()), [])
 
 
