@@ -28,6 +28,7 @@ from coordexp.model.vocab_expansion import expand_vocabulary
 from coordexp.quickstart.tiny_model import build_config, build_tokenizer, write_base
 from coordexp.rendering.style import RenderingStyle, style_to_json
 from tests.export.cases import Case, Cases, MakePath, ReadCertificate
+from tests.families.tiny_mixture import write_tiny_qwen3_vl_moe
 from tests.families.tiny_models import write_tiny_qwen2_5_vl, write_tiny_qwen3_5
 
 STYLE = RenderingStyle(
@@ -99,6 +100,7 @@ SHALLOW: dict[str, Callable[[Path], None]] = {
     "qwen3_vl": write_qwen3_vl,
     "qwen2_5_vl": partial(write_tiny_qwen2_5_vl, layers=1),
     "qwen3_5": partial(write_tiny_qwen3_5, layers=2),
+    "qwen3_vl_moe": partial(write_tiny_qwen3_vl_moe, layers=1),
 }
 """As few layers as there are kinds."""
 

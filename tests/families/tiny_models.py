@@ -25,6 +25,7 @@ from coordexp.quickstart.tiny_model import (
     write_processor_files,
     write_tiny_base,
 )
+from tests.families.tiny_mixture import write_tiny_qwen3_vl_moe
 
 PATCH_PX = 14
 
@@ -254,5 +255,6 @@ TINY_BASES: dict[str, Callable[[Path], None]] = {
     "qwen3_vl": lambda dst: write_tiny_base(dst, seed=0),
     "qwen2_5_vl": write_tiny_qwen2_5_vl,
     "qwen3_5": write_tiny_qwen3_5,
+    "qwen3_vl_moe": write_tiny_qwen3_vl_moe,
 }
 """By the family's name; each family has one, and the tests of every family take it."""

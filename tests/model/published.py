@@ -1,8 +1,9 @@
 """The sizes of published models, for models without weights on the meta device.
 
-Dimensions from the `config.json` that Qwen publishes with Qwen3-VL-2B, -4B and -8B-Instruct, with
-Qwen2.5-VL-3B and -7B-Instruct, and with Qwen3.5-0.8B, -2B, -4B, -9B and -27B. No hub was asked:
-they are as known, and held by the number of parameters that is published too.
+Dimensions from the `config.json` that Qwen publishes with Qwen3-VL-2B, -4B, -8B, -30B-A3B and
+-235B-A22B-Instruct, with Qwen2.5-VL-3B and -7B-Instruct, and with Qwen3.5-0.8B, -2B, -4B, -9B and
+-27B. No hub was asked: they are as known, and held by the number of parameters that is published
+too.
 """
 
 from dataclasses import dataclass
@@ -17,12 +18,15 @@ from transformers import (
     Qwen3_5ForConditionalGeneration,
     Qwen3VLConfig,
     Qwen3VLForConditionalGeneration,
+    Qwen3VLMoeConfig,
+    Qwen3VLMoeForConditionalGeneration,
 )
 
 from coordexp.families.family import Family
 from coordexp.families.qwen2_5_vl.family import QWEN2_5_VL
 from coordexp.families.qwen3_5.family import QWEN3_5
 from coordexp.families.qwen3_vl.family import QWEN3_VL
+from coordexp.families.qwen3_vl_moe.family import QWEN3_VL_MOE
 from tests.model.qwen import NUM_TOKENS
 
 EXPANDED_ROWS = 152_704
@@ -45,6 +49,8 @@ class Published:
         deepstack: Blocks of the vision tower with an aligner of their own, in Qwen3-VL.
         state_heads: Heads for values of the layers with states, in Qwen3.5.
         vision_heads: Heads of the vision tower.
+        experts: In each layer of the language model; 0 where that has one MLP.
+        expert_width: Of what is between the two matrices of an expert.
     """
 
     family: Family
@@ -62,6 +68,8 @@ class Published:
     deepstack: tuple[int, ...] = ()
     state_heads: int = 0
     vision_heads: int = 16
+    experts: int = 0
+    expert_width: int = 0
 
     @property
     def aligner_layers(self) -> int:
@@ -75,7 +83,12 @@ class Published:
 
     @property
     def language_layers(self) -> int:
-        """Linear layers of the language model: seven of a block, eight of one with a state."""
+        """Linear layers of the language model: seven of a block, eight of one with a state.
+
+        A mixture's experts are none, and leave four.
+        """
+        if self.experts:
+            return 4 * self.layers
         return 7 * self.layers + (3 * self.layers // 4 if self.family is QWEN3_5 else 0)
 
     @property
@@ -93,7 +106,9 @@ class Published:
         norms = 2 * 256 + 5 * self.width
         return attention + self.width * (3 * self.intermediate + 2 * self.width) + norms
 
-    def config(self, rows: int) -> Qwen3VLConfig | Qwen2_5_VLConfig | Qwen3_5Config:
+    def config(
+        self, rows: int
+    ) -> Qwen3VLConfig | Qwen2_5_VLConfig | Qwen3_5Config | Qwen3VLMoeConfig:
         """Return its configuration with another number of rows."""
         text: dict[str, Any] = {
             "vocab_size": rows,
@@ -116,9 +131,11 @@ class Published:
             return self._qwen2_5_vl(text, vision)
         if self.family is QWEN3_5:
             return self._qwen3_5(text, vision)
-        return Qwen3VLConfig(
+        kind = Qwen3VLMoeConfig if self.experts else Qwen3VLConfig
+        return kind(
             text_config={
                 **text,
+                **self._mixture(),
                 "head_dim": 128,
                 "max_position_embeddings": 262_144,
                 "rope_parameters": {
@@ -138,6 +155,17 @@ class Published:
             tie_word_embeddings=self.tied,
             **_TOKENS,
         )
+
+    def _mixture(self) -> dict[str, Any]:
+        if not self.experts:
+            return {}
+        return {
+            "num_experts": self.experts,
+            "num_experts_per_tok": 8,
+            "moe_intermediate_size": self.expert_width,
+            "decoder_sparse_step": 1,
+            "mlp_only_layers": [],
+        }
 
     def _qwen2_5_vl(self, text: dict[str, Any], vision: dict[str, Any]) -> Qwen2_5_VLConfig:
         """Return it laid out as its authors do: the language model's keys stand at the top."""
@@ -201,6 +229,8 @@ class Published:
                 return Qwen2_5_VLForConditionalGeneration(config)
             if isinstance(config, Qwen3_5Config):
                 return Qwen3_5ForConditionalGeneration(config)
+            if isinstance(config, Qwen3VLMoeConfig):
+                return Qwen3VLMoeForConditionalGeneration(config)
             return Qwen3VLForConditionalGeneration(config)
 
 
@@ -353,5 +383,39 @@ PUBLISHED = {
         vision_intermediate=4304,
         parameters=27_781_427_952,
         state_heads=48,
+    ),
+    "Qwen3-VL-30B-A3B": Published(
+        family=QWEN3_VL_MOE,
+        rows=151_936,
+        width=2048,
+        layers=48,
+        intermediate=6144,
+        heads=32,
+        key_value_heads=4,
+        tied=False,
+        vision_depth=27,
+        vision_width=1152,
+        vision_intermediate=4304,
+        parameters=31_070_754_032,
+        deepstack=(8, 16, 24),
+        experts=128,
+        expert_width=768,
+    ),
+    "Qwen3-VL-235B-A22B": Published(
+        family=QWEN3_VL_MOE,
+        rows=151_936,
+        width=4096,
+        layers=94,
+        intermediate=12_288,
+        heads=64,
+        key_value_heads=4,
+        tied=False,
+        vision_depth=27,
+        vision_width=1152,
+        vision_intermediate=4304,
+        parameters=235_670_022_896,
+        deepstack=(8, 16, 24),
+        experts=128,
+        expert_width=1536,
     ),
 }

@@ -80,6 +80,7 @@ class Adapted:
             ("Qwen2.5-VL-7B", False, True),
             ("Qwen3.5-0.8B", True, True),
             ("Qwen3.5-27B", False, True),
+            ("Qwen3-VL-30B-A3B", True, True),
         )
     ],
     ids=lambda param: f"{param[0]}-{'one_table' if param[1] else 'two_tables'}",
@@ -126,22 +127,25 @@ def test_checkpoint_keys_are_the_published_ones(size: str) -> None:
     tied = set(model._tied_weights_keys) if published.tied else set()
     keys = set(model.state_dict()) - tied
     last = f"model.visual.blocks.{published.vision_depth - 1}.mlp"
+    last_mlp = f"model.language_model.layers.{published.layers - 1}.mlp"
     expected = {
         "model.language_model.embed_tokens.weight",
         "model.language_model.norm.weight",
         f"model.language_model.layers.{published.layers - 1}.self_attn.q_proj.weight",
-        f"model.language_model.layers.{published.layers - 1}.mlp.down_proj.weight",
+        f"{last_mlp}.experts.down_proj" if published.experts else f"{last_mlp}.down_proj.weight",
         "model.visual.patch_embed.proj.weight",
         "model.visual.blocks.0.attn.qkv.weight",
     }
+    qwen3_vl = {
+        "model.language_model.layers.0.self_attn.q_norm.weight",
+        "model.visual.pos_embed.weight",
+        f"{last}.linear_fc2.bias",
+        "model.visual.merger.linear_fc1.weight",
+        "model.visual.deepstack_merger_list.2.linear_fc2.weight",
+    }
     own = {
-        "qwen3_vl": {
-            "model.language_model.layers.0.self_attn.q_norm.weight",
-            "model.visual.pos_embed.weight",
-            f"{last}.linear_fc2.bias",
-            "model.visual.merger.linear_fc1.weight",
-            "model.visual.deepstack_merger_list.2.linear_fc2.weight",
-        },
+        "qwen3_vl": qwen3_vl,
+        "qwen3_vl_moe": qwen3_vl | {f"{last_mlp}.experts.gate_up_proj", f"{last_mlp}.gate.weight"},
         "qwen2_5_vl": {
             "model.language_model.layers.0.self_attn.q_proj.bias",
             f"{last}.gate_proj.bias",
@@ -158,7 +162,7 @@ def test_checkpoint_keys_are_the_published_ones(size: str) -> None:
     }
     assert expected | own[published.family.name] <= keys
     assert ("lm_head.weight" in keys) != published.tied
-    assert f"model.language_model.layers.{published.layers}.mlp.down_proj.weight" not in keys
+    assert f"model.language_model.layers.{published.layers}.input_layernorm.weight" not in keys
     assert all(tower_of(key, published.family.towers) is not None for key in keys)
 
 

@@ -19,12 +19,17 @@ class TowerNames:
         parameters: Searched in a parameter's name, with and without PEFT's prefixes.
         place: Regular expression of all of a linear layer's name before its last part.
         leaves: Last names of its linear layers.
+        experts: How the names of its stacks of matrices end, one matrix for each expert of a
+            mixture. They are parameters and no linear layers.
+        routers: How the names of the matrices end that choose among experts.
     """
 
     tower: Tower
     parameters: re.Pattern[str]
     place: str
     leaves: tuple[str, ...]
+    experts: tuple[str, ...] = ()
+    routers: tuple[str, ...] = ()
 
 
 # First match wins, so a tower whose names lie inside another's comes before it.
@@ -65,3 +70,18 @@ def unknown_layers(names: Iterable[str], towers: Towers) -> Sequence[str]:
     """Return which of a model's linear layers no tower names, in their order."""
     known = re.compile(linear_layer_pattern(towers, None))
     return [name for name in names if not known.fullmatch(name)]
+
+
+def expert_names(towers: Towers) -> tuple[str, ...]:
+    """Return how the names of the experts' stacks end, in all of some towers."""
+    return tuple(name for each in towers for name in each.experts)
+
+
+def unknown_matrices(names: Iterable[str], towers: Towers) -> Sequence[str]:
+    """Return which of a model's matrices outside linear layers are no tower's experts or router."""
+    known = [
+        re.compile(each.place + re.escape(end))
+        for each in towers
+        for end in (*each.experts, *each.routers)
+    ]
+    return [name for name in names if not any(pattern.fullmatch(name) for pattern in known)]

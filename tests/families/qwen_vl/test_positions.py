@@ -6,9 +6,11 @@ from transformers import (
     PreTrainedModel,
     Qwen2_5_VLForConditionalGeneration,
     Qwen3_5ForConditionalGeneration,
+    Qwen3VLMoeForConditionalGeneration,
 )
 
 from coordexp.families.qwen_vl.positions import mrope_positions
+from tests.families.tiny_mixture import small_qwen3_vl_moe_config
 from tests.families.tiny_models import small_qwen2_5_vl_config, small_qwen3_5_config
 from tests.model.small import small_model
 
@@ -34,12 +36,14 @@ def flatten(
     return is_image, [grid for grid, _ in pictures]
 
 
-@pytest.fixture(scope="module", params=["qwen3_vl", "qwen2_5_vl", "qwen3_5"])
+@pytest.fixture(scope="module", params=["qwen3_vl", "qwen2_5_vl", "qwen3_5", "qwen3_vl_moe"])
 def model(request: pytest.FixtureRequest) -> PreTrainedModel:
     if request.param == "qwen3_vl":
         return small_model()
     if request.param == "qwen3_5":
         return Qwen3_5ForConditionalGeneration(small_qwen3_5_config(rows=96, tied=True))
+    if request.param == "qwen3_vl_moe":
+        return Qwen3VLMoeForConditionalGeneration(small_qwen3_vl_moe_config(rows=96, tied=True))
     return Qwen2_5_VLForConditionalGeneration(small_qwen2_5_vl_config(rows=96, tied=True))
 
 
