@@ -137,6 +137,7 @@ def write_adapter() -> MakePath:
             family=family,
             towers=["vision", "aligner", "language"],
             leaves=None,
+            experts=False,
             rank=2,
             alpha=4,
             dropout=0.0,

@@ -23,7 +23,7 @@ from coordexp.families.inputs import INPUTS
 from coordexp.families.known import FAMILIES
 from coordexp.families.picture_grid import PictureGrid
 from coordexp.families.towers import TowerNames, unknown_layers
-from coordexp.model.adapters import check_linear_layers, lora_target_pattern
+from coordexp.model.adapters import check_layers, lora_target_pattern
 from coordexp.model.fingerprint import stored_rows
 from coordexp.model.load import load_inputs, load_tokenizer
 from coordexp.rendering.collate import blank_example
@@ -192,7 +192,7 @@ def test_lora_goes_to_its_layers() -> None:
 def test_layers_that_a_family_does_not_know_are_refused_by_name() -> None:
     model = small_model()
     with pytest.raises(CheckpointError, match=r"26 linear layers .* pinhole does not know.*qkv"):
-        check_linear_layers(model, PINHOLE)
+        check_layers(model, PINHOLE)
 
 
 def test_its_vocabulary_is_found_by_its_names(tiny_expanded: Path) -> None:

@@ -59,6 +59,7 @@ def make_adapted(
         family=QWEN3_VL,
         towers=("language",),
         leaves=None,
+        experts=False,
         rank=2,
         alpha=4,
         dropout=0.0,

@@ -49,6 +49,7 @@ class Setup:
             family=QWEN3_VL,
             towers=("vision", "aligner", "language"),
             leaves=leaves,
+            experts=False,
             rank=2,
             alpha=4,
             dropout=0.0,

@@ -95,6 +95,7 @@ def adapted(request: pytest.FixtureRequest, vocab: CoordVocab) -> Adapted:
         family=published.family,
         towers=("vision", "aligner", "language"),
         leaves=None,
+        experts=False,
         rank=16,
         alpha=32,
         dropout=0.0,

@@ -51,6 +51,9 @@ class Tuner(Block):
     """Share of inputs that an adapter does not see while training."""
     target_modules: TargetModules = "all-linear"
     """Layers that get an adapter: every linear one below the head, or a list of name endings."""
+    train_experts: bool = False
+    """Give the experts of a mixture LoRA too, each its own. They are no linear layers, and stay as
+    they are otherwise. Not with DoRA or dropout."""
     freeze_vit: bool = False
     """Leave the vision tower as it is."""
     freeze_aligner: bool = False
@@ -242,6 +245,22 @@ class Config(Block):
             message = "an adapter needs tuner.train_type: lora"
             yield BrokenRule(key, message, (key, "tuner.train_type"))
 
+    def _experts_take_plain_lora(self) -> Iterator[BrokenRule]:
+        """`tuner.train_experts` needs plain LoRA without dropout, a language model that learns."""
+        tuner, key = self.tuner, "tuner.train_experts"
+        if not tuner.train_experts:
+            return
+        ruled_out = {
+            "tuner.train_type": (tuner.train_type != "lora", "full trains the experts anyway"),
+            "tuner.use_dora": (tuner.use_dora, "there is no DoRA for the stacked matrices"),
+            "tuner.lora_dropout": (tuner.lora_dropout > 0, "it goes without lora_dropout"),
+            "tuner.freeze_llm": (tuner.freeze_llm, "the experts are in the language model"),
+            "host": (self.host != "plain", "ms-swift gives LoRA to linear layers alone"),
+        }
+        for other, (holds, message) in ruled_out.items():
+            if holds:
+                yield BrokenRule(key, f"{message}; change one of {key}, {other}", (key, other))
+
     def _something_learns(self) -> Iterator[BrokenRule]:
         """At least one tower learns, or the coord offsets do."""
         towers = ("tuner.freeze_vit", "tuner.freeze_aligner", "tuner.freeze_llm")
@@ -260,5 +279,6 @@ class Config(Block):
         _a_detection_evaluation_needs_records,
         _deepspeed_cannot_skip_a_step,
         _a_resumed_adapter_needs_lora,
+        _experts_take_plain_lora,
         _something_learns,
     )

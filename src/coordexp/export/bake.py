@@ -19,15 +19,15 @@ from peft import LoraConfig
 from torch import Tensor
 
 from coordexp.errors import CheckpointError
-from coordexp.export.base_layout import BaseLayout
-from coordexp.export.lora_layer import merge_lora_layer
+from coordexp.export.base_layout import AdaptedWeight, BaseLayout
+from coordexp.export.lora_layer import merge_expert_stack, merge_lora_layer
 from coordexp.export.saved_adapter import SavedAdapter
 from coordexp.model.card import WeightsCard
 from coordexp.model.shard_writing import SHARD_BYTES, AnyTensor, NewTensor
 from coordexp.model.shards import StoredTensor
 from coordexp.model.shifted_rows import shift_rows
 
-_MATRIX = 2
+_MATRIX, _STACK = 2, 3  # dimensions
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,13 +49,12 @@ def plan_bake(layout: BaseLayout, adapter: SavedAdapter, card: WeightsCard) -> B
     Raises:
         CheckpointError: If an adapter's tensor has no place in the base, or a table is missing.
     """
-    _check_layers(layout, adapter)
     offsets = _offsets(layout, adapter, card)
     new: dict[str, NewTensor] = {}
     for name, leaves in adapter.layers.items():
-        weight = layout.by_parameter[f"{name}.weight"]
-        new[weight.name] = _replacing(
-            weight, partial(_merged, name, weight, leaves, adapter.config)
+        weight = _weight_of(name, leaves, layout, adapter)
+        new[weight.stored.name] = _replacing(
+            weight.stored, partial(_merged, name, weight, leaves, adapter.config)
         )
     for table, source, rows in offsets:
         new[table] = _replacing(source, partial(_shifted, source, rows, card), name=table)
@@ -72,13 +71,24 @@ def plan_bake(layout: BaseLayout, adapter: SavedAdapter, card: WeightsCard) -> B
     )
 
 
-def _check_layers(layout: BaseLayout, adapter: SavedAdapter) -> None:
-    for name in adapter.layers:
-        weight = layout.by_parameter.get(f"{name}.weight")
-        if weight is None or len(weight.shape) != _MATRIX or not weight.dtype.is_floating_point:
-            raise CheckpointError(
-                f"{adapter.file}: adapts {name}, which is no plain linear layer of the base"
-            )
+def _weight_of(
+    name: str, leaves: dict[str, StoredTensor], layout: BaseLayout, adapter: SavedAdapter
+) -> AdaptedWeight:
+    """Return the weight that a layer of the adapter is merged into."""
+    down, up = leaves.get("lora_A.weight"), leaves.get("lora_B.weight")
+    weight = layout.adapted(
+        name, rows=up.shape[0] if up else 0, columns=down.shape[-1] if down else 0
+    )
+    if (
+        weight is None
+        or len(weight.stored.shape) not in (_MATRIX, _STACK)
+        or not weight.stored.dtype.is_floating_point
+    ):
+        raise CheckpointError(
+            f"{adapter.file}: adapts {name}, which is no plain linear layer of the base and none "
+            "of its experts"
+        )
+    return weight
 
 
 def _offsets(
@@ -111,9 +121,13 @@ def _replacing(
 
 
 def _merged(
-    name: str, weight: StoredTensor, leaves: dict[str, StoredTensor], config: LoraConfig
+    name: str, weight: AdaptedWeight, leaves: dict[str, StoredTensor], config: LoraConfig
 ) -> Tensor:
-    return merge_lora_layer(name, weight.load(), leaves, config)
+    if len(weight.stored.shape) == _MATRIX:
+        return merge_lora_layer(name, weight.stored.load(), leaves, config)
+    return merge_expert_stack(
+        weight.parameter, weight.stored.load(), leaves, config, is_turned=weight.is_turned
+    )
 
 
 def _shifted(source: StoredTensor, offset: StoredTensor, card: WeightsCard) -> Tensor:

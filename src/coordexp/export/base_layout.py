@@ -4,6 +4,7 @@ Files may use older names than the model's modules, some families' do; transform
 and a model on the meta device, which has shapes and no weights, knows its embedding and its head.
 """
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +17,8 @@ from transformers.core_model_loading import WeightRenaming, rename_source_key
 
 from coordexp.errors import CheckpointError
 from coordexp.families.config_file import load_object
-from coordexp.families.known import family_of
+from coordexp.families.known import family_of, load_family
+from coordexp.model.experts import expert_stacks
 from coordexp.model.shards import StoredTensor, Weights, load_weights
 
 CONFIG = "config.json"
@@ -33,6 +35,8 @@ class BaseLayout:
         embedding: Name of the embedding module.
         head: Name of the head module.
         tied: Whether they share one table.
+        stacks: Shapes of the experts' stacks in the model, by parameter name: experts, output rows,
+            input columns.
     """
 
     weights: Weights
@@ -40,6 +44,7 @@ class BaseLayout:
     embedding: str
     head: str
     tied: bool
+    stacks: Mapping[str, tuple[int, ...]]
 
     @property
     def embedding_table(self) -> StoredTensor:
@@ -50,6 +55,44 @@ class BaseLayout:
     def head_table(self) -> StoredTensor | None:
         """The head's own table; None where the files have the embedding's alone."""
         return self.by_parameter.get(f"{self.head}.weight")
+
+    def adapted(self, layer: str, *, rows: int, columns: int) -> "AdaptedWeight | None":
+        """Return the weight that an adapter's layer is added to, None where the base has none.
+
+        PEFT names the adapters of a module's parameters by the module, one inside the other
+        (`base_layer`), and does not say whose is which. The two stacks of an expert, `[E, 2H, D]`
+        and `[E, D, H]`, never have one shape.
+
+        Args:
+            layer: Its name in the model.
+            rows: Of the matrix that its adapter adds, or of each expert's.
+            columns: Likewise.
+        """
+        linear = f"{layer}.weight"
+        if linear in self.by_parameter:
+            return AdaptedWeight(linear, self.by_parameter[linear], is_turned=False)
+        module = re.sub(r"(\.base_layer)*$", "", layer)
+        for name, shape in self.stacks.items():
+            if name.rpartition(".")[0] == module and shape[1:] == (rows, columns):
+                stored = self.by_parameter[name]
+                return AdaptedWeight(name, stored, is_turned=stored.shape != shape)
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class AdaptedWeight:
+    """A tensor of a base that an adapter is added to: a matrix, or a stack of one for each expert.
+
+    Args:
+        parameter: Its name in the model.
+        stored: In the base's files.
+        is_turned: Whether the files have a stack's input columns first. transformers exchanges the
+            two on loading where the shape is not the model's, and only there.
+    """
+
+    parameter: str
+    stored: StoredTensor
+    is_turned: bool
 
 
 def load_base_layout(base: Path) -> BaseLayout:
@@ -80,6 +123,10 @@ def load_base_layout(base: Path) -> BaseLayout:
         embedding=_name_of(embedding, model),
         head=_name_of(head, model),
         tied=head.weight is embedding.weight,
+        stacks={
+            name: tuple(one.shape)
+            for name, one in expert_stacks(model, load_family(base).towers).items()
+        },
     )
     needed = [layout.embedding] if layout.tied else [layout.embedding, layout.head]
     for module in needed:

@@ -8,6 +8,9 @@ Shapes: `n` rows of a block, `D` width, `r` rank. By the papers' formulas, with 
 Hu et al., "LoRA", 2021; Liu et al., "DoRA", 2024; Kalajdzievski, "rsLoRA", 2023. PEFT, which
 merges, has no part in this.
 
+The adapter of a stack of matrices, one for each of E experts, is one of each expert e: its A are the
+r rows from e r on, its B every E-th column from the e-th on, `W_e + s B_e A_e`.
+
 Merging is done in float32, in an order of sums that is nobody's business, and rounded once to the
 type that is stored. With :math:`e = 2^{-24}` and :math:`S = |W| + s |B| |A|`, V is off by
 :math:`e\,(r + 4)\,S` at most, its norm and the products with it by :math:`e\,(D/2 + 8)` of the
@@ -46,6 +49,35 @@ class LoraFactors:
     magnitude: Float[Tensor, " R"] | None
 
 
+@dataclass(frozen=True, slots=True)
+class ExpertFactors:
+    """The adapter of a stack of matrices, as it is stored.
+
+    Args:
+        a: Down, of all experts.
+        b: Up, likewise.
+        scale: s.
+        experts: How many there are.
+        is_turned: Whether the files have the matrices' input columns first.
+    """
+
+    a: Tensor
+    b: Tensor
+    scale: float
+    experts: int
+    is_turned: bool
+
+    def of(self, expert: int) -> LoraFactors:
+        """Return the factors of one expert's matrix."""
+        rank = len(self.a) // self.experts
+        return LoraFactors(
+            a=self.a[expert * rank : (expert + 1) * rank].double(),
+            b=self.b[:, expert :: self.experts].double(),
+            scale=self.scale,
+            magnitude=None,
+        )
+
+
 def lora_factors(
     name: str, leaves: Mapping[str, Tensor], config: Mapping[str, object]
 ) -> LoraFactors:
@@ -59,6 +91,48 @@ def lora_factors(
     Raises:
         CoordExpError: If a tensor is missing or too many for the kind of adapter.
     """
+    _check_kind(name, leaves, config)
+    a, b = leaves["lora_A.weight"].double(), leaves["lora_B.weight"].double()
+    magnitude = leaves.get("lora_magnitude_vector")
+    return LoraFactors(
+        a=a,
+        b=b,
+        scale=_scale(name, len(a), config),
+        magnitude=None if magnitude is None else magnitude.double(),
+    )
+
+
+def expert_factors(
+    name: str,
+    leaves: Mapping[str, Tensor],
+    config: Mapping[str, object],
+    *,
+    experts: int,
+    is_turned: bool,
+) -> ExpertFactors:
+    """Return the factors of a stack.
+
+    Args:
+        name: Of the parameter in the model.
+        leaves: The tensors of the adapter's file by their last names.
+        config: `adapter_config.json`.
+        experts: Matrices in the stack.
+        is_turned: Whether the files have their input columns first.
+
+    Raises:
+        CoordExpError: As `lora_factors` does, or if there is no equal part for each expert.
+    """
+    _check_kind(name, leaves, config)
+    a, b = leaves["lora_A.weight"], leaves["lora_B.weight"]
+    if len(a) % experts or len(a) != b.shape[1]:
+        raise CoordExpError(
+            f"{name}: its adapter has {len(a)} and {b.shape[1]} ranks, for {experts} experts"
+        )
+    scale = _scale(name, len(a) // experts, config)
+    return ExpertFactors(a=a, b=b, scale=scale, experts=experts, is_turned=is_turned)
+
+
+def _check_kind(name: str, leaves: Mapping[str, Tensor], config: Mapping[str, object]) -> None:
     needed = {"lora_A.weight", "lora_B.weight"}
     if config.get("use_dora"):
         needed.add("lora_magnitude_vector")
@@ -66,16 +140,10 @@ def lora_factors(
         raise CoordExpError(
             f"{name}: its adapter should have {sorted(needed)}; {wrong[0]} does not fit"
         )
-    a, b = leaves["lora_A.weight"].double(), leaves["lora_B.weight"].double()
-    magnitude = leaves.get("lora_magnitude_vector")
-    alpha = _alpha(name, config)
-    rank = len(a)
-    return LoraFactors(
-        a=a,
-        b=b,
-        scale=alpha / (math.sqrt(rank) if config.get("use_rslora") else rank),
-        magnitude=None if magnitude is None else magnitude.double(),
-    )
+
+
+def _scale(name: str, rank: int, config: Mapping[str, object]) -> float:
+    return _alpha(name, config) / (math.sqrt(rank) if config.get("use_rslora") else rank)
 
 
 def _alpha(name: str, config: Mapping[str, object]) -> float:

@@ -5,6 +5,7 @@
 | the embedding | the base's; its coord rows `round(base + offset)`, added in float32, bit for bit |
 | the head's own table | the same with the base's head, or with its embedding where they were tied |
 | a layer with LoRA or DoRA | the papers' formulas in float64, but for rounding (`exact_lora`) |
+| experts with LoRA | the same for the matrix of each |
 | every other | the base's, bit for bit |
 
 *Independent* means that nothing which decides or computes while baking is asked: not the plan, not
@@ -25,7 +26,12 @@ from torch import Tensor
 
 from coordexp.errors import CheckpointError, CoordExpError
 from coordexp.export.base_layout import BaseLayout
-from coordexp.export.exact_lora import LoraFactors, lora_factors
+from coordexp.export.exact_lora import (
+    ExpertFactors,
+    LoraFactors,
+    expert_factors,
+    lora_factors,
+)
 from coordexp.export.tensor_reader import open_tensors
 from coordexp.model.load import ADAPTER_CONFIG, ADAPTER_WEIGHTS
 
@@ -55,12 +61,12 @@ class Expected:
 
     Args:
         tables: The vocabulary tables with learned rows, by name.
-        layers: The merged layers, by name.
+        layers: The merged layers, and stacks of experts, by name.
         tied: Whether embedding and head share one table.
     """
 
     tables: dict[str, ShiftedTable]
-    layers: dict[str, LoraFactors]
+    layers: dict[str, LoraFactors | ExpertFactors]
     tied: bool
 
     def source(self, name: str) -> str:
@@ -85,20 +91,31 @@ def load_expected(layout: BaseLayout, checkpoint: Path) -> Expected:
                 raise CheckpointError(f"{checkpoint}: {name} cannot be merged")
             modules.setdefault(found["module"], {})[found["leaf"]] = tensor.whole()
     offsets = {name: leaves.pop(_OFFSET) for name, leaves in modules.items() if _OFFSET in leaves}
-    layers = {
-        _file_name(layout, name): lora_factors(name, leaves, config)
-        for name, leaves in modules.items()
-        if leaves
-    }
+    layers = dict(
+        _factors(layout, name, leaves, config) for name, leaves in modules.items() if leaves
+    )
     tied = layout.tied and layout.head not in offsets
     return Expected(tables=_tables(layout, offsets), layers=layers, tied=tied)
 
 
-def _file_name(layout: BaseLayout, module: str) -> str:
-    tensor = layout.by_parameter.get(f"{module}.weight")
-    if tensor is None:
+def _factors(
+    layout: BaseLayout, module: str, leaves: dict[str, Tensor], config: dict[str, object]
+) -> tuple[str, LoraFactors | ExpertFactors]:
+    """Return the name of a tensor in the files, and the adapter that it is merged with."""
+    down, up = leaves.get("lora_A.weight"), leaves.get("lora_B.weight")
+    weight = layout.adapted(
+        module,
+        rows=0 if up is None else len(up),
+        columns=0 if down is None else down.shape[-1],
+    )
+    if weight is None:
         raise CoordExpError(f"{module}: is adapted, and the base has no such layer")
-    return tensor.name
+    name = weight.parameter
+    if name not in layout.stacks:
+        return weight.stored.name, lora_factors(module, leaves, config)
+    experts = layout.stacks[name][0]
+    factors = expert_factors(name, leaves, config, experts=experts, is_turned=weight.is_turned)
+    return weight.stored.name, factors
 
 
 def _tables(layout: BaseLayout, offsets: dict[str, Tensor]) -> dict[str, ShiftedTable]:

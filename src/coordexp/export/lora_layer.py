@@ -6,6 +6,12 @@ small however large the layer is. A row of the product `B A`, and DoRA's norm of
 other row, so that the blocks are the whole::
 
     W [rows] -> Linear(in, rows), lora_A [r, in], lora_B [rows, r], magnitude [rows] -> merged rows
+
+A mixture's experts are a stack of matrices, and the adapter of a stack is that of each matrix, side
+by side: expert by expert they are merged as layers are::
+
+    W [E, rows, in], lora_A [E * r, in], lora_B [rows, r * E]
+    -> of expert e: W [e], lora_A [e * r : (e + 1) * r], lora_B [:, e, e + E, ...]
 """
 
 import copy
@@ -48,6 +54,55 @@ def merge_lora_layer(
             result is not finite.
     """
     tensors = {leaf: tensor.load().float() for leaf, tensor in adapter.items()}
+    _merge_matrix(name, weight, tensors, config, block_bytes=block_bytes)
+    return weight
+
+
+def merge_expert_stack(
+    name: str,
+    weight: Tensor,
+    adapter: Mapping[str, StoredTensor],
+    config: LoraConfig,
+    *,
+    is_turned: bool,
+) -> Tensor:
+    """Merge an adapter into a stack of matrices, one for each expert, as `merge_lora_layer` does.
+
+    Args:
+        name: Of the parameter in the model.
+        weight: Of all experts; changed in place and returned.
+        adapter: Its tensors by PEFT's last names.
+        config: Of the adapter.
+        is_turned: Whether the matrices have their input columns first.
+
+    Raises:
+        CheckpointError: As `merge_lora_layer` does, or if the adapter is not one of plain LoRA with
+            a part for each expert.
+    """
+    if adapter.keys() != {"lora_A.weight", "lora_B.weight"}:
+        raise CheckpointError(f"{name}: expected LoRA of experts, got {sorted(adapter)}")
+    down, up = (adapter[leaf].load().float() for leaf in ("lora_A.weight", "lora_B.weight"))
+    experts = len(weight)
+    if len(down) % experts or len(down) != up.shape[1]:
+        raise CheckpointError(
+            f"{name}: {experts} experts, and an adapter of {len(down)} and {up.shape[1]} ranks"
+        )
+    downs, ups = down.unflatten(0, (experts, -1)), up.unflatten(1, (-1, experts))
+    for expert, matrix in enumerate(weight):
+        one = {"lora_A.weight": downs[expert], "lora_B.weight": ups[..., expert]}
+        rows_first = matrix.T if is_turned else matrix
+        _merge_matrix(name, rows_first, one, config, block_bytes=BLOCK_BYTES)
+    return weight
+
+
+def _merge_matrix(
+    name: str,
+    weight: Tensor,
+    tensors: Mapping[str, Tensor],
+    config: LoraConfig,
+    *,
+    block_bytes: int,
+) -> None:
     rows, width = weight.shape
     step = max(block_bytes // (4 * width), 1)
     for first in range(0, rows, step):
@@ -56,7 +111,6 @@ def merge_lora_layer(
             leaf: tensor[part] if leaf in _BY_ROW else tensor for leaf, tensor in tensors.items()
         }
         weight[part] = _merged_by_peft(name, weight[part].float(), saved, config).to(weight.dtype)
-    return weight
 
 
 @torch.no_grad()
@@ -96,6 +150,7 @@ def _for_one_layer(config: LoraConfig, name: str) -> LoraConfig:
     """Return the configuration for a model of one layer, about to get its saved tensors."""
     narrowed = copy.copy(config)
     narrowed.target_modules = [name]
+    narrowed.target_parameters = None
     narrowed.exclude_modules = None
     narrowed.layers_to_transform = None
     narrowed.layers_pattern = None

@@ -4,15 +4,16 @@
 two tensors is in memory at a time.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from coordexp.export.exact_lora import LoraFactors, excess
+from coordexp.export.exact_lora import ExpertFactors, LoraFactors, excess
 from coordexp.export.expected import Expected
 from coordexp.export.tensor_reader import ReadTensor, open_checkpoint
 
@@ -129,21 +130,41 @@ class _Reading:
                 more = f"; {len(wrong)} such rows" if len(wrong) > 1 else ""
                 self.problems.append(f"{written.name}: row {wrong[0]} ({row}) {what}{more}")
 
-    def _layer(self, source: ReadTensor, written: ReadTensor, factors: LoraFactors) -> None:
-        farthest, place = 0.0, (0, 0)
-        for part in source.blocks():
-            share = excess(source.rows(part), written.rows(part), factors, part)
+    def _layer(
+        self, source: ReadTensor, written: ReadTensor, factors: LoraFactors | ExpertFactors
+    ) -> None:
+        farthest, place = 0.0, ""
+        for share, where in _shares(source, written, factors):
             largest = float(share.max())
             if largest > farthest:
                 row, column = divmod(int(share.argmax()), share.shape[1])
-                farthest, place = largest, (part.start + row, column)
+                farthest, place = largest, where(row, column)
         self._farthest = max(self._farthest, farthest)
         if not farthest <= 1:
-            kind = "LoRA" if factors.magnitude is None else "DoRA"
+            is_dora = isinstance(factors, LoraFactors) and factors.magnitude is not None
             self.problems.append(
-                f"{written.name}: is not the base with {kind} merged: row {place[0]}, column "
-                f"{place[1]} is off by {farthest:.3g} times what rounding allows"
+                f"{written.name}: is not the base with {'DoRA' if is_dora else 'LoRA'} merged: "
+                f"{place} is off by {farthest:.3g} times what rounding allows"
             )
+
+
+def _shares(
+    source: ReadTensor, written: ReadTensor, factors: LoraFactors | ExpertFactors
+) -> Iterator[tuple[Tensor, Callable[[int, int], str]]]:
+    """Yield how far numbers are off, a block of rows at a time, and what says where one is."""
+    for part in source.blocks():
+        before, after = source.rows(part), written.rows(part)
+        if isinstance(factors, LoraFactors):
+            yield excess(before, after, factors, part), partial(_place, part.start, "")
+            continue
+        for number, matrices in enumerate(zip(before, after, strict=True), start=part.start):
+            base, stored = (one.T if factors.is_turned else one for one in matrices)
+            share = excess(base, stored, factors.of(number), slice(None))
+            yield share, partial(_place, 0, f"expert {number}, ")
+
+
+def _place(first: int, before: str, row: int, column: int) -> str:
+    return f"{before}row {first + row}, column {column}"
 
 
 @dataclass(slots=True)

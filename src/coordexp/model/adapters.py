@@ -7,7 +7,8 @@ the name. The request is added after PEFT has wrapped the model and taken away b
 again, so that the model itself holds no module, no parameter and no tensor for it.
 """
 
-from collections.abc import Collection
+import re
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import cast
 
@@ -21,14 +22,17 @@ from coordexp.families.family import Family
 from coordexp.families.towers import (
     Tower,
     Towers,
+    expert_names,
     linear_layer_pattern,
     unknown_layers,
+    unknown_matrices,
 )
 from coordexp.model.coord_offset import (
     ADAPTER_NAME,
     find_offset_head,
     reattach_coord_offset_hooks,
 )
+from coordexp.model.experts import expert_stacks, loose_matrices
 
 # In PEFT's words: train row 0 of that module. A module that is not there is an error only here.
 GUARD = {"load_with_coordexp": [0]}
@@ -115,6 +119,7 @@ def install_lora(
     family: Family,
     towers: Collection[Tower],
     leaves: Collection[str] | None,
+    experts: bool,
     rank: int,
     alpha: int,
     dropout: float,
@@ -122,12 +127,32 @@ def install_lora(
 ) -> PeftModel:
     """Return the model wrapped by PEFT, its coord offsets registered for saving.
 
+    Args:
+        model: With its offsets installed, where it gets any.
+        family: Of the model.
+        towers: The parts of the model that are adapted.
+        leaves: Last names of linear layers to keep; None for every one.
+        experts: Whether the experts of a mixture get LoRA too, which DoRA and dropout rule out.
+        rank: Of the adapters; each expert's matrix has one of its own.
+        alpha: Scale, divided by the rank.
+        dropout: Share of inputs that an adapter does not see.
+        use_dora: Whether adapters learn a magnitude.
+
     Raises:
-        InputError: See `adapter_targets`.
-        CheckpointError: See `check_linear_layers`; not where the layers are named.
+        InputError: See `adapter_targets`; if a leaf names no layer that the model has there, or
+            experts are asked for and there are none.
+        CheckpointError: See `check_layers`; not where the layers are named.
     """
+    chosen = tuple(each for each in family.towers if each.tower in towers)
     if towers and leaves is None:
-        check_linear_layers(model, family)
+        check_layers(model, family)
+    elif leaves is not None:
+        check_leaves(model, chosen, leaves)
+    if experts and not expert_stacks(model, chosen):
+        raise InputError(
+            f"tuner.train_experts: this model of {family.name} has no experts in the parts that "
+            "are not frozen; leave it out"
+        )
     has_offsets = find_offset_head(model) is not None
     config = LoraConfig(
         r=rank,
@@ -135,6 +160,7 @@ def install_lora(
         lora_dropout=dropout,
         use_dora=use_dora,
         target_modules=adapter_targets(family.towers, towers, leaves, has_offsets=has_offsets),
+        target_parameters=sorted(expert_names(chosen)) if experts else None,
         modules_to_save=[ADAPTER_NAME] if has_offsets else None,
     )
     adapted: PeftModel = get_peft_model(model, config)
@@ -144,27 +170,66 @@ def install_lora(
     return adapted
 
 
-def check_linear_layers(model: PreTrainedModel, family: Family) -> None:
-    """Check that the family knows every linear layer, so that "all" leaves none out in silence.
+def check_layers(model: PreTrainedModel, family: Family) -> None:
+    """Check that the family knows every linear layer, and every matrix that is outside of them.
 
-    The head is no part of it: it belongs to the vocabulary.
+    So "all" leaves none out in silence. The head is no part of it: it belongs to the vocabulary.
 
     Raises:
         CheckpointError: If there are others; it names them.
     """
+    if unknown := unknown_layers(linear_layers(model), family.towers):
+        raise CheckpointError(
+            f"the model has {len(unknown)} linear layers that its family {family.name} does not "
+            f"know, and that LoRA on all-linear would leave out: {_few(unknown)}; name the layers "
+            "to adapt in tuner.target_modules, or add these to the family"
+        )
+    loose = [name for name, _ in loose_matrices(model)]
+    if unknown := unknown_matrices(loose, family.towers):
+        raise CheckpointError(
+            f"the model has {len(unknown)} matrices that are no linear layers, that its family "
+            f"{family.name} does not know, and that LoRA on all-linear would leave out: "
+            f"{_few(unknown)}; name the layers to adapt in tuner.target_modules, or add these to "
+            "the family"
+        )
+
+
+def check_leaves(model: PreTrainedModel, towers: Towers, leaves: Collection[str]) -> None:
+    """Check that the model has a linear layer for each last name, for PEFT asks only for one.
+
+    Names that the towers do not know at all are left to `lora_target_pattern`.
+
+    Raises:
+        InputError: If it has none for some of them, as in a mixture, whose MLPs are experts.
+    """
+    layers = linear_layers(model)
+    known = {leaf for each in towers for leaf in each.leaves}
+    lost = [
+        leaf
+        for leaf in sorted(known & set(leaves))
+        if not any(re.fullmatch(linear_layer_pattern(towers, [leaf]), name) for name in layers)
+    ]
+    if not lost:
+        return
+    hint = "; its experts are no linear layers, tuner.train_experts: true adapts them"
+    raise InputError(
+        f"tuner.target_modules: {', '.join(lost)} name no linear layer that this model has in its "
+        f"unfrozen parts{hint if expert_stacks(model, towers) else ''}"
+    )
+
+
+def linear_layers(model: PreTrainedModel) -> list[str]:
+    """Return the names of a model's linear layers below the head."""
     head = set(model.get_output_embeddings().modules())
-    layers = [
+    return [
         name
         for name, module in model.named_modules()
         if isinstance(module, nn.Linear) and module not in head
     ]
-    if unknown := unknown_layers(layers, family.towers):
-        few = ", ".join(unknown[:_NAMED]) + (", ..." if len(unknown) > _NAMED else "")
-        raise CheckpointError(
-            f"the model has {len(unknown)} linear layers that its family {family.name} does not "
-            f"know, and that LoRA on all-linear would leave out: {few}; name the layers to adapt "
-            "in tuner.target_modules, or add these to the family"
-        )
+
+
+def _few(names: Sequence[str]) -> str:
+    return ", ".join(names[:_NAMED]) + (", ..." if len(names) > _NAMED else "")
 
 
 def guard_adapter(model: PeftModel) -> None:

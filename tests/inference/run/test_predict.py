@@ -446,6 +446,7 @@ def test_an_adapter_answers_as_its_merged_model(
         family=QWEN3_VL,
         towers=["language"],
         leaves=None,
+        experts=False,
         rank=2,
         alpha=4,
         dropout=0.0,

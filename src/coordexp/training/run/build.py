@@ -167,6 +167,7 @@ def _check_make(config: Config, path: Path) -> None:
             adapter_targets(names, towers, leaves, has_offsets=offset.enabled),
             saved.target_modules,
         ),
+        "tuner.train_experts": (tuner.train_experts, bool(saved.target_parameters)),
         "custom.coord_offset.tie_head": (
             offset.tie_head if offset.enabled else None,
             load_weights_card(path).tie_head,
@@ -233,6 +234,7 @@ def tuned(config: Config, base: PreTrainedModel) -> TrainedModel:
         family=family,
         towers=towers,
         leaves=leaves,
+        experts=tuner.train_experts,
         rank=tuner.lora_rank,
         alpha=tuner.lora_alpha,
         dropout=tuner.lora_dropout,

@@ -1,0 +1,36 @@
+"""Mixtures of experts: matrices that are parameters by themselves and no linear layers.
+
+A stack holds one matrix for each expert, and a token is multiplied with those of a few experts that
+its layer's router chooses. LoRA on linear layers passes both by, so they are looked for by name.
+"""
+
+from collections.abc import Iterator
+
+from torch import nn
+from transformers import PreTrainedModel
+
+from coordexp.families.towers import Towers, unknown_matrices
+
+_TORCH = "torch.nn."
+
+
+def loose_matrices(model: PreTrainedModel) -> Iterator[tuple[str, nn.Parameter]]:
+    """Yield a model's matrices, and stacks of them, that are in no layer of torch's own.
+
+    The vocabulary is no part of it, whatever is wrapped around its tables.
+    """
+    tables = (model.get_input_embeddings(), model.get_output_embeddings())
+    vocabulary = {module for table in tables for module in table.modules()}
+    for place, module in model.named_modules():
+        if type(module).__module__.startswith(_TORCH) or module in vocabulary:
+            continue
+        for name, parameter in module.named_parameters(recurse=False):
+            if parameter.ndim > 1:
+                yield f"{place}.{name}", parameter
+
+
+def expert_stacks(model: PreTrainedModel, towers: Towers) -> dict[str, nn.Parameter]:
+    """Return the experts' stacks of some towers by name; none where there is no mixture."""
+    ends = tuple(f".{end}" for each in towers for end in each.experts)
+    found = {name: one for name, one in loose_matrices(model) if name.endswith(ends)}
+    return {name: one for name, one in found.items() if not unknown_matrices([name], towers)}
