@@ -1,5 +1,6 @@
 """A tiny random Qwen3-VL with a mixture of experts, written as its authors publish theirs."""
 
+import json
 from pathlib import Path
 
 import torch
@@ -78,6 +79,9 @@ def write_tiny_qwen3_vl_moe(dst: Path, *, tied: bool = True, layers: int = 2) ->
     model.generation_config.eos_token_id = config.text_config.eos_token_id
     write_base(dst, model, tokenizer)
     turn_experts(dst / "model.safetensors")
+    written = json.loads((dst / "config.json").read_text("utf-8"))
+    written["text_config"]["num_experts"] = written["text_config"].pop("num_local_experts")
+    (dst / "config.json").write_text(json.dumps(written, indent=2), "utf-8")
 
 
 def turn_experts(file: Path) -> None:

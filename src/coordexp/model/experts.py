@@ -17,7 +17,8 @@ _TORCH = "torch.nn."
 def loose_matrices(model: PreTrainedModel) -> Iterator[tuple[str, nn.Parameter]]:
     """Yield a model's matrices, and stacks of them, that are in no layer of torch's own.
 
-    The vocabulary is no part of it, whatever is wrapped around its tables.
+    They have the names that they have without PEFT's `base_layer`. The vocabulary is no part of it,
+    whatever is wrapped around its tables.
     """
     tables = (model.get_input_embeddings(), model.get_output_embeddings())
     vocabulary = {module for table in tables for module in table.modules()}
@@ -26,7 +27,7 @@ def loose_matrices(model: PreTrainedModel) -> Iterator[tuple[str, nn.Parameter]]
             continue
         for name, parameter in module.named_parameters(recurse=False):
             if parameter.ndim > 1:
-                yield f"{place}.{name}", parameter
+                yield f"{place.replace('.base_layer', '')}.{name}", parameter
 
 
 def expert_stacks(model: PreTrainedModel, towers: Towers) -> dict[str, nn.Parameter]:

@@ -3,6 +3,7 @@
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from shutil import copy
 
 import pytest
 import torch
@@ -18,6 +19,7 @@ from coordexp.inspection.doctor.doctor import examine
 from coordexp.inspection.doctor.first_pass import model_of, prepare, taught
 from coordexp.inspection.doctor.memory import estimate
 from coordexp.inspection.plan.costs import (
+    CostPlan,
     assumed_example,
     largest_pack,
     parabola,
@@ -27,6 +29,7 @@ from coordexp.inspection.plan.live_bytes import LiveBytes
 from coordexp.inspection.plan.one_pass import ExampleShape
 from coordexp.model.vocab_expansion import expand_vocabulary
 from coordexp.training.run.stage1 import build_trainer
+from tests.families.tiny_mixture import EXPERTS, HIDDEN, WIDTH, write_tiny_qwen3_vl_moe
 from tests.families.tiny_models import write_tiny_qwen3_5
 from tests.inspection.conftest import MakeRun
 from tests.inspection.plan.conftest import MakeBare
@@ -97,6 +100,36 @@ def test_states_that_are_read_example_by_example_are_counted(
     config = make_run(training={**block, "global_max_length": real.tokens}, model=model)
     plan = plan_costs(config, gpus=1, room=None, on_cpu=True, example=real.example)
     assert plan.own.peak == pytest.approx(real.peak, rel=0.05)
+
+
+def test_a_mixture_keeps_all_experts_and_multiplies_those_that_are_chosen(
+    make_run: MakeRun, tmp_path: Path
+) -> None:
+    base, described = tmp_path / "base", tmp_path / "described"
+    write_tiny_qwen3_vl_moe(tmp_path / "plain")
+    expand_vocabulary(tmp_path / "plain", base, alphabet=SPEC_ALPHABET, init="digits")
+    described.mkdir()
+    copy(base / "config.json", described)
+    tuner = {"train_experts": True, "use_dora": False, "lora_dropout": 0.0}
+    blocks = {"tuner": {**tuner, "target_modules": "all-linear"}}
+    training = {**PACKS, "gradient_checkpointing": True, "output_dir": str(tmp_path / "run")}
+    real = real_pass(make_run(model={"path": str(base)}, training=training, **blocks))
+    training["global_max_length"] = real.tokens
+    config = make_run(model={"path": str(described)}, training=training, **blocks)
+
+    def plan(**changes: int) -> CostPlan:
+        found = json.loads((base / "config.json").read_text())
+        found["text_config"] |= changes
+        (described / "config.json").write_text(json.dumps(found))
+        return plan_costs(config, gpus=1, room=None, on_cpu=True, example=real.example)
+
+    whole = plan()
+    assert whole.own.peak == pytest.approx(real.peak, rel=0.05)
+    # Three matrices of 48 x 16 in each of two layers: forwards, once more, and two gradients.
+    chosen = 4 * 2 * 2 * real.tokens * 3 * WIDTH * HIDDEN
+    assert whole.own.flops - plan(num_experts_per_tok=1).own.flops == pytest.approx(chosen)
+    wider = plan(num_experts=2 * EXPERTS)
+    assert wider.parameters > whole.parameters
 
 
 def test_a_longer_pack_takes_more_and_checkpointing_less(make_bare: MakeBare) -> None:

@@ -6,11 +6,12 @@ temporary folder.
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from torch import nn
 
 from coordexp.config.schema import Config
+from coordexp.families.known import load_family
 from coordexp.inspection.doctor.first_pass import (
     FirstPass,
     first_batch,
@@ -24,6 +25,7 @@ from coordexp.inspection.doctor.verdict import CheckResult, Doubt, Pieces, judge
 from coordexp.inspection.doctor.vocabulary import KnownVocab
 from coordexp.inspection.plan.live_bytes import LiveBytes
 from coordexp.inspection.plan.table import gigabytes
+from coordexp.model.adapters import base_model
 from coordexp.model.coord_offset import reattach_coord_offset_hooks
 from coordexp.objective import CoordWeights
 from coordexp.objective.terms import TERMS
@@ -31,6 +33,7 @@ from coordexp.rendering.encode import Encoder
 from coordexp.training.loop.optimizer import TABLE_HEAD, OptimizerRow, ignored_rates, table_cells
 from coordexp.training.loop.trainer import CoordTrainer
 from coordexp.training.run.build import build_objective
+from coordexp.training.run.experts_note import experts_note
 from coordexp.training.run.stage1 import assemble_trainer
 from coordexp.training.watch.diagnostics import LossWindow, total_loss
 from coordexp.viewing.elements import Sheet
@@ -64,7 +67,12 @@ def parameters(pieces: Pieces) -> CheckResult:
         )
     trainer = assemble_trainer(scratch, vocab, encoder, feeds.train, feeds.held_out, callbacks=[])
     pieces.put(trainer)
-    return judged_groups(trainer.optimizer_rows(), base_model_size(trainer), ignored_rates(config))
+    result = judged_groups(
+        trainer.optimizer_rows(), base_model_size(trainer), ignored_rates(config)
+    )
+    model, family = base_model(model_of(trainer)), load_family(config.model.path)
+    notes = experts_note(config, model, family)
+    return replace(result, found="; ".join((result.found, *notes)))
 
 
 def base_model_size(trainer: CoordTrainer) -> int:

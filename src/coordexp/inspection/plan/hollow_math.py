@@ -6,7 +6,8 @@ everything else be shapes. Attention and mixed precision need a device that can 
 stand-ins that make and keep the tensors that the real ones do.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import torch
@@ -24,6 +25,7 @@ _ATEN = torch.ops.aten
 _FUSED = _ATEN._scaled_dot_product_flash_attention_for_cpu  # noqa: SLF001 - with derivative and shapes
 _FUSED_BACKWARD = _ATEN._scaled_dot_product_flash_attention_for_cpu_backward  # noqa: SLF001
 _COPIED = _ATEN._to_copy.default  # noqa: SLF001
+_GROUPED = _ATEN._grouped_mm.default  # noqa: SLF001 - what a mixture's experts are computed with
 _BY_INDEX = (_ATEN.index.Tensor, _ATEN.index_put.default, _ATEN.index_put_.default)
 # What autocast computes in half precision and a model of ours uses.
 _PRODUCTS = (
@@ -81,11 +83,29 @@ class HollowMath(TorchDispatchMode):
         hollow = [one.is_meta for one in tree_leaves((args, given)) if isinstance(one, Tensor)]
         if any(hollow) and not all(hollow):
             args, given = tree_map(_emptied, (args, given))
+        if func is _GROUPED:
+            return self._grouped(*args, **given)
         result = func(*args, **given)
         kind = func._overloadpacket  # type: ignore[attr-defined]  # noqa: SLF001 - what the formulas go by
         if formula := _FORMULAS.get(kind):
             self.flops += formula(*args, **given, out_val=result)
         return result
+
+    def _grouped(self, left: Tensor, right: Tensor, offs: Tensor, *_: object) -> Tensor:
+        """Return the product of rows with a matrix for each group, as a shape.
+
+        Each row meets the matrix of its own group, so that only the experts that were chosen cost
+        anything. torch has no formula for it, and its shapes are for bfloat16 alone.
+
+        Args:
+            left: Rows, or, where gradients of matrices are wanted, rows of each group side by side.
+            right: A matrix for each group, or likewise rows.
+            offs: Where each group ends.
+        """
+        rows, columns = left.shape[-2], right.shape[-1]
+        self.flops += 2 * rows * columns * left.shape[-1]
+        groups = offs.shape if left.dim() == right.dim() else ()
+        return left.new_empty((*groups, rows, columns))
 
 
 def _emptied(value: Any) -> Any:  # noqa: ANN401 - whatever an operation takes
@@ -139,6 +159,24 @@ class HollowAutocast(TorchFunctionMode):
         if id(value) not in self._casts:
             self._casts[id(value)] = value.to(self._dtype)
         return self._casts[id(value)]
+
+
+@contextmanager
+def autocast_on_shapes() -> Iterator[None]:
+    """Let code turn `torch.autocast` off for shapes, where torch itself knows none and raises.
+
+    PEFT does so around the LoRA of experts. Turning it on is left to `HollowAutocast`.
+    """
+    real = torch.autocast
+
+    def autocast(device_type: str, *args: Any, **kwargs: Any) -> AbstractContextManager[object]:  # noqa: ANN401
+        return nullcontext() if device_type == "meta" else real(device_type, *args, **kwargs)
+
+    torch.autocast = autocast  # type: ignore[assignment, misc]
+    try:
+        yield
+    finally:
+        torch.autocast = real  # type: ignore[misc]
 
 
 def install_hollow_attention() -> None:

@@ -13,7 +13,11 @@ import torch
 from torch import Tensor
 
 from coordexp.config.schema import Config
-from coordexp.inspection.plan.hollow_math import HollowAutocast, HollowMath
+from coordexp.inspection.plan.hollow_math import (
+    HollowAutocast,
+    HollowMath,
+    autocast_on_shapes,
+)
 from coordexp.inspection.plan.hollow_model import HollowModel
 from coordexp.inspection.plan.live_bytes import LiveBytes
 from coordexp.inspection.plan.loss_room import LossShape, LossStandIn
@@ -102,7 +106,7 @@ def count_pass(
     shape = loss_shape(hollow, config, rows=learned, half=half, on_cpu=on_cpu)
     inputs = _pack(hollow, example, count, tokens)
     shapes = HollowMath()
-    with shapes, LiveBytes(model) as memory, autocast:
+    with shapes, LiveBytes(model) as memory, autocast, autocast_on_shapes():
         loss = _loss(hollow, inputs, shape)
         autocast.forget_casts()
         torch.autograd.backward(loss)

@@ -24,6 +24,7 @@ from coordexp.errors import CoordExpError, InputError
 from coordexp.export.model_card import write_trained_card
 from coordexp.families.known import load_family
 from coordexp.files import copy_missing_files, write_text
+from coordexp.model.adapters import base_model
 from coordexp.model.card import WeightsCard, write_card
 from coordexp.model.load import check_base
 from coordexp.model.shards import load_weights
@@ -59,6 +60,7 @@ from coordexp.training.run.build import (
 )
 from coordexp.training.run.build_feed import build_feed, training_collator
 from coordexp.training.run.class_list import trained_classes
+from coordexp.training.run.experts_note import experts_note
 from coordexp.training.run.course import Course, plan_course
 from coordexp.training.run.machine import check_machine
 from coordexp.training.run.setup_errors import run_errors, setup_errors
@@ -160,7 +162,8 @@ def left_out(config: Config) -> list[str]:
 def _show_optimizer(trainer: CoordTrainer, config: Config, say: Callable[[str], None]) -> None:
     """Say who learns and how fast, and keep it beside the run."""
     rows = trainer.optimizer_rows()
-    for note in ignored_rates(config):
+    family = load_family(config.model.path)
+    for note in (*ignored_rates(config), *experts_note(config, base_model(trainer.model), family)):
         say(note)
     say(table_text(rows))
     with disk_errors(config.training.output_dir, TABLE_NAME):
