@@ -5,7 +5,8 @@ Writing, one tensor at a time:
 - `merge`: the command, from directory to directory
 - `base_layout`, `saved_adapter`: what base and adapter hold, their bytes unread
 - `bake`: which tensors are copied, and how the others are made
-- `lora_layer`: one layer, merged by PEFT
+- `lora_layer`: one layer, or the experts of one, merged by PEFT
+- `expert_layout`: the files of a model that was trained as a whole, as its base's are
 
 Reading back what was written, by other code than that which wrote it:
 

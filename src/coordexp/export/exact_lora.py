@@ -8,8 +8,8 @@ Shapes: `n` rows of a block, `D` width, `r` rank. By the papers' formulas, with 
 Hu et al., "LoRA", 2021; Liu et al., "DoRA", 2024; Kalajdzievski, "rsLoRA", 2023. PEFT, which
 merges, has no part in this.
 
-The adapter of a stack of matrices, one for each of E experts, is one of each expert e: its A are the
-r rows from e r on, its B every E-th column from the e-th on, `W_e + s B_e A_e`.
+A stack of matrices, one for each of E experts, has an adapter for each: of expert e, A is r rows
+from the (e r)th on and B every E-th column from the e-th on.
 
 Merging is done in float32, in an order of sums that is nobody's business, and rounded once to the
 type that is stored. With :math:`e = 2^{-24}` and :math:`S = |W| + s |B| |A|`, V is off by

@@ -1,4 +1,4 @@
-"""LoRA on experts, from its configuration to a merged model, and what is said where they get none."""
+"""LoRA on experts, from a configuration to a merged model, and what is said where there is none."""
 
 import json
 import shutil
@@ -66,7 +66,7 @@ def merge_of(
     card["weights"]["base"] = str(base)
     (checkpoint / "coordexp.json").write_text(json.dumps(card))
 
-    def merge(**options: Any) -> Path:
+    def merge(**options: bool) -> Path:
         merge_checkpoint(checkpoint, tmp_path / "merged", **options)
         return tmp_path / "merged"
 
@@ -108,7 +108,7 @@ def test_the_files_keep_the_layout_of_the_base(merge_of: Callable[..., Path]) ->
 
 @slow
 def test_an_expert_that_is_one_step_off_is_refused_by_its_number(
-    merge_of: Callable[..., Path]
+    merge_of: Callable[..., Path],
 ) -> None:
     merged = merge_of(certify=False)
     checkpoint = merged.parent / "checkpoint"
@@ -193,6 +193,25 @@ def test_a_base_that_asks_for_the_routers_loss_does_not_change_the_objective(
     assert take_first_step(changed).row["loss"] == alone.row["loss"]
     notes = notes_of(changed, load_base(base, dtype="auto", attn_implementation="sdpa"))
     assert notes[1].startswith("output_router_logits: true in the base's config.json is turned off")
+
+
+@slow
+def test_a_whole_model_lies_in_its_files_as_the_base_does(
+    make_config: MakeConfig, mixture: Path, tmp_path: Path
+) -> None:
+    tuner = {"train_experts": False, "train_type": "full"}
+    once = {"gradient_accumulation_steps": 1, "save_strategy": "steps", "save_steps": 1}
+    run = train(make_config(tmp_path / "run", tuner=tuner, training=once))
+    before, after, kept = (
+        load_file(path / "model.safetensors") for path in (mixture, run, run / "checkpoint-1")
+    )
+    stacks = [name for name in before if name.endswith(STACKS)]
+    assert len(stacks) == 4
+    for name in stacks:
+        assert after[name].shape == before[name].shape != kept[name].shape
+        assert torch.equal(after[name], kept[name].transpose(1, 2))  # which a run goes on from
+    loaded = load_base(run, dtype="auto", attn_implementation="sdpa")
+    assert all(torch.equal(loaded.get_parameter(name), kept[name]) for name in stacks)
 
 
 # --- what is refused, and what is said ---

@@ -12,6 +12,7 @@
 Supported is ms-swift 4.6. See `docs/ms-swift.md` for users.
 """
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -36,7 +37,10 @@ from coordexp.training.run.build import (
     install_offsets,
     lora_places,
 )
+from coordexp.training.run.experts_note import experts_note
 from coordexp.training.run.stage1 import write_beside_weights
+
+logger = logging.getLogger(__name__)
 
 
 def connect(
@@ -91,6 +95,8 @@ def _set_arguments(args: Any, config: Config, model: PreTrainedModel) -> None:  
         family, (towers, leaves) = load_family(config.model.path), lora_places(config)
         if towers and leaves is None:
             check_layers(model, family)
+        for note in experts_note(config, model, family):
+            logger.warning(note)
         # ms-swift's own all-linear takes the wrapped head too, and non-coord logits would move.
         args.target_modules = lora_target_pattern(family.towers, towers, leaves)
     if config.custom.coord_offset.enabled and ADAPTER_NAME not in args.modules_to_save:

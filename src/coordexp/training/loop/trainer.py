@@ -128,13 +128,22 @@ class CoordTrainer(CoordSoftCEW1LossMixin):
         """Return the groups as they were resolved."""
         return optimizer_table(base_model(self.model), self._groups)
 
-    def save_final(self) -> None:
+    def save_final(self, finish: Callable[[Path], None]) -> None:
         """Write the final weights and cards into the run's directory; the card appears last.
+
+        Args:
+            finish: Puts the last hand to what was written, in one process, before it appears.
 
         Raises:
             CoordExpError: If the disk does not take them.
         """
-        self._keeper.write_final(lambda directory: self.save_model(str(directory)))
+
+        def write(directory: Path) -> None:
+            self.save_model(str(directory))
+            if self.args.should_save:
+                finish(directory)
+
+        self._keeper.write_final(write)
 
     def resumables(self) -> dict[str, Resumable]:
         """Return everything with a state of its own, by name."""

@@ -36,7 +36,6 @@ from coordexp.objective import CoordTarget, CoordWeights
 from coordexp.rendering.encode import Encoder
 from coordexp.rendering.style import RenderingStyle
 from coordexp.training.run.base_card import build_card
-from coordexp.training.run.experts_note import ROUTER_LOSS
 from coordexp.training.run.machine import attention_of, has_gpu
 from coordexp.training.step.loss_function import Objective
 
@@ -134,10 +133,7 @@ def build_learner(
     model = _resumed(config) if config.tuner.resume_adapter else _fresh(config, vocab)
     base = base_model(model)
     # Generation's cache would make packed and padded attention differ, and costs memory.
-    text = base.config.get_text_config()
-    text.use_cache = False
-    if hasattr(text, ROUTER_LOSS):  # a mixture of experts would add a loss of its own to ours
-        setattr(text, ROUTER_LOSS, False)
+    base.config.get_text_config().use_cache = False
     return Learner(model=model, card=build_card(config, vocab, tokenizer))
 
 

@@ -1,4 +1,4 @@
-"""What to say of a mixture's experts before anything is trained, so that none is left out unsaid."""
+"""What to say of a mixture's experts before a run, so that none is passed over in silence."""
 
 from collections.abc import Sequence
 
@@ -8,8 +8,7 @@ from coordexp.config.schema import Config
 from coordexp.families.config_file import load_config
 from coordexp.families.family import Family
 from coordexp.model.experts import expert_stacks
-
-ROUTER_LOSS = "output_router_logits"
+from coordexp.training.step.loss_function import ROUTER_LOSS
 
 
 def experts_note(config: Config, model: PreTrainedModel, family: Family) -> Sequence[str]:

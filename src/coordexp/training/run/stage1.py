@@ -11,7 +11,7 @@ import logging
 import shutil
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 
 from transformers import PrinterCallback, TrainerCallback, set_seed
@@ -21,8 +21,10 @@ from coordexp.config.load import dump_config
 from coordexp.config.schema import Config, MixPart
 from coordexp.coord_tokens.vocab import CoordVocab
 from coordexp.errors import CoordExpError, InputError
+from coordexp.export.expert_layout import lay_out_as_base
 from coordexp.export.model_card import write_trained_card
 from coordexp.families.known import load_family
+from coordexp.families.towers import expert_names
 from coordexp.files import copy_missing_files, write_text
 from coordexp.model.adapters import base_model
 from coordexp.model.card import WeightsCard, write_card
@@ -60,8 +62,8 @@ from coordexp.training.run.build import (
 )
 from coordexp.training.run.build_feed import build_feed, training_collator
 from coordexp.training.run.class_list import trained_classes
-from coordexp.training.run.experts_note import experts_note
 from coordexp.training.run.course import Course, plan_course
+from coordexp.training.run.experts_note import experts_note
 from coordexp.training.run.machine import check_machine
 from coordexp.training.run.setup_errors import run_errors, setup_errors
 from coordexp.training.step.feed import Feed
@@ -115,21 +117,28 @@ def train(config: Config, *, say: Callable[[str], None] = logger.info) -> Path:
                 say(note)
             _show_optimizer(trainer, config, say)
         trainer.accelerator.wait_for_everyone()
-        _train_and_save(trainer, start, output_dir)
+        _train_and_save(trainer, config, start)
     return output_dir
 
 
-def _train_and_save(trainer: CoordTrainer, start: Start, output_dir: Path) -> None:
+def _train_and_save(trainer: CoordTrainer, config: Config, start: Start) -> None:
     try:
         checkpoint = None if start.checkpoint is None else str(start.checkpoint)
         with run_errors():
             trainer.train(resume_from_checkpoint=checkpoint)
-        trainer.save_final()
+        trainer.save_final(partial(_finish, config))
     except InputError:
         # A record that is too long, say: until the first step nothing here is worth keeping.
         if start.fresh and trainer.state.global_step == 0 and trainer.is_world_process_zero():
-            shutil.rmtree(output_dir)
+            shutil.rmtree(config.training.output_dir)
         raise
+
+
+def _finish(config: Config, directory: Path) -> None:
+    """Leave a whole model as the files of its base are laid out."""
+    has_experts = expert_names(load_family(config.model.path).towers)
+    if has_experts and config.tuner.train_type == "full":
+        lay_out_as_base(directory, config.model.path)
 
 
 def _tell(start: Start, output_dir: Path, say: Callable[[str], None]) -> None:

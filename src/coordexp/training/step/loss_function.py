@@ -23,6 +23,9 @@ from coordexp.objective import (
 )
 from coordexp.objective.masks import count_targets
 
+# A mixture's forward, asked for its routers' logits, adds a loss of theirs to whatever it is given.
+ROUTER_LOSS = "output_router_logits"
+
 
 @dataclass(frozen=True, slots=True)
 class Objective:
@@ -122,9 +125,13 @@ def install_loss(model: PreTrainedModel, objective: Objective) -> Stage1LossFunc
     """Give a model the stage-1 loss, and return what computes it.
 
     Args:
-        model: Changed in place: its head can hand on hidden states from now on.
+        model: Changed in place: its head can hand on hidden states from now on, and a mixture of
+            experts adds no loss of its routers.
         objective: The settings.
     """
     loss = Stage1LossFunction(install_loss_head(model), objective)
     model.loss_function = loss
+    text = model.config.get_text_config()
+    if hasattr(text, ROUTER_LOSS):
+        setattr(text, ROUTER_LOSS, False)
     return loss
