@@ -139,15 +139,12 @@ def install_lora(
         use_dora: Whether adapters learn a magnitude.
 
     Raises:
-        InputError: See `adapter_targets`; if a leaf names no layer that the model has there, or
-            experts are asked for and there are none.
-        CheckpointError: See `check_layers`; not where the layers are named.
+        InputError: See `adapter_targets` and `check_places`; or if experts are asked for and there
+            are none.
+        CheckpointError: See `check_places`.
     """
+    check_places(model, family, towers, leaves)
     chosen = tuple(each for each in family.towers if each.tower in towers)
-    if towers and leaves is None:
-        check_layers(model, family)
-    elif leaves is not None:
-        check_leaves(model, chosen, leaves)
     if experts and not expert_stacks(model, chosen):
         raise InputError(
             f"tuner.train_experts: this model of {family.name} has no experts in the parts that "
@@ -168,6 +165,24 @@ def install_lora(
         guard_adapter(adapted)
         reattach_coord_offset_hooks(adapted)
     return adapted
+
+
+def check_places(
+    model: PreTrainedModel,
+    family: Family,
+    towers: Collection[Tower],
+    leaves: Collection[str] | None,
+) -> None:
+    """Check that LoRA goes to all that it is asked for, and that nothing is left out in silence.
+
+    Raises:
+        InputError: If the model has no layer of a name.
+        CheckpointError: If all layers are asked for, and the family does not know one.
+    """
+    if leaves is not None:
+        check_leaves(model, tuple(each for each in family.towers if each.tower in towers), leaves)
+    elif towers:
+        check_layers(model, family)
 
 
 def check_layers(model: PreTrainedModel, family: Family) -> None:

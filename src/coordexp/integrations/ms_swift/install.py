@@ -25,7 +25,7 @@ from coordexp.families.known import load_family
 from coordexp.integrations.ms_swift.refusals import LOSS, OPTIMIZER, check_arguments, family_fault
 from coordexp.integrations.ms_swift.template import apply_coord_template_adapter, write_as_we_do
 from coordexp.integrations.ms_swift.trainer import Hosted
-from coordexp.model.adapters import check_layers, lora_target_pattern
+from coordexp.model.adapters import check_places, lora_target_pattern
 from coordexp.model.coord_offset import ADAPTER_NAME
 from coordexp.training.loop.optimizer import parameter_groups
 from coordexp.training.run.base_card import build_card
@@ -93,8 +93,7 @@ def is_connected(sft: Any) -> bool:  # noqa: ANN401
 def _set_arguments(args: Any, config: Config, model: PreTrainedModel) -> None:  # noqa: ANN401
     if isinstance(args.target_modules, list):
         family, (towers, leaves) = load_family(config.model.path), lora_places(config)
-        if towers and leaves is None:
-            check_layers(model, family)
+        check_places(model, family, towers, leaves)
         for note in experts_note(config, model, family):
             logger.warning(note)
         # ms-swift's own all-linear takes the wrapped head too, and non-coord logits would move.

@@ -24,7 +24,8 @@ def experts_note(config: Config, model: PreTrainedModel, family: Family) -> Sequ
         return ()
     layers = {name.rpartition(".")[0] for name in stacks}
     count = len(next(iter(stacks.values())))
-    which = f"the {count} experts in each of {len(layers)} layers"
+    places = f"each of {len(layers)} layers" if len(layers) > 1 else "one layer"
+    which = f"the {count} experts in {places}"
     tuner = config.tuner
     if tuner.freeze_llm:
         note = f"{which} and their routers are not trained: tuner.freeze_llm is true"
