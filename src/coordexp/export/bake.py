@@ -27,7 +27,7 @@ from coordexp.model.shard_writing import SHARD_BYTES, AnyTensor, NewTensor
 from coordexp.model.shards import StoredTensor
 from coordexp.model.shifted_rows import shift_rows
 
-_MATRIX, _STACK = 2, 3  # dimensions
+_MATRIX = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,9 +53,10 @@ def plan_bake(layout: BaseLayout, adapter: SavedAdapter, card: WeightsCard) -> B
     new: dict[str, NewTensor] = {}
     for name, leaves in adapter.layers.items():
         weight = _weight_of(name, leaves, layout, adapter)
-        new[weight.stored.name] = _replacing(
-            weight.stored, partial(_merged, name, weight, leaves, adapter.config)
-        )
+        make = partial(_merged, name, weight.stored, leaves, adapter.config)
+        if weight.parameter in layout.stacks:
+            make = partial(_merged_stack, weight, leaves, adapter.config)
+        new[weight.stored.name] = _replacing(weight.stored, make)
     for table, source, rows in offsets:
         new[table] = _replacing(source, partial(_shifted, source, rows, card), name=table)
     shards: list[list[AnyTensor]] = [
@@ -81,7 +82,7 @@ def _weight_of(
     )
     if (
         weight is None
-        or len(weight.stored.shape) not in (_MATRIX, _STACK)
+        or (len(weight.stored.shape) != _MATRIX and weight.parameter not in layout.stacks)
         or not weight.stored.dtype.is_floating_point
     ):
         raise CheckpointError(
@@ -121,13 +122,16 @@ def _replacing(
 
 
 def _merged(
-    name: str, weight: AdaptedWeight, leaves: dict[str, StoredTensor], config: LoraConfig
+    name: str, weight: StoredTensor, leaves: dict[str, StoredTensor], config: LoraConfig
 ) -> Tensor:
-    if len(weight.stored.shape) == _MATRIX:
-        return merge_lora_layer(name, weight.stored.load(), leaves, config)
-    return merge_expert_stack(
-        weight.parameter, weight.stored.load(), leaves, config, is_turned=weight.is_turned
-    )
+    return merge_lora_layer(name, weight.load(), leaves, config)
+
+
+def _merged_stack(
+    weight: AdaptedWeight, leaves: dict[str, StoredTensor], config: LoraConfig
+) -> Tensor:
+    stack, name = weight.stored.load(), weight.parameter
+    return merge_expert_stack(name, stack, leaves, config, is_turned=weight.is_turned)
 
 
 def _shifted(source: StoredTensor, offset: StoredTensor, card: WeightsCard) -> Tensor:
