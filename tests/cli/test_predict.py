@@ -25,7 +25,7 @@ class FakeRun:
         self, model: Path, data: Path, out: Path, options: PredictOptions
     ) -> Summary | None:
         """Remember the options."""
-        assert (model, data, out) == (Path("m"), Path("d.jsonl"), Path("p.jsonl"))
+        assert (model, data, out) == (Path(), Path("d.jsonl"), Path("p.jsonl"))
         self.asked.append(options)
         return self.summary
 
@@ -38,7 +38,7 @@ def fake(monkeypatch: pytest.MonkeyPatch) -> FakeRun:
 
 
 def predict(*arguments: object) -> Result:
-    files = ["--model", "m", "--data", "d.jsonl", "--out", "p.jsonl"]
+    files = ["--model", ".", "--data", "d.jsonl", "--out", "p.jsonl"]
     return CliRunner().invoke(app, ["predict", *files, *map(str, arguments)])
 
 

@@ -33,6 +33,7 @@ from coordexp.cli.swift import swift_plugin
 from coordexp.cli.train import train
 from coordexp.cli.vocab import vocab_expand, vocab_fit, vocab_graft
 from coordexp.errors import CoordExpError
+from coordexp.model.offline import forbid_network
 
 INTERRUPTED = 130
 
@@ -120,10 +121,8 @@ lab_app.command("report")(lab_report)
 app.add_typer(swift_app, name="swift")
 swift_app.command("plugin")(swift_plugin)
 
-# What a user has set stays. Nothing is fetched at run time that nobody asked for, and the bars and
-# the advice of the libraries below do not come between ours.
+# What a user has set stays. Bars and advice of the libraries below do not come between ours.
 ENVIRONMENT = {
-    "HF_HUB_OFFLINE": "1",
     "HF_HUB_DISABLE_PROGRESS_BARS": "1",
     "TOKENIZERS_PARALLELISM": "false",
     "TRANSFORMERS_VERBOSITY": "error",
@@ -132,6 +131,7 @@ ENVIRONMENT = {
 
 def main() -> None:
     """Run the command line and leave with its exit code."""
+    forbid_network()
     for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     if not sys.warnoptions:  # python -W shows them all

@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from coordexp.cli.options import Revision, find_given
+
 if TYPE_CHECKING:
     from coordexp.inspection.plan.table import Pace
 
@@ -12,7 +14,13 @@ _GB = 1e9
 
 
 def plan(
-    model: Annotated[Path, typer.Argument(help="Folder of the base; config.json is enough.")],
+    model: Annotated[
+        str,
+        typer.Argument(
+            help="Folder of the base; config.json is enough. Or OWNER/NAME on a hub, of which that "
+            "file alone is fetched."
+        ),
+    ],
     memory: Annotated[
         float, typer.Option(min=0.1, help="Memory of one GPU in GB, of a thousand million bytes.")
     ],
@@ -28,6 +36,7 @@ def plan(
         str | None,
         typer.Option(help="Its name, for the time: A100, H100, H200, L40S, RTX4090."),
     ] = None,
+    revision: Revision = None,
     share: Annotated[
         float | None,
         typer.Option(min=0.01, max=1.0, help="Of the GPU's peak that training reaches; 0.3."),
@@ -45,9 +54,10 @@ def plan(
     from coordexp.inspection.plan.costs import plan_costs  # noqa: PLC0415
     from coordexp.inspection.plan.settings import plan_config  # noqa: PLC0415
     from coordexp.inspection.plan.table import plan_json, plan_sheets  # noqa: PLC0415
+    from coordexp.model.hub import DESCRIPTION  # noqa: PLC0415
 
     pace = _pace(gpu, share)
-    run = plan_config(model, config)
+    run = plan_config(find_given(model, revision, DESCRIPTION).path, config)
     with Console(stderr=True).status("counting") as status:
         found = plan_costs(
             run,

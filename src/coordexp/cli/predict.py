@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from coordexp.cli.options import Overwrite
+from coordexp.cli.options import Overwrite, Revision, find_given
 
 if TYPE_CHECKING:
     from coordexp.inference.read.prediction_lines import ScoreMap
@@ -74,7 +74,13 @@ def load_score_map(path: Path) -> "ScoreMap":
 
 
 def predict(  # noqa: PLR0913, PLR0917 - one for each option
-    model: Annotated[Path, typer.Option(help="Merged model, adapter checkpoint or stock model.")],
+    model: Annotated[
+        str,
+        typer.Option(
+            help="Merged model, adapter checkpoint or stock model: its folder, or OWNER/NAME on a "
+            "hub."
+        ),
+    ],
     data: Annotated[Path, typer.Option(help="JSONL of records, or a folder of pictures.")],
     out: Annotated[Path, typer.Option(help="predictions.jsonl to write.")],
     batch_size: Annotated[
@@ -119,6 +125,7 @@ def predict(  # noqa: PLR0913, PLR0917 - one for each option
         typer.Option(help="Apply a calibration.json of coordexp evaluate to the scores."),
     ] = None,
     coco: Annotated[Path | None, typer.Option(help="Write COCO results to this file too.")] = None,
+    revision: Revision = None,
     overwrite: Overwrite = False,  # noqa: FBT002
     backend: Annotated[
         Backend, typer.Option(help="transformers, or vLLM for a merged model.")
@@ -164,7 +171,7 @@ def predict(  # noqa: PLR0913, PLR0917 - one for each option
         engine=parse_engine_options(engine or ()),
         overwrite=overwrite,
     )
-    summary = run_predict(model, data, out, options)
+    summary = run_predict(find_given(model, revision).path, data, out, options)
     if summary is not None:  # else another rank speaks
         _report(summary, out, classes, dedup)
 

@@ -5,11 +5,13 @@ from typing import Annotated, Literal
 
 import typer
 
-from coordexp.cli.options import Bins, Overwrite, Spelling, parse_alphabet
+from coordexp.cli.options import Bins, Overwrite, Revision, Spelling, find_given, parse_alphabet
 
 
 def vocab_expand(
-    src: Annotated[Path, typer.Argument(help="Base checkpoint.")],
+    src: Annotated[
+        str, typer.Argument(help="Base checkpoint: its folder, or OWNER/NAME on a hub.")
+    ],
     dst: Annotated[Path, typer.Argument(help="The new checkpoint.")],
     init: Annotated[
         Literal["digits", "mean"],
@@ -17,6 +19,7 @@ def vocab_expand(
     ] = "digits",
     spelling: Spelling = None,
     bins: Bins = None,
+    revision: Revision = None,
     pad_only: Annotated[  # noqa: FBT002
         bool,
         typer.Option("--pad-only", help="Add no tokens, only rows up to a multiple of 128."),
@@ -34,11 +37,16 @@ def vocab_expand(
     if pad_only:
         if alphabet is not None:
             raise typer.BadParameter("--pad-only adds no tokens; leave --alphabet and --bins out")
-        done = pad_vocabulary(src, dst, overwrite=overwrite, dry_run=dry_run)
+        base = find_given(src, revision)
+        done = pad_vocabulary(
+            base.path, dst, origin=base.origin, overwrite=overwrite, dry_run=dry_run
+        )
     else:
+        base = find_given(src, revision)
         done = expand_vocabulary(
-            src,
+            base.path,
             dst,
+            origin=base.origin,
             alphabet=alphabet or SPEC_ALPHABET,
             init=init,
             overwrite=overwrite,

@@ -19,6 +19,7 @@ from coordexp.model.card import (
     CARD_NAME,
     WeightsCard,
     load_card_section,
+    load_origin,
     load_trained_classes,
     load_weights_card,
     write_card,
@@ -89,7 +90,7 @@ def merge_checkpoint(
         if certify:  # before the work: a file of records may be wrong
             probe = build_probe(checkpoint, base, style=style, card=card, records=records)
         write_weights(partial, plan.shards, metadata=layout.weights.metadata)
-        _write_rest(partial, base, plan, style, card, load_trained_classes(checkpoint))
+        _write_rest(partial, base, plan, style, card, checkpoint)
         certificate = None
         if probe is not None:
             merge = Merge(base, checkpoint, partial, layout, card.coord_ids)
@@ -139,7 +140,7 @@ def _write_rest(
     plan: BakePlan,
     style: RenderingStyle,
     card: WeightsCard,
-    classes: tuple[str, ...] | None,
+    checkpoint: Path,
 ) -> None:
     """Write the configuration, and copy the base's tokenizer, processor and other small files."""
     untied = untied_config(base)
@@ -148,7 +149,13 @@ def _write_rest(
         write_text(dst / CONFIG, text + "\n")
     copy_missing_files(base, dst, wanted=_is_kept)
     plain = replace(card, base=None, coord_rows=None, tie_head=None)
-    write_card(dst, style=style_to_json(style), weights=plain, classes=classes)
+    write_card(
+        dst,
+        style=style_to_json(style),
+        weights=plain,
+        classes=load_trained_classes(checkpoint),
+        origin=load_origin(checkpoint),
+    )
 
 
 def _is_kept(path: Path) -> bool:

@@ -12,6 +12,7 @@ import yaml
 from coordexp.export.certificate import CERTIFICATE, Certificate
 from coordexp.export.logit_distance import Distance, LogitDistance
 from coordexp.files import write_text
+from coordexp.model.card import load_origin
 from coordexp.rendering.style import RenderingStyle
 
 CARD = "README.md"
@@ -91,15 +92,17 @@ def _carried(base: Path) -> dict[str, object]:
 
 
 def _head(base: Path, library: str, *, name: str, by: str) -> list[str]:
+    origin = load_origin(base)
     head = {
         **_carried(base),
+        **({} if origin is None else {"base_model": origin.hub}),
         "library_name": library,
         "pipeline_tag": "image-text-to-text",
         "tags": ["coordexp", "object-detection", "visual-grounding"],
     }
+    to_add = f"# base_model: OWNER/NAME of {base.name}\n" if origin is None else ""
     return [
-        f"{_FENCE}\n{yaml.safe_dump(head, sort_keys=False, allow_unicode=True)}"
-        f"# base_model: OWNER/NAME of {base.name}\n{_FENCE}",
+        f"{_FENCE}\n{yaml.safe_dump(head, sort_keys=False, allow_unicode=True)}{to_add}{_FENCE}",
         f"# {name}",
         f"<!-- A draft by `coordexp {by}`. What only you know is marked TODO. -->",
     ]

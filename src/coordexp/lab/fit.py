@@ -16,7 +16,7 @@ from coordexp.errors import InputError
 from coordexp.files import write_text
 from coordexp.inference.run.predictor import load_predictor
 from coordexp.lab.slots import collect_places
-from coordexp.model.card import WeightsCard, write_card
+from coordexp.model.card import WeightsCard, load_origin, write_card
 from coordexp.model.fingerprint import tokenizer_fingerprint
 from coordexp.model.fitted_rows import Places, fit_coord_rows
 from coordexp.model.load import load_coord_vocab, load_tokenizer
@@ -101,7 +101,9 @@ def fit_base(
         base, dst, alphabet=alphabet, init="digits", head_rows=rows, overwrite=overwrite
     )
     style = replace(predictor.style, coord_tokens=True)
-    write_card(dst, style=style_to_json(style), weights=_card(dst, alphabet))
+    write_card(
+        dst, style=style_to_json(style), weights=_card(dst, alphabet), origin=load_origin(base)
+    )
     write_text(dst / FIGURES, json.dumps(asdict(figures), indent=2) + "\n")
     return figures
 

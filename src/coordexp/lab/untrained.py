@@ -9,7 +9,7 @@ from coordexp.config.schema import Config
 from coordexp.errors import InputError
 from coordexp.files import whole_directory
 from coordexp.lab.links import link_file
-from coordexp.model.card import CARD_NAME, WeightsCard, write_card
+from coordexp.model.card import CARD_NAME, WeightsCard, load_origin, write_card
 from coordexp.model.fingerprint import tokenizer_fingerprint
 from coordexp.model.load import load_tokenizer
 from coordexp.rendering.style import style_to_json
@@ -44,4 +44,9 @@ def write_untrained(config: Config, directory: Path) -> None:
         for path in sorted(base.iterdir()):
             if path.is_file() and path.name != CARD_NAME:
                 link_file(path, unfinished / path.name)
-        write_card(unfinished, style=style_to_json(build_style(config)), weights=card)
+        write_card(
+            unfinished,
+            style=style_to_json(build_style(config)),
+            weights=card,
+            origin=load_origin(base),
+        )

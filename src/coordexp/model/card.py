@@ -2,11 +2,12 @@
 
 ::
 
-    {"format_version": 1, "style": {...}, "classes": [...], "weights": {...}}
+    {"format_version": 1, "style": {...}, "classes": [...], "weights": {...}, "origin": {...}}
 
 `style` repeats training in inference (`coordexp.rendering.style`); `classes` are the names that
 were trained, in the order that gives each its number; `weights`, here, says which base the weights
-belong to.
+belong to; `origin` which model of a hub they began as, at which commit. A base that came from a hub
+has that alone.
 """
 
 import json
@@ -43,12 +44,26 @@ class WeightsCard:
     tie_head: bool | None
 
 
+@dataclass(frozen=True, slots=True)
+class HubOrigin:
+    """The model of a hub that some weights began as.
+
+    Args:
+        hub: Its name, OWNER/NAME.
+        revision: The commit, in 40 hexadecimal digits.
+    """
+
+    hub: str
+    revision: str
+
+
 def write_card(
     directory: Path,
     *,
     style: Mapping[str, object],
     weights: WeightsCard,
     classes: Sequence[str] | None = None,
+    origin: HubOrigin | None = None,
 ) -> None:
     """Write `coordexp.json` into a directory.
 
@@ -57,14 +72,48 @@ def write_card(
         style: From `style_to_json`.
         weights: Which base they belong to.
         classes: What was trained, in the order of their numbers; None where nobody can list it.
+        origin: Of the base; None where it came from no hub, or nobody has said so.
     """
-    card = {
+    card: dict[str, object] = {
         "format_version": FORMAT_VERSION,
         "style": style,
         "classes": None if classes is None else list(classes),
         "weights": asdict(weights),
     }
-    write_text(directory / CARD_NAME, json.dumps(card, indent=2, ensure_ascii=False) + "\n")
+    if origin is not None:
+        card["origin"] = asdict(origin)
+    _write(directory, card)
+
+
+def write_origin(directory: Path, origin: HubOrigin) -> None:
+    """Say in a directory's `coordexp.json`, which is made where there is none, what it began as."""
+    there = (directory / CARD_NAME).exists()
+    card = _load_card(directory) if there else {"format_version": FORMAT_VERSION}
+    _write(directory, {**card, "origin": asdict(origin)})
+
+
+def load_origin(directory: Path) -> HubOrigin | None:
+    """Return which model of a hub a directory's weights began as; None where nothing says so.
+
+    Raises:
+        CheckpointError: If its `coordexp.json` is of another format or malformed.
+    """
+    section = _load_card(directory).get("origin") if (directory / CARD_NAME).exists() else None
+    try:
+        return TypeAdapter(HubOrigin | None).validate_json(json.dumps(section))
+    except ValidationError as error:
+        raise CheckpointError(f"{directory / CARD_NAME}: origin: {error}") from None
+
+
+def has_card(directory: Path) -> bool:
+    """Return whether a directory's `coordexp.json` says more than where its weights came from.
+
+    Raises:
+        CheckpointError: If it is of another format or cannot be read.
+    """
+    if not (directory / CARD_NAME).exists():
+        return False
+    return not _load_card(directory).keys() <= {"format_version", "origin"}
 
 
 def load_weights_card(directory: Path) -> WeightsCard:
@@ -108,6 +157,10 @@ def load_card_section(directory: Path, section: str) -> object:
     if section not in card:
         raise CheckpointError(f"{directory / CARD_NAME}: the section {section!r} is missing")
     return card[section]
+
+
+def _write(directory: Path, card: Mapping[str, object]) -> None:
+    write_text(directory / CARD_NAME, json.dumps(card, indent=2, ensure_ascii=False) + "\n")
 
 
 def _load_card(directory: Path) -> dict[str, object]:

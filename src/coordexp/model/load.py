@@ -207,8 +207,9 @@ def _no_directory(path: Path) -> str:
         return "there is no such directory; ~ means nothing outside a shell, write it out"
     if not path.is_absolute() and len(path.parts) == _PARTS_OF_A_HUB_NAME:
         return (
-            f"there is no such directory in {Path.cwd()}; a name of a hub is not looked up, "
-            "download the model first and give its folder"
+            f"there is no such directory in {Path.cwd()}; a name of a hub is not looked up here: "
+            "`coordexp vocab expand OWNER/NAME DST` fetches a base, `hf download OWNER/NAME "
+            "--local-dir DIR` any model; give the folder"
         )
     return "there is no such directory"
 

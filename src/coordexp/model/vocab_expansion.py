@@ -31,6 +31,7 @@ from coordexp.families.config_file import load_object
 from coordexp.families.family import Family
 from coordexp.families.known import family_of
 from coordexp.files import check_writable, copy_missing_files, whole_directory, write_text
+from coordexp.model.card import HubOrigin, write_origin
 from coordexp.model.load import load_tokenizer
 from coordexp.model.new_rows import NewRows, expand_matrix
 from coordexp.model.shard_writing import NewTensor, write_weights
@@ -73,6 +74,7 @@ def expand_vocabulary(
     alphabet: CoordAlphabet,
     init: Init,
     head_rows: Float[Tensor, "K D"] | None = None,
+    origin: HubOrigin | None = None,
     overwrite: bool = False,
     dry_run: bool = False,
 ) -> Expansion:
@@ -87,6 +89,7 @@ def expand_vocabulary(
             each other.
         head_rows: The coord tokens' rows of the head, as `fit_coord_rows` returns them; with a tied
             table, of the embedding too. None leaves them to `init`.
+        origin: Which model of a hub `src` is; None where it is none, or says so itself.
         overwrite: Whether `dst` may exist.
         dry_run: Check everything and write nothing.
 
@@ -115,12 +118,17 @@ def expand_vocabulary(
         head=head_rows,
     )
     last = used + len(names) - 1
-    done = _rewrite(src, dst, config, new, overwrite=overwrite, dry_run=dry_run)
+    done = _rewrite(src, dst, config, new, origin, overwrite=overwrite, dry_run=dry_run)
     return replace(done, coord_ids=(last - alphabet.bins + 1, last), init=init)
 
 
 def pad_vocabulary(
-    src: Path | str, dst: Path | str, *, overwrite: bool = False, dry_run: bool = False
+    src: Path | str,
+    dst: Path | str,
+    *,
+    origin: HubOrigin | None = None,
+    overwrite: bool = False,
+    dry_run: bool = False,
 ) -> Expansion:
     """Write a copy whose matrices hold every token of the tokenizer, in a multiple of 128 rows.
 
@@ -135,7 +143,7 @@ def pad_vocabulary(
     config, tokenizer = _open(src)
     used = len(tokenizer)
     new = NewRows(used=used, rows=_padded(used), names=(), pieces=())
-    return _rewrite(src, dst, config, new, overwrite=overwrite, dry_run=dry_run)
+    return _rewrite(src, dst, config, new, origin, overwrite=overwrite, dry_run=dry_run)
 
 
 def _open(src: Path) -> tuple[dict[str, object], PreTrainedTokenizerBase]:
@@ -149,6 +157,7 @@ def _rewrite(
     dst: Path,
     config: dict[str, object],
     new: NewRows,
+    origin: HubOrigin | None,
     *,
     overwrite: bool,
     dry_run: bool,
@@ -175,6 +184,8 @@ def _rewrite(
             write_text(unfinished / "config.json", text)
             add_tokens(src, unfinished, new.names, first_id=new.used)
             copy_missing_files(src, unfinished, wanted=lambda path: not _is_weights(path))
+            if origin is not None:
+                write_origin(unfinished, origin)
             _check_ids(unfinished, new)
     return Expansion(
         coord_ids=None,

@@ -149,7 +149,7 @@ def test_one_picture_can_be_asked_about(
 def test_a_model_that_was_trained_here_and_lost_its_card_is_refused(tiny_expanded: Path) -> None:
     assert is_stock(tiny_expanded)
     with pytest.raises(
-        CheckpointError, match=r"no coordexp\.json, but coord tokens.*put that file"
+        CheckpointError, match=r"no coordexp\.json that .*, but coord tokens.*put that file"
     ):
         load_predictor(tiny_expanded)
 

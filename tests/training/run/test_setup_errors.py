@@ -112,7 +112,7 @@ def test_a_broken_file_of_the_base_is_named(
     ("path", "expected"),
     [
         ("~/models/base", "~ means nothing outside a shell"),
-        ("Owner/Name-4B", "a name of a hub is not looked up"),
+        ("Owner/Name-4B", "a name of a hub is not looked up here"),
         ("/nowhere/at/all", "there is no such directory"),
     ],
 )

@@ -17,6 +17,7 @@ from coordexp.inference.read.class_filter import asked_classes, class_ids
 from coordexp.inference.read.prediction_lines import CoordDecode, RowOptions, Scored, scored_objects
 from coordexp.inference.run.ask import AskOptions, Question, build_ask
 from coordexp.inference.run.predictor import Predictor, load_predictor
+from coordexp.model.hub import find_model
 
 with warnings.catch_warnings():
     # It works without OpenCV, on NumPy, and says so each time.
@@ -49,8 +50,9 @@ def predict(
     number is 0.
 
     Args:
-        model: A merged model, an adapter checkpoint or a stock model, which is kept in memory for
-            the next call, or what `load_predictor` gives.
+        model: A merged model, an adapter checkpoint or a stock model, by its folder or by
+            OWNER/NAME on a hub, which is kept in memory for the next call; or what `load_predictor`
+            gives.
         image: A file or an upright picture.
         prompt: Asks this instead of what the model was trained on, or a stock model for `classes`.
         classes: Keep only these descs; None keeps all. A filter: the model says what it sees, and
@@ -113,7 +115,7 @@ def _detections(found: Sequence[Scored], classes: Sequence[str]) -> sv.Detection
 
 @lru_cache(maxsize=1)
 def _loaded(path: Path) -> Predictor:
-    return load_predictor(path)
+    return load_predictor(find_model(path).path)
 
 
 def _opened(image: Path | str | Image.Image, prompt: str | None) -> tuple[Record, Image.Image]:

@@ -15,7 +15,7 @@ from coordexp.errors import CheckpointError
 from coordexp.families.boxes import StockAnswers
 from coordexp.families.config_file import CONFIG
 from coordexp.families.known import load_family
-from coordexp.model.card import CARD_NAME
+from coordexp.model.card import CARD_NAME, has_card
 from coordexp.model.load import ADAPTER_CONFIG, load_inputs, load_tokenizer
 from coordexp.rendering.style import RenderingStyle
 
@@ -27,8 +27,7 @@ MOST_NAMED = 100
 
 def is_stock(path: Path) -> bool:
     """Return whether a folder holds a whole model that carries no word of ours."""
-    ours = (path / CARD_NAME).exists() or (path / ADAPTER_CONFIG).exists()
-    return (path / CONFIG).is_file() and not ours
+    return (path / CONFIG).is_file() and not (has_card(path) or (path / ADAPTER_CONFIG).exists())
 
 
 def build_stock_style(path: Path, classes: Sequence[str]) -> RenderingStyle:
@@ -45,9 +44,9 @@ def build_stock_style(path: Path, classes: Sequence[str]) -> RenderingStyle:
     family = load_family(path)
     if SPEC_ALPHABET.token(0) in load_tokenizer(path).get_vocab():
         raise CheckpointError(
-            f"{path}: no {CARD_NAME}, but coord tokens in its vocabulary; of a model that was "
-            "trained here put that file back, it says how to ask; as a baseline take the base "
-            "as it was before vocab expand"
+            f"{path}: no {CARD_NAME} that says how to ask it, but coord tokens in its vocabulary; "
+            "of a model that was trained here put that file back; as a baseline take the base as "
+            "it was before vocab expand"
         )
     grid = load_inputs(path, min_pixels=None, max_pixels=None).grid
     return RenderingStyle(

@@ -8,7 +8,7 @@ from coordexp.config.load import load_config
 from coordexp.coord_tokens.codec import CoordAlphabet
 from coordexp.errors import InputError
 from coordexp.inspection.survey.stats import PACK_BUFFER
-from coordexp.model.card import CARD_NAME, load_card_section, load_weights_card
+from coordexp.model.card import has_card, load_card_section, load_weights_card
 from coordexp.model.load import load_tokenizer
 from coordexp.rendering.encode import Encoder
 from coordexp.rendering.style import RenderingStyle, style_from_json
@@ -104,7 +104,7 @@ def source_of_model(path: Path, alphabet: CoordAlphabet) -> RecordEncoding:
     Raises:
         CheckpointError: If it cannot be read.
     """
-    if not (path / CARD_NAME).is_file():
+    if not has_card(path):
         tokens = alphabet.token(0) in load_tokenizer(path).get_vocab()
         new = default_style(coord_tokens=tokens, alphabet=alphabet)
         return RecordEncoding(path, new, None, PACK_BUFFER, f"as a new run of {path.name}")

@@ -27,7 +27,7 @@ from coordexp.families.known import load_family
 from coordexp.families.towers import expert_names
 from coordexp.files import copy_missing_files, write_text
 from coordexp.model.adapters import base_model
-from coordexp.model.card import WeightsCard, write_card
+from coordexp.model.card import WeightsCard, load_origin, write_card
 from coordexp.model.load import check_base
 from coordexp.model.shards import load_weights
 from coordexp.processes import is_first_rank, world_size
@@ -279,7 +279,8 @@ def write_beside_weights(
     classes: Sequence[str] | None,
 ) -> None:
     """Write what belongs beside the weights of a run: its card, its configuration."""
-    write_card(directory, style=style_to_json(style), weights=card, classes=classes)
+    origin = load_origin(config.model.path)
+    write_card(directory, style=style_to_json(style), weights=card, classes=classes, origin=origin)
     write_trained_card(
         directory,
         config.model.path,
