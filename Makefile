@@ -14,7 +14,7 @@ CPU_STEPS := ONEDNN_MAX_CPU_ISA=AVX512_CORE_BF16 ONEDNN_MAX_CPU_ISA=AVX512_CORE 
 	ONEDNN_MAX_CPU_ISA=AVX2,ATEN_CPU_CAPABILITY=avx2 \
 	ONEDNN_MAX_CPU_ISA=AVX2,ATEN_CPU_CAPABILITY=default
 
-.PHONY: help quickstart check check-cpu check-gpu check-swift check-vllm check-long check-versions test format docs clean
+.PHONY: help quickstart check check-cpu check-gpu check-swift check-vllm check-qlora check-long check-versions test format docs clean
 
 help:
 	@echo "make quickstart   install, run the main job on a tiny model, say where the report is"
@@ -23,6 +23,7 @@ help:
 	@echo "make check-gpu    the tests and the benchmark that need a GPU"
 	@echo "make check-swift  the tests inside ms-swift, in an environment of its own"
 	@echo "make check-vllm   the tests on vLLM itself, on the CPU, in an environment of its own"
+	@echo "make check-qlora  the tests on a base in four bits, with bitsandbytes"
 	@echo "make check-long   a study on the tiny base, DDP, DeepSpeed and FSDP2"
 	@echo "make check-versions  the fast tests on Python 3.11 to 3.13, oldest and newest libraries"
 	@echo "make test         the fast tests"
@@ -68,6 +69,11 @@ check-vllm: .venv-vllm/.installed
 	PYTHONPATH=tests/vllm_site VLLM_CPU_KVCACHE_SPACE=1 VLLM_CPU_OMP_THREADS_BIND=nobind \
 		.venv-vllm/bin/pytest -m vllm -o filterwarnings=ignore tests/inference
 
+# bitsandbytes lies beside the environment and not in it: PEFT imports it wherever it is there, which
+# takes every process that makes an adapter two seconds more.
+check-qlora: .venv/.installed-qlora
+	PYTHONPATH=.venv/qlora $(BIN)/pytest -n auto -m qlora tests/training
+
 # Minutes of processes that train and answer one after the other: too long to wait for in `check`.
 check-long: .venv/.installed-dev
 	$(BIN)/pytest -n auto -m long
@@ -103,6 +109,11 @@ $(BIN)/python:
 # DeepSpeed comes as source; DS_BUILD_OPS=0 leaves its kernels out, so that no compiler is needed.
 .venv/.installed-dev: .venv/.installed
 	DS_BUILD_OPS=0 $(PIP) --constraint constraints.txt --editable '.[dev]'
+	@touch $@
+
+.venv/.installed-qlora: .venv/.installed-dev
+	rm -rf .venv/qlora
+	$(PIP) --no-deps --target .venv/qlora $(shell grep '^bitsandbytes==' constraints.txt)
 	@touch $@
 
 .venv-swift/bin/python:

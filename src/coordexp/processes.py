@@ -35,6 +35,15 @@ def world_size() -> int:
     return size
 
 
+def local_rank() -> int:
+    """Return which of its machine's processes this one is, and so which GPU is its own.
+
+    Raises:
+        InputError: If the environment holds no number.
+    """
+    return _number("LOCAL_RANK", alone=0)
+
+
 def _number(name: str, *, alone: int) -> int:
     text = os.environ.get(name, str(alone))
     try:

@@ -76,6 +76,16 @@ COORD = "coord_tokens: {enabled: true}, coord_soft_ce_w1: {enabled: true}"
             "tuner: {freeze_vit: true, freeze_aligner: true, freeze_llm: true}",
             "tuner: every tower is frozen .* nothing learns",
         ),
+        (
+            "model: {quantization: nf4}\ntuner: {train_type: full}",
+            "model.quantization: weights in four bits cannot learn",
+        ),
+        (
+            "model: {quantization: nf4}\ndeepspeed: zero2.json",
+            "model.quantization: it goes without deepspeed",
+        ),
+        ("model: {quantization: nf4}\nhost: ms_swift", "model.quantization: .* use host: plain"),
+        ("model: {quantization: int8}", "model.quantization: .*nf4.*int8"),
         ("training: {bf16: true, fp16: true}", "training: bf16 and fp16 exclude each other"),
         ("training: {warmup_steps: 1.5}", "training: warmup_steps is a whole number .* got 1.5"),
         ("training: {max_steps: 0}", "training: max_steps .* got 0"),

@@ -2,13 +2,16 @@
 
 import copy
 import hashlib
+import json
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
 from peft import LoraConfig
+from typer.testing import CliRunner
 
+from coordexp.cli.app import app
 from coordexp.errors import CoordExpError, InputError
 from coordexp.export import bake, certify, merge, plain_reload
 from coordexp.export.lora_layer import merge_lora_layer
@@ -41,6 +44,7 @@ def test_float32_is_certified_by_a_process_without_coordexp(
     assert certificate["generation"]["required"]
     assert certificate["generation"]["equal"] == certificate["generation"]["tokens"] > 0
     assert certificate["rounding"] is None
+    assert certificate["quantization"] is None
     assert certificate["tied"] is False
     assert certificate["origin"]["method"] == "DoRA"
     weights = certificate["weights"]
@@ -97,6 +101,31 @@ def test_lora_alone_is_certified_too(
     certificate = certificate_of(tmp_path / "merged")
     assert certificate["rounding"]["without_offsets"] is None
     assert certificate["weights"]["coord_rows_exact"] == {}
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("in_this_process")
+def test_what_quantised_training_means_is_told_apart_where_it_cannot_be_measured_too(
+    cases: Cases,
+    on_base: MakePath,
+    small_bases: MakePath,
+    certificate_of: ReadCertificate,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    case = cases(tied=True, tie_head=True, use_dora=False)
+    trained = on_base(case.adapter, small_bases(tied=True), tmp_path / "adapter")
+    card = json.loads((trained / "coordexp.json").read_text())
+    card["weights"]["quantization"] = "nf4"
+    (trained / "coordexp.json").write_text(json.dumps(card))
+    monkeypatch.setattr(certify, "four_bit_fault", lambda: "bitsandbytes is not installed")
+    done = CliRunner().invoke(app, ["merge", str(trained), str(tmp_path / "merged")])
+    assert done.exit_code == 0, done.output
+    assert "by how much cannot be measured without bitsandbytes" in done.output
+    certificate = certificate_of(tmp_path / "merged")
+    assert certificate["quantization"] == {"method": "nf4", "distance": None}
+    told = "| moved by nf4 of the base in training, which this model has not | not measured |"
+    assert told in (tmp_path / "merged" / "README.md").read_text()
 
 
 @pytest.fixture

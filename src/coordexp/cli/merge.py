@@ -9,7 +9,7 @@ import typer
 from coordexp.cli.options import Overwrite
 
 if TYPE_CHECKING:
-    from coordexp.export.certificate import Certificate
+    from coordexp.export.certificate import Certificate, QuantisedTraining
 
 
 def merge(
@@ -45,6 +45,13 @@ def merge(
             typer.echo(line)
 
 
+def _quantised(training: "QuantisedTraining") -> str:
+    words = f"  trained on its base in {training.method}: there the adapter's logits"
+    if training.distance is None:
+        return f"{words} differ, by how much cannot be measured without bitsandbytes"
+    return f"{words} are {training.distance.every.rms:.1e} (rms) from these"
+
+
 def _certified(certificate: "Certificate") -> list[str]:
     asked, weights, generation = certificate.checked_on, certificate.weights, certificate.generation
     if asked.kind == "records":
@@ -65,6 +72,8 @@ def _certified(certificate: "Certificate") -> list[str]:
         if without is not None:
             moved += f"; without coord offsets by {without.every.rms:.1e}"
         lines.append(moved)
+    if certificate.quantization is not None:
+        lines.append(_quantised(certificate.quantization))
     lines += [
         f"  {generation.equal} of {generation.tokens} greedy tokens equal the adapter's",
         f"  {weights.equal} of {weights.tensors} tensors are the base's bit for bit, "

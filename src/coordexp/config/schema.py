@@ -34,6 +34,10 @@ class Model(Block):
     flash-attn is installed and runs on the GPU, else `sdpa`."""
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     """Of the base's weights; `auto` takes them as stored."""
+    quantization: Literal["nf4"] | None = None
+    """QLoRA: `nf4` holds the language model's linear layers, frozen under their adapters, in four
+    bits (bitsandbytes, `pip install '.[qlora]'`). Vocabulary, vision tower and aligner stay in
+    `dtype`, offsets in float32. `coordexp merge` merges into the base as it is stored."""
 
 
 class Tuner(Block):
@@ -138,6 +142,7 @@ _TOKENS = "custom.coord_tokens.enabled"
 _LOSS = "custom.coord_soft_ce_w1.enabled"
 _OFFSET = "custom.coord_offset.enabled"
 _OPTIMIZER = "training.optimizer"
+_FOUR_BITS = "model.quantization"
 
 
 class Config(Block):
@@ -238,6 +243,27 @@ class Config(Block):
             message = "DeepSpeed moves the weights before a step can be judged; use stop"
             yield BrokenRule(key, message, (key, "deepspeed"))
 
+    def _four_bits_cannot_learn(self) -> Iterator[BrokenRule]:
+        """`model.quantization` needs `tuner.train_type: lora`."""
+        if self.model.quantization is not None and self.tuner.train_type != "lora":
+            message = "weights in four bits cannot learn; use tuner.train_type: lora, or null here"
+            yield BrokenRule(_FOUR_BITS, message, (_FOUR_BITS, "tuner.train_type"))
+
+    def _four_bits_go_without_deepspeed(self) -> Iterator[BrokenRule]:
+        """`model.quantization` goes without DeepSpeed, which is not tried with it."""
+        if self.model.quantization is not None and self.deepspeed is not None:
+            message = (
+                "it goes without deepspeed; several GPUs have a model each in four bits, with "
+                "torchrun alone"
+            )
+            yield BrokenRule(_FOUR_BITS, message, (_FOUR_BITS, "deepspeed"))
+
+    def _four_bits_are_the_plain_hosts(self) -> Iterator[BrokenRule]:
+        """`model.quantization` needs `host: plain`."""
+        if self.model.quantization is not None and self.host != "plain":
+            message = "ms-swift loads the base its own way; use host: plain, or null here"
+            yield BrokenRule(_FOUR_BITS, message, (_FOUR_BITS, "host"))
+
     def _a_resumed_adapter_needs_lora(self) -> Iterator[BrokenRule]:
         """`tuner.resume_adapter` needs `tuner.train_type: lora`."""
         if self.tuner.resume_adapter is not None and self.tuner.train_type != "lora":
@@ -278,6 +304,9 @@ class Config(Block):
         _evaluation_needs_records,
         _a_detection_evaluation_needs_records,
         _deepspeed_cannot_skip_a_step,
+        _four_bits_cannot_learn,
+        _four_bits_go_without_deepspeed,
+        _four_bits_are_the_plain_hosts,
         _a_resumed_adapter_needs_lora,
         _experts_take_plain_lora,
         _something_learns,

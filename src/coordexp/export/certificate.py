@@ -112,6 +112,22 @@ class Generation:
 
 
 @dataclass(frozen=True, slots=True)
+class QuantisedTraining:
+    """What training on a quantised base means for the merged model. It bounds nothing.
+
+    The merged model is the adapter on the base as it is stored. The adapter has learned on another.
+
+    Args:
+        method: How the base was quantised.
+        distance: Of the adapter's logits on the quantised base from those on the base as it is
+            stored; None where nothing here can quantise.
+    """
+
+    method: str
+    distance: LogitDistance | None
+
+
+@dataclass(frozen=True, slots=True)
 class Certificate:
     """Everything that was checked.
 
@@ -124,6 +140,7 @@ class Certificate:
         checked_on: What both models were asked.
         logits: The merged model against what it must say.
         rounding: None where no weight was rounded.
+        quantization: None where the adapter was trained on the base as it is stored.
         generation: Greedy answers.
         reloaded_as: The class of transformers that it was loaded as, without CoordExp.
     """
@@ -136,6 +153,7 @@ class Certificate:
     checked_on: CheckedOn
     logits: Agreement
     rounding: Rounding | None
+    quantization: QuantisedTraining | None
     generation: Generation
     reloaded_as: str
 

@@ -11,6 +11,11 @@ rounding moves is measured against what it moves without coord offsets.
 Four records show few of the thousand coord rows. So before any model is loaded the files are read
 back, every number of every tensor (`read_back`, `small_files`); the logits then show that these
 numbers, in this place, are the model.
+
+An adapter that was trained on a quantised base is merged into the base as it is stored, and that is
+what is certified. How far it moves the logits that the adapter learned on other weights is measured
+beside it and limits nothing: it is a property of the training, and figures on held-out records say
+whether it matters.
 """
 
 import subprocess
@@ -39,13 +44,17 @@ from coordexp.export.certificate import (
     Certificate,
     CheckedOn,
     Origin,
+    QuantisedTraining,
 )
 from coordexp.export.expected import Expected, load_expected
-from coordexp.export.in_memory import adapter_answers
+from coordexp.export.in_memory import adapter_answers, quantised_logits
+from coordexp.export.logit_distance import logit_distance
 from coordexp.export.plain_reload import FIRST_ID, PlainFacts
 from coordexp.export.probe import Probe
 from coordexp.export.read_back import WeightsComparison, read_back
 from coordexp.export.small_files import compare_small_files
+from coordexp.model.card import load_weights_card
+from coordexp.model.four_bit import four_bit_fault
 from coordexp.model.load import load_tokenizer
 
 _WORK = ".certify"
@@ -107,11 +116,32 @@ def certify_merge(merge: Merge, probe: Probe, origin: Origin) -> Certificate:
         rounding=None
         if narrow is None
         else rounding_of(answers, expected, merge.coord_ids, narrow),
+        quantization=quantised_training(merge, questions, expected),
         generation=generation_of(answers, expected, required=narrow is None),
         reloaded_as=facts.model_class,
     )
     _refuse([*disagreements(certificate), *_structural_problems(facts, tied=promised.tied)])
     return certificate
+
+
+def quantised_training(
+    merge: Merge, questions: Mapping[str, Tensor], expected: Mapping[str, Tensor]
+) -> QuantisedTraining | None:
+    """Return how far the adapter as it was trained is from the adapter that is merged.
+
+    Args:
+        merge: The merge.
+        questions: The probe.
+        expected: The adapter's answers on the base as it is stored.
+    """
+    method = load_weights_card(merge.checkpoint).quantization
+    if method is None:
+        return None
+    if four_bit_fault():
+        return QuantisedTraining(method, distance=None)
+    trained = all_answers("logits", quantised_logits(merge.base, merge.checkpoint, questions))
+    distance = logit_distance(trained, all_answers("logits", expected), merge.coord_ids)
+    return QuantisedTraining(method, distance)
 
 
 def read_files_back(merge: Merge, promised: Expected) -> tuple[WeightsComparison, int]:

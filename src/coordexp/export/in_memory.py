@@ -19,6 +19,7 @@ from transformers import PreTrainedModel
 from coordexp.errors import CheckpointError
 from coordexp.export.plain_reload import answers_of, kept_logits, numbered
 from coordexp.model.coord_offset import ADAPTER_NAME, OffsetEmbedding, OffsetHead, find_offset_head
+from coordexp.model.four_bit import FourBits
 from coordexp.model.load import load_checkpoint
 
 
@@ -50,6 +51,24 @@ def adapter_answers(
         _round(model, rounded_to)
         answers |= numbered("rounded", kept_logits(model, questions))
         del model
+    del adapted
+    gc.collect()
+    return answers
+
+
+def quantised_logits(
+    base: Path, checkpoint: Path, questions: Mapping[str, Tensor]
+) -> dict[str, Tensor]:
+    """Return the logits of an adapter on its base in four bits, as it was trained.
+
+    Raises:
+        InputError: If nothing can be quantised here.
+    """
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    bits = FourBits(torch.float32, device)
+    adapted = load_checkpoint(base, checkpoint, dtype="float32", four_bits=bits).eval()
+    asked = {name: tensor.to(device) for name, tensor in questions.items()}
+    answers = numbered("logits", (each.cpu() for each in kept_logits(adapted, asked)))
     del adapted
     gc.collect()
     return answers

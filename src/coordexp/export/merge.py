@@ -148,7 +148,7 @@ def _write_rest(
         text = json.dumps(untied, indent=2, ensure_ascii=False)
         write_text(dst / CONFIG, text + "\n")
     copy_missing_files(base, dst, wanted=_is_kept)
-    plain = replace(card, base=None, coord_rows=None, tie_head=None)
+    plain = replace(card, base=None, coord_rows=None, tie_head=None, quantization=None)
     write_card(
         dst,
         style=style_to_json(style),

@@ -180,6 +180,13 @@ def _certified(certificate: Certificate | None) -> str:
         )
         if without is not None:
             lines.append(f"| the same without coord offsets | {_rms(without)} |")
+    if certificate.quantization is not None:
+        moved = certificate.quantization.distance
+        told = "not measured" if moved is None else _rms(moved)
+        lines.append(
+            f"| moved by {certificate.quantization.method} of the base in training, which this "
+            f"model has not | {told} |"
+        )
     lines += [
         f"| greedy tokens equal | {generation.equal} of {generation.tokens} |",
         f"| tensors | {weights.tensors}: {weights.equal} the base's bit for bit, "

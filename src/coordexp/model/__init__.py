@@ -8,6 +8,7 @@
 - `coord_offset`: the adapter that trains just the coord rows; `hidden_head` lets the loss see
   hidden states; `plain_weights` saves a model with offsets as the plain one that computes the same;
   `shifted_rows` adds them in files.
-- `adapters`: LoRA or DoRA beside it; `experts`: what of a mixture is no linear layer.
+- `adapters`: LoRA or DoRA beside it; `experts`: what of a mixture is no linear layer; `four_bit`
+  holds what is frozen under them in four bits.
 - `card`, `fingerprint`: `coordexp.json`, and what tells two bases apart.
 """

@@ -35,6 +35,8 @@ class WeightsCard:
         coord_rows: Fingerprint of the base's embedding rows at the coord ids.
         tie_head: Whether one offset table serves embedding and head; None without the coord-offset
             adapter.
+        quantization: How the base was held in four bits while the adapter was trained; None where
+            it was not.
     """
 
     base: str | None
@@ -42,6 +44,7 @@ class WeightsCard:
     coord_ids: tuple[int, int] | None
     coord_rows: str | None
     tie_head: bool | None
+    quantization: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

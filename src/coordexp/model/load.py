@@ -36,6 +36,7 @@ from coordexp.model.fingerprint import (
     stored_rows,
     tokenizer_fingerprint,
 )
+from coordexp.model.four_bit import FourBits, four_bit_options, settle_four_bits
 from coordexp.model.shards import load_weights
 
 DTypeName = Literal["auto", "float32", "bfloat16", "float16"]
@@ -83,18 +84,30 @@ def load_inputs(path: Path | str, *, min_pixels: int | None, max_pixels: int | N
 
 
 def load_base(
-    path: Path | str, *, dtype: DTypeName, attn_implementation: Attention
+    path: Path | str,
+    *,
+    dtype: DTypeName,
+    attn_implementation: Attention,
+    four_bits: FourBits | None = None,
 ) -> PreTrainedModel:
     """Return a base or merged model.
+
+    Args:
+        path: The checkpoint.
+        dtype: Of its weights.
+        attn_implementation: As in transformers.
+        four_bits: How the language model's linear layers are quantised; None for not at all.
 
     Raises:
         CheckpointError: If the directory holds no model that transformers can load, or one of no
             known family, or lacks some of its weights, which would be random.
+        InputError: If nothing can be quantised here.
     """
     path = Path(path)
     _check_directory(path, "config.json")
     _check_not_quantised(path)
     family = load_family(path)  # of another one, too much would be guessed
+    options = {} if four_bits is None else four_bit_options(four_bits, family.towers)
     kind: str | torch.dtype = "auto" if dtype == "auto" else getattr(torch, dtype)
     try:
         loaded = AutoModelForImageTextToText.from_pretrained(
@@ -103,6 +116,7 @@ def load_base(
             attn_implementation=attn_implementation,
             local_files_only=True,
             output_loading_info=True,
+            **options,
         )
     except torch.OutOfMemoryError:
         raise
@@ -113,6 +127,8 @@ def load_base(
     if missing := sorted(found["missing_keys"]):
         raise CheckpointError(f"{path}: {len(missing)} weights are missing, {missing[0]} first")
     install_recurrent_layers(model, family.recurrent)
+    if four_bits is not None:
+        settle_four_bits(model, four_bits)
     return model
 
 
@@ -123,6 +139,7 @@ def load_checkpoint(
     dtype: DTypeName = "auto",
     attn_implementation: Attention = "sdpa",
     trainable: bool = False,
+    four_bits: FourBits | None = None,
 ) -> PeftModel:
     """Return a base with an adapter checkpoint on it: LoRA or DoRA and coord offsets.
 
@@ -132,6 +149,7 @@ def load_checkpoint(
         dtype: Of the base's weights.
         attn_implementation: As in transformers.
         trainable: Whether to go on training it.
+        four_bits: As in `load_base`.
 
     Raises:
         CheckpointError: If the base has another tokenizer or other coord rows than the one trained
@@ -143,7 +161,9 @@ def load_checkpoint(
     card = load_weights_card(path)
     saved = _saved_tensors(path, card)
     check_same_base(card, base, path)
-    model = load_base(base, dtype=dtype, attn_implementation=attn_implementation)
+    model = load_base(
+        base, dtype=dtype, attn_implementation=attn_implementation, four_bits=four_bits
+    )
     if card.tie_head is not None and card.coord_ids is not None:
         first, last = card.coord_ids
         install_coord_offset_adapter(
@@ -220,9 +240,9 @@ def _check_not_quantised(path: Path) -> None:
         block = config["quantization_config"]
         method = block.get("quant_method") if isinstance(block, dict) else None
         raise CheckpointError(
-            f"{path}: quantised weights ({method}) are not supported, neither for training (QLoRA) "
-            "nor otherwise: offsets and merging need the exact rows. Use the original checkpoint, "
-            "in bfloat16 and with LoRA it is the smallest that works"
+            f"{path}: quantised weights ({method}) are not taken: offsets and merging need the "
+            "exact ones. Use the original checkpoint; to train on it in four bits (QLoRA) set "
+            "model.quantization: nf4"
         )
 
 

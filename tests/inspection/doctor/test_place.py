@@ -1,5 +1,6 @@
 """Faults planted in versions, directories and disks."""
 
+import importlib.util
 from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 
@@ -81,6 +82,14 @@ def test_flash_attention_by_name_where_it_cannot_run_is_red(make_run: MakeRun) -
     config = make_run(model={"attn_implementation": "flash_attention_2"})
     found = look("versions", Pieces(config))
     assert (found.verdict, "model.attn_implementation" in found.found) == ("red", True)
+
+
+def test_four_bits_without_their_library_are_red(
+    make_run: MakeRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
+    found = look("versions", Pieces(make_run(model={"quantization": "nf4"})))
+    assert (found.verdict, "'.[qlora]'" in found.found) == ("red", True)
 
 
 def test_a_directory_that_cannot_be_written_is_found(make_run: MakeRun, tmp_path: Path) -> None:

@@ -155,6 +155,23 @@ def test_weights_gradients_and_adamw_of_a_full_fine_tuning_are_of_all_numbers(
     assert sizes["AdamW"] == 2 * sizes["gradients"] == 8 * plan.learning
 
 
+def test_in_four_bits_a_weight_takes_half_a_byte_and_all_else_what_it_took(
+    make_bare: MakeBare,
+) -> None:
+    both = [
+        plan_costs(make_bare(model={"dtype": "bfloat16", **more}), gpus=1, room=None)
+        for more in ({}, {"quantization": "nf4"})
+    ]
+    plain, four = ({cost.name: cost for cost in plan.memory} for plan in both)
+    saved = plain["weights"].size - four["weights"].size
+    numbers = 1_622_016  # of the language model's linear layers
+    assert saved == pytest.approx((2 - 0.516) * numbers, rel=1e-3)
+    assert f"{numbers:,} numbers of it in four bits" in four["weights"].remark
+    assert four.keys() - plain.keys() == {"a layer's weights"}
+    assert both[0].own.peak == both[1].own.peak
+    assert both[0].disk == both[1].disk
+
+
 def test_flash_attention_is_no_dearer_than_sdpa(make_bare: MakeBare) -> None:
     sdpa, flash = (
         plan_costs(

@@ -80,6 +80,15 @@ def test_adapters_are_cast_on_the_way_and_whole_models_by_deepspeed(
     assert (whole or {})["bf16"] == {"enabled": True}
 
 
+def test_a_base_in_four_bits_goes_without_fsdp(
+    make_config: MakeConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ACCELERATE_USE_FSDP", "true")
+    check_launch(make_config(tmp_path))
+    with pytest.raises(InputError, match=r"model\.quantization: it goes without FSDP"):
+        check_launch(make_config(tmp_path, model={"quantization": "nf4"}))
+
+
 def test_only_the_second_fsdp_is_taken() -> None:
     check_fsdp(None)
     check_fsdp(FullyShardedDataParallelPlugin(fsdp_version=2))

@@ -1,12 +1,14 @@
 import importlib
+import importlib.util
 from pathlib import Path
 
 import pytest
 import torch
 
 from coordexp.errors import InputError
+from coordexp.model.four_bit import FourBits
 from coordexp.training.run import machine
-from coordexp.training.run.machine import check_machine, flash_fault
+from coordexp.training.run.machine import check_machine, flash_fault, four_bits_of
 from tests.training.conftest import MakeConfig
 
 
@@ -43,6 +45,44 @@ def test_a_gpu_without_bfloat16_is_told_of_float16(
     config = make_config(tmp_path / "run", training={"bf16": True, "use_cpu": False})
     with pytest.raises(InputError, match=r"Tesla V100 does not .*fp16: true"):
         check_machine(config)
+
+
+def test_four_bits_without_their_library_are_refused(
+    make_config: MakeConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
+    config = make_config(tmp_path / "run", model={"quantization": "nf4"})
+    with pytest.raises(InputError, match=r"model\.quantization: .* not installed.*'\.\[qlora\]'"):
+        check_machine(config)
+    check_machine(make_config(tmp_path / "run"))
+
+
+@pytest.mark.parametrize(
+    ("training", "compute"),
+    [
+        ({}, None),
+        ({"bf16": True}, torch.bfloat16),
+        ({"fp16": True}, torch.float16),
+    ],
+)
+def test_in_four_bits_products_have_the_dtype_of_mixed_precision(
+    make_config: MakeConfig,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    training: dict[str, object],
+    compute: torch.dtype | None,
+) -> None:
+    config = make_config(tmp_path / "run", model={"quantization": "nf4"}, training=training)
+    assert four_bits_of(config) == FourBits(compute, "cpu")
+    assert four_bits_of(make_config(tmp_path / "run", training=training)) is None
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setenv("LOCAL_RANK", "3")
+    on_gpu = make_config(
+        tmp_path / "run",
+        model={"quantization": "nf4"},
+        training={**training, "use_cpu": False},
+    )
+    assert four_bits_of(on_gpu) == FourBits(compute, "cuda:3")
 
 
 def test_flash_attention_by_name_says_why_it_cannot_run(

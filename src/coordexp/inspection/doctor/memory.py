@@ -16,6 +16,7 @@ weights are missing, `coordexp.inspection.plan` counts the same on shapes.
 """
 
 import os
+import re
 from pathlib import Path
 
 import torch
@@ -23,14 +24,17 @@ from torch import nn
 
 from coordexp.config.schema import Config
 from coordexp.data.plan.schedule import PackedBatches
+from coordexp.export.base_layout import load_base_layout
 from coordexp.families.config_file import CONFIG
+from coordexp.families.known import load_family
 from coordexp.inspection.doctor.first_pass import FirstPass, model_of
 from coordexp.inspection.doctor.place import device_name
 from coordexp.inspection.doctor.records import Feeds
 from coordexp.inspection.doctor.verdict import CheckResult, Pieces
 from coordexp.inspection.plan.costs import COMFORTABLE, CostPlan, plan_costs
 from coordexp.inspection.plan.table import gigabytes, plan_sheets
-from coordexp.model.shards import INDEX_FILE, SINGLE_FILE, load_weights
+from coordexp.model.four_bit import four_bit_bytes, four_bit_pattern, stored_size
+from coordexp.model.shards import INDEX_FILE, SINGLE_FILE
 from coordexp.training.loop.trainer import CoordTrainer
 from coordexp.training.run.machine import has_gpu
 from coordexp.training.run.setup_errors import MEMORY_ADVICE
@@ -74,12 +78,21 @@ def lacks_weights(base: Path) -> bool:
 
 def stored_bytes(config: Config) -> int:
     """Return the bytes of the base's weights as they will be loaded."""
-    dtype = config.model.dtype
+    dtype, base = config.model.dtype, config.model.path
     as_loaded = None if dtype == "auto" else getattr(torch, dtype).itemsize
-    return sum(
-        tensor.num_bytes // tensor.dtype.itemsize * (as_loaded or tensor.dtype.itemsize)
-        for tensor in load_weights(config.model.path).by_name.values()
-    )
+    family = load_family(base)
+    four_bits = re.compile(four_bit_pattern(family.towers))
+    quantised = config.model.quantization is not None
+    total = 0.0
+    for name, tensor in load_base_layout(base).by_parameter.items():
+        if name.startswith(family.unloaded):
+            continue
+        numbers = tensor.num_bytes // tensor.dtype.itemsize
+        if quantised and four_bits.fullmatch(name.removesuffix(".weight")):
+            total += four_bit_bytes(numbers)
+        else:
+            total += numbers * (as_loaded or tensor.dtype.itemsize)
+    return int(total)
 
 
 def estimate(model: nn.Module, *, peak: int, tokens: int, most_tokens: int) -> dict[str, float]:
@@ -93,7 +106,7 @@ def estimate(model: nn.Module, *, peak: int, tokens: int, most_tokens: int) -> d
     """
     parts = {"weights": 0.0, "gradients": 0.0, "AdamW": 0.0}
     for parameter in model.parameters():
-        size = parameter.numel() * parameter.element_size()
+        size = stored_size(parameter)
         parts["weights"] += size
         if parameter.requires_grad:
             parts["gradients"] += size

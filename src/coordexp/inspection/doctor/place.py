@@ -26,6 +26,7 @@ from coordexp.training.run.machine import (
     flash_fault,
     has_gpu,
     precision_fault,
+    quantization_fault,
 )
 from coordexp.training.watch.progress import check_trackers
 from coordexp.viewing.elements import Sheet
@@ -46,6 +47,7 @@ def versions(pieces: Pieces) -> CheckResult:
     slow_packs = config.training.packing and has_gpu(config) and attention_of(config) == "sdpa"
     no_host = swift_fault() if config.host == "ms_swift" else ""
     unasked, no_flash = attention_fault(config), flash_fault() if slow_packs else ""
+    four_bits = quantization_fault(config)
     trackers, engine = tracker_fault(config), load_deepspeed(config)
     doubts = [
         Doubt(bool(wrong), "red", "; ".join(wrong), "install what is asked for with pip"),
@@ -61,6 +63,7 @@ def versions(pieces: Pieces) -> CheckResult:
             unasked,
             "leave model.attn_implementation out: auto is the default",
         ),
+        Doubt(bool(four_bits), "red", four_bits, "leave model.quantization out, or install it"),
         Doubt(bool(trackers), "red", trackers, "training.report_to: none, or install it"),
         Doubt(
             engine is not None and installed_version("deepspeed") is None,

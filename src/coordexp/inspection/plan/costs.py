@@ -9,8 +9,8 @@
     time                        counted operations over the GPU's peak, times a share of it
 
 A GPU holds a model of its own (data parallelism): memory does not shrink with more of them. FSDP,
-DeepSpeed and quantised weights are not covered. Nor are CUDA's context, the scratch space of
-kernels and the allocator's gaps; a tenth of the memory is left for them.
+DeepSpeed are not covered. Nor are CUDA's context, the scratch space of kernels and the allocator's
+gaps; a tenth of the memory is left for them.
 """
 
 import math
@@ -23,6 +23,7 @@ from coordexp.families.known import load_family
 from coordexp.families.picture_grid import smart_resize
 from coordexp.inspection.plan.hollow_model import HollowModel, build_hollow
 from coordexp.inspection.plan.one_pass import ExampleShape, PassCost, count_pass
+from coordexp.model.four_bit import four_bit_bytes
 
 Known = Literal["counted", "estimated"]
 
@@ -222,13 +223,21 @@ def fixed_costs(hollow: HollowModel, *, gpus: int) -> tuple[Cost, ...]:
     """Return what a GPU holds whatever the batch."""
     tensors = [*hollow.model.parameters(), *hollow.model.buffers()]
     weights = sum(one.numel() * one.element_size() for one in tensors)
+    largest = max((one.numel() for one in hollow.four_bits), default=0) * hollow.dtype.itemsize
+    quantised = sum(one.numel() for one in hollow.four_bits)
+    weights -= quantised * hollow.dtype.itemsize
     learning = sum(one.numel() * one.element_size() for one in hollow.learning)
     count = sum(one.numel() for one in hollow.learning)
+    kind = str(hollow.dtype).removeprefix("torch.")
+    if quantised:
+        kind += f", {quantised:,} numbers of it in four bits"
     costs = [
-        Cost("weights", weights, "counted", f"base in {str(hollow.dtype).removeprefix('torch.')}"),
+        Cost("weights", weights + four_bit_bytes(quantised), "counted", f"base in {kind}"),
         Cost("gradients", learning, "counted", f"of {count:,} numbers that learn"),
         Cost("AdamW", 2 * learning, "counted", "two numbers for each that learns"),
     ]
+    if largest:
+        costs.append(Cost("a layer's weights", largest, "counted", "taken out of four bits"))
     if gpus > 1:
         costs.append(Cost("gradients on their way", learning, "counted", "buckets of DDP"))
     return tuple(costs)

@@ -4,6 +4,7 @@ Of the base, `config.json` is enough. Rows of the coord ids are taken from the e
 vocabulary: which ones they are changes no size.
 """
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
@@ -19,6 +20,7 @@ from coordexp.families.known import load_family
 from coordexp.families.recurrent_layers import install_recurrent_layers
 from coordexp.inspection.plan.hollow_math import FLASH, SDPA, install_hollow_attention
 from coordexp.model.adapters import base_model
+from coordexp.model.four_bit import four_bit_pattern
 from coordexp.model.hidden_head import LossHead, install_loss_head
 from coordexp.training.run.build import TrainedModel, install_offsets, tuned
 
@@ -32,12 +34,14 @@ class HollowModel:
         head: Hands on hidden states.
         dtype: Of the base's weights.
         bins: Coord tokens, 0 without them.
+        four_bits: The weights that are held in four bits; none without quantisation.
     """
 
     model: TrainedModel
     head: LossHead
     dtype: torch.dtype
     bins: int
+    four_bits: tuple[Tensor, ...] = ()
 
     @property
     def base(self) -> PreTrainedModel:
@@ -80,11 +84,13 @@ def build_hollow(config: Config, *, flash: bool) -> HollowModel:
     install_recurrent_layers(base, family.recurrent)
     base.config.get_text_config().use_cache = False
     vocab = _vocab(config, base)
+    four_bits = _four_bits(config, base)
     install_offsets(config, base, vocab)
     model = tuned(config, base)
     model.train()
     head = install_loss_head(base_model(model))
-    return HollowModel(model, head, dtype, 0 if vocab is None else vocab.alphabet.bins)
+    bins = 0 if vocab is None else vocab.alphabet.bins
+    return HollowModel(model, head, dtype, bins, four_bits)
 
 
 def weights_dtype(config: Config, described: PreTrainedConfig) -> torch.dtype:
@@ -93,6 +99,17 @@ def weights_dtype(config: Config, described: PreTrainedConfig) -> torch.dtype:
         return cast(torch.dtype, getattr(torch, config.model.dtype))
     stored = described.dtype or described.get_text_config().dtype
     return stored if isinstance(stored, torch.dtype) else torch.bfloat16
+
+
+def _four_bits(config: Config, base: PreTrainedModel) -> tuple[Tensor, ...]:
+    if config.model.quantization is None:
+        return ()
+    quantised = re.compile(four_bit_pattern(load_family(config.model.path).towers))
+    return tuple(
+        module.weight
+        for name, module in base.named_modules()
+        if isinstance(module, nn.Linear) and quantised.fullmatch(name)
+    )
 
 
 def _described(path: Path) -> PreTrainedConfig:

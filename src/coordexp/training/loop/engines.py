@@ -28,6 +28,7 @@ from coordexp.errors import CoordExpError, InputError, install_advice
 from coordexp.processes import is_launched
 
 # What `accelerate launch --use_deepspeed` leaves in the environment, and nothing else does.
+_LAUNCHERS_FSDP = "ACCELERATE_USE_FSDP"
 _LAUNCHERS_DEEPSPEED = ("ACCELERATE_DEEPSPEED_ZERO_STAGE", "ACCELERATE_DEEPSPEED_CONFIG_FILE")
 
 
@@ -36,8 +37,14 @@ def check_launch(config: Config) -> None:
 
     Raises:
         InputError: For DeepSpeed that the launcher chose, that is not installed, or that would have
-            one process without a launcher; for a `deepspeed` JSON that does not fit.
+            one process without a launcher; for a `deepspeed` JSON that does not fit; for FSDP with
+            a base in four bits.
     """
+    if config.model.quantization is not None and os.environ.get(_LAUNCHERS_FSDP) == "true":
+        raise InputError(
+            "model.quantization: it goes without FSDP, which cannot cut a layer in four bits as it "
+            "does others; launch with torchrun alone, or set it to null"
+        )
     if any(name in os.environ for name in _LAUNCHERS_DEEPSPEED):
         raise InputError(
             "the launcher chose DeepSpeed; let the configuration do that, with "

@@ -28,4 +28,5 @@ def build_card(
         coord_ids=ids,
         coord_rows=None if rows is None else rows_fingerprint(rows),
         tie_head=offset.tie_head if offset.enabled else None,
+        quantization=config.model.quantization,
     )

@@ -36,7 +36,7 @@ from coordexp.objective import CoordTarget, CoordWeights
 from coordexp.rendering.encode import Encoder
 from coordexp.rendering.style import RenderingStyle
 from coordexp.training.run.base_card import build_card
-from coordexp.training.run.machine import attention_of, has_gpu
+from coordexp.training.run.machine import attention_of, four_bits_of, has_gpu
 from coordexp.training.step.loss_function import Objective
 
 TrainedModel = PreTrainedModel | PeftModel
@@ -148,6 +148,7 @@ def _resumed(config: Config) -> PeftModel:
         dtype=block.dtype,
         attn_implementation=attention_of(config),
         trainable=True,
+        four_bits=four_bits_of(config),
     )
 
 
@@ -184,7 +185,12 @@ def _check_make(config: Config, path: Path) -> None:
 
 def _fresh(config: Config, vocab: CoordVocab | None) -> TrainedModel:
     block = config.model
-    base = load_base(block.path, dtype=block.dtype, attn_implementation=attention_of(config))
+    base = load_base(
+        block.path,
+        dtype=block.dtype,
+        attn_implementation=attention_of(config),
+        four_bits=four_bits_of(config),
+    )
     install_offsets(config, base, vocab)
     return tuned(config, base)
 

@@ -12,7 +12,9 @@ from transformers.utils.import_utils import is_flash_attn_2_available, is_torch_
 
 from coordexp.config.schema import Config
 from coordexp.errors import InputError
+from coordexp.model.four_bit import FourBits, four_bit_fault
 from coordexp.model.load import Attention
+from coordexp.processes import local_rank
 
 # flash-attn 2 has kernels for NVIDIA's Ampere and what came after it.
 _FLASH_CAPABILITY = (8, 0)
@@ -29,8 +31,8 @@ def check_machine(config: Config) -> None:
     Raises:
         InputError: With every key that it cannot follow.
     """
-    faults = [fault for fault in (precision_fault(config), attention_fault(config)) if fault]
-    if faults:
+    asked = (precision_fault(config), attention_fault(config), quantization_fault(config))
+    if faults := [fault for fault in asked if fault]:
         raise InputError("; ".join(faults))
 
 
@@ -63,6 +65,21 @@ def attention_fault(config: Config) -> str:
     if not why:
         return ""
     return f"model.attn_implementation: flash_attention_2 cannot run: {why}; auto takes what can"
+
+
+def quantization_fault(config: Config) -> str:
+    """Return why the base cannot be held in four bits here, "" if it can or need not."""
+    fault = four_bit_fault() if config.model.quantization is not None else ""
+    return f"model.quantization: {fault}" if fault else ""
+
+
+def four_bits_of(config: Config) -> FourBits | None:
+    """Return how a run holds its base in four bits, None where it does not."""
+    if config.model.quantization is None:
+        return None
+    half = {config.training.bf16: torch.bfloat16, config.training.fp16: torch.float16}
+    device = f"cuda:{local_rank()}" if has_gpu(config) else "cpu"
+    return FourBits(compute=half.get(True), device=device)
 
 
 def attention_of(config: Config) -> Attention:
