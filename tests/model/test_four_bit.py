@@ -11,19 +11,31 @@ from torch import nn
 from transformers.quantizers.quantizers_utils import should_convert_module
 
 from coordexp.errors import InputError
-from coordexp.families.towers import linear_layer_pattern
+from coordexp.families.towers import expert_names, linear_layer_pattern
 from coordexp.model.four_bit import (
+    FourBits,
     check_four_bits,
     four_bit_bytes,
     four_bit_fault,
     four_bit_layers,
+    four_bit_options,
     other_layers,
     stored_size,
 )
 from tests.model.published import PUBLISHED
 
+MIXTURES = [size for size, each in PUBLISHED.items() if expert_names(each.family.towers)]
 
-@pytest.mark.parametrize("size", PUBLISHED)
+
+@pytest.mark.parametrize("size", MIXTURES)
+def test_a_mixture_is_refused_as_its_experts_would_stay_as_they_are(size: str) -> None:
+    with pytest.raises(
+        InputError, match=r"model\.quantization: the experts of a mixture .*gate_up"
+    ):
+        four_bit_options(FourBits(None, "cpu"), PUBLISHED[size].family.towers)
+
+
+@pytest.mark.parametrize("size", [size for size in PUBLISHED if size not in MIXTURES])
 def test_of_published_models_the_language_models_layers_are_quantised(size: str) -> None:
     published = PUBLISHED[size]
     towers = published.family.towers

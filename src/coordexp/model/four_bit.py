@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from transformers import BitsAndBytesConfig, PreTrainedModel
 
 from coordexp.errors import InputError, install_advice
-from coordexp.families.towers import Towers, linear_layer_pattern
+from coordexp.families.towers import Towers, expert_names, linear_layer_pattern
 
 Quantization = Literal["nf4"]
 
@@ -74,20 +74,31 @@ def four_bit_options(bits: FourBits, towers: Towers) -> dict[str, Any]:
         towers: Of the family.
 
     Raises:
-        InputError: See `check_four_bits`.
+        InputError: See `check_four_bits` and `four_bit_pattern`.
     """
+    others = other_layers(towers)
     check_four_bits()
     settings = BitsAndBytesConfig(
         load_in_4bit=True,
         bnb_4bit_quant_type="nf4",
         bnb_4bit_use_double_quant=True,
-        llm_int8_skip_modules=[other_layers(towers)],
+        llm_int8_skip_modules=[others],
     )
     return {"quantization_config": settings, "device_map": {"": bits.device}}
 
 
 def four_bit_pattern(towers: Towers) -> str:
-    """Return the regular expression of the layers that are quantised."""
+    """Return the regular expression of the layers that are quantised.
+
+    Raises:
+        InputError: For a mixture of experts, nearly all of whose weights are in stacks and would
+            stay as they are.
+    """
+    if stacks := expert_names(towers):
+        raise InputError(
+            f"model.quantization: the experts of a mixture ({', '.join(stacks)}) are no linear "
+            "layers and cannot be held in four bits; leave it out"
+        )
     language = tuple(each for each in towers if each.tower == "language")
     return linear_layer_pattern(language, None)
 
