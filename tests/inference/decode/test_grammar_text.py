@@ -103,7 +103,7 @@ def lets_through(
 
 @pytest.mark.vllm
 @given(scene=st.lists(objects(), max_size=3))
-@settings(max_examples=60)
+@settings(max_examples=40)
 @example(scene=[])
 @example(scene=[box(f"x{mark}") for mark in "!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~"])
 @example(scene=[box(f"{mark}x") for mark in "!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~"])
@@ -113,7 +113,7 @@ def lets_through(
     scene=[box("<|coord"), box("<<|coor d_"), box("\u3000x\u2028"), box("\x00\x7f"), box("🙂")]
 )
 def test_what_training_teaches_is_let_through(speaker: Encoder, scene: list[RecordObject]) -> None:
-    assert lets_through(speaker, scene)
+    assert lets_through(speaker, scene) == all(item.desc.strip() for item in scene)
 
 
 @pytest.mark.vllm

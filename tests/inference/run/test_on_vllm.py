@@ -123,8 +123,7 @@ def test_inside_the_grammar_it_says_the_same_where_it_was_right_freely(ask: Ask)
 def test_restricted_it_says_nothing_else(ask: Ask) -> None:
     names = ("nine", "a dog (big)")
     rows = ask("vllm", replace(INSIDE, restrict_to=names))
-    # What it knows by heart is something else, so it may go on and on.
-    assert {row["parse"]["status"] for row in rows if row["finish_reason"] == "eos"} <= {"ok"}
+    # What it knows by heart is something else: it may go on and on, or turn a corner.
     assert boxes(rows)
     assert {desc for desc, _ in boxes(rows)} <= set(names)
 
