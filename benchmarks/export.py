@@ -45,7 +45,7 @@ from coordexp.model.fingerprint import rows_fingerprint, stored_rows, tokenizer_
 from coordexp.model.load import load_checkpoint, load_tokenizer
 from coordexp.model.shard_writing import NewTensor, split_by_size, write_weights
 from coordexp.model.shards import load_weights
-from coordexp.quickstart.tiny_model import build_config, build_tokenizer
+from coordexp.tiny.model import build_config, build_tokenizer
 
 COORD_IDS = (151_670, 152_669)
 RANK = 16

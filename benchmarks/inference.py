@@ -57,15 +57,17 @@ from coordexp.inference.decode.head_rows import HeadRows
 from coordexp.inference.read.parse import parse_prediction
 from coordexp.inference.run.predictor import load_predictor
 from coordexp.model.load import load_tokenizer
-from coordexp.quickstart.tiny_model import CHAT_TEMPLATE
 from coordexp.rendering.collate import Collator
 from coordexp.rendering.dense_json import JsonFormat
 from coordexp.rendering.encode import Encoder, Example
 from coordexp.rendering.style import RenderingStyle
+from coordexp.tiny.model import CHAT_TEMPLATE
 
 BATCH = 8
 REPEATS = 3
 REAL_ROWS = 152_704
+QUICKSTART_MODEL = "runs/new-looks/1920/coord-tokens/seed-0/merged"
+QUICKSTART_HELDOUT = "data/new-looks/1920/seed-0/heldout.jsonl"
 
 
 class InsideModel:
@@ -140,10 +142,10 @@ def count_objects(answers: Sequence[Answer], *, coord_tokens: bool = True) -> in
 
 def quickstart(folder: Path) -> dict[str, object]:
     """Measure on the tuned model of a quickstart."""
-    predictor = load_predictor(folder / "after" / "model")
+    predictor = load_predictor(folder / QUICKSTART_MODEL)
     vocab = predictor.vocab
     assert vocab is not None
-    records = RecordFile(folder / "data" / "heldout.jsonl", SPEC_ALPHABET)
+    records = RecordFile(folder / QUICKSTART_HELDOUT, SPEC_ALPHABET)
     prompts = [
         predictor.encoder.encode_prompt(record, load_image(records.root, record))
         for record in records
@@ -258,8 +260,8 @@ def engines(folder: Path) -> dict[str, object]:
     for json_format in get_args(JsonFormat):
         encoder = build_encoder(tokenizer, json_format)
         result[f"known answers, {json_format}"] = known_answers(encoder, REAL_ROWS)
-    predictor = load_predictor(folder / "after" / "model")
-    records = RecordFile(folder / "data" / "heldout.jsonl", SPEC_ALPHABET)
+    predictor = load_predictor(folder / QUICKSTART_MODEL)
+    records = RecordFile(folder / QUICKSTART_HELDOUT, SPEC_ALPHABET)
     prompts = [
         predictor.encoder.encode_prompt(record, load_image(records.root, record))
         for record in records

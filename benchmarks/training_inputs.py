@@ -1,7 +1,7 @@
 """The models and records that `training.py` measures with.
 
-`tiny` is the quickstart's random model on its scenes, eight in a padded batch. `real` has the real
-Qwen3 tokenizer, 152,704 rows of vocabulary and 0.3 B parameters, half of them in the vocabulary; it
+`tiny` is the tiny base with random weights on digit scenes, eight in a padded batch. `real` has
+the real Qwen3 tokenizer, 152,704 rows of vocabulary and 0.3 B parameters, half of them in the vocabulary; it
 learns from pictures as large as COCO's with one to fourteen boxes, packed.
 """
 
@@ -18,8 +18,8 @@ from transformers import Qwen3VLConfig, Qwen3VLForConditionalGeneration
 from coordexp.coord_tokens.codec import SPEC_ALPHABET
 from coordexp.model.load import load_tokenizer
 from coordexp.model.vocab_expansion import expand_vocabulary
-from coordexp.quickstart.scenes import write_scenes
-from coordexp.quickstart.tiny_model import CHAT_TEMPLATE, write_tiny_base
+from coordexp.scenes.digits import write_scenes
+from coordexp.tiny.model import CHAT_TEMPLATE, write_tiny_base
 
 RECORDS = 256
 QWEN_ROWS = 151_936

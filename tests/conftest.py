@@ -18,8 +18,8 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 from coordexp.coord_tokens.codec import SPEC_ALPHABET
 from coordexp.families.known import DEFAULT_FAMILY
 from coordexp.model.vocab_expansion import expand_vocabulary
-from coordexp.quickstart.scenes import write_scenes
-from coordexp.quickstart.tiny_model import write_tiny_base
+from coordexp.scenes.digits import write_scenes
+from coordexp.tiny.model import write_tiny_base
 from tests.families.tiny_models import TINY_BASES
 
 settings.register_profile("dev", deadline=None, max_examples=50)

@@ -11,13 +11,16 @@ The packages, lowest layer first:
 - `model`: loading, and the coord-offset adapter
 - `objective`: the loss
 - `viewing`: pictures and pages
+- `scenes`: painted pictures with exact boxes
 - `config`: the YAML
+- `tiny`: a model for a laptop
 - `export`: merging
 - `inference`: answers to boxes
 - `evaluation`: boxes to figures
 - `training`: the run
 - `integrations`: the run inside ms-swift
-- `quickstart`: all of it on digits
+- `lab`: studies
+- `quickstart`: all of it in minutes
 """
 
 from importlib import import_module

@@ -25,8 +25,8 @@ from coordexp.model.load import load_base, load_checkpoint, load_coord_vocab, lo
 from coordexp.model.shard_writing import split_by_size, write_weights
 from coordexp.model.shards import SINGLE_FILE, read_shard
 from coordexp.model.vocab_expansion import expand_vocabulary
-from coordexp.quickstart.tiny_model import build_config, build_tokenizer, write_base
 from coordexp.rendering.style import RenderingStyle, style_to_json
+from coordexp.tiny.model import build_config, build_tokenizer, write_base
 from tests.export.cases import Case, Cases, MakePath, ReadCertificate
 from tests.families.tiny_mixture import write_tiny_qwen3_vl_moe
 from tests.families.tiny_models import write_tiny_qwen2_5_vl, write_tiny_qwen3_5

@@ -5,7 +5,7 @@ from pathlib import Path
 import coordexp
 
 PACKAGE = Path(coordexp.__file__).parent
-KNOWN_BY_NAME = ("families/", "quickstart/", "integrations/ms_swift")
+KNOWN_BY_NAME = ("families/", "tiny/", "integrations/ms_swift")
 SUFFIXES = {".py", ".yaml", ".yml", ".json", ".toml", ".md", ".css", ".js", ".html", ".typed"}
 
 

@@ -17,7 +17,7 @@ from transformers import (
     Qwen3_5ForConditionalGeneration,
 )
 
-from coordexp.quickstart.tiny_model import (
+from coordexp.tiny.model import (
     CHAT_TEMPLATE,
     PATCH_SIZE,
     VOCAB_ROWS,

@@ -1,14 +1,10 @@
 """A stand-in for the `coordexp` command, for tests of what is run and what becomes of it."""
 
-import importlib
 import stat
 import sys
 from pathlib import Path
 
 import pytest
-from PIL import Image
-
-from coordexp.lab.tree_crowns import PHOTOGRAPHS
 
 FAKE = """#!{python}
 import json, os, pathlib, sys, time
@@ -25,6 +21,9 @@ if words[0] == "train":
     pathlib.Path(out).mkdir(parents=True, exist_ok=True)
     for name in ("model.safetensors", "train_log.jsonl", "coordexp.json"):
         (pathlib.Path(out) / name).write_text("{{}}")
+    (pathlib.Path(out) / "adapter_config.json").write_text("{{}}")
+if words[0] == "merge":
+    pathlib.Path(words[2]).mkdir(exist_ok=True)
 if words[:2] == ["vocab", "graft"]:
     card = json.loads((pathlib.Path(words[2]) / "coordexp.json").read_text())
     with calls.open("a") as file:
@@ -63,34 +62,3 @@ def calls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr("coordexp.lab.stages.sys.executable", str(fake))
     monkeypatch.setattr("coordexp.lab.compare.RESAMPLES", 20)
     return log
-
-
-VOC = "<annotation><size><width>{side}</width><height>{side}</height></size>{objects}</annotation>"
-CROWN = (
-    "<object><name>{name}</name><bndbox><xmin>{0}</xmin><ymin>{1}</ymin><xmax>{2}</xmax>"
-    "<ymax>{3}</ymax></bndbox></object>"
-)
-
-
-@pytest.fixture
-def crown_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Put a package of made-up photographs in the place of the real one; return their folder.
-
-    Each photograph has its own grey and a grid of bright crowns, 40 pixels wide and 40 apart.
-    """
-    folder = tmp_path / "packages" / "deepforest" / "data"
-    folder.mkdir(parents=True)
-    names = [name for split in PHOTOGRAPHS.values() for name in split]
-    for number, name in enumerate(names):
-        side = 400 + 80 * number
-        image = Image.new("RGB", (side, side), (20 * number, 20 * number, 20 * number))
-        objects = ""
-        for x in range(20, side - 40, 80):
-            for y in range(20, side - 40, 80):
-                image.paste((255, 255, 255), (x, y, x + 40, y + 40))
-                objects += CROWN.format(x, y, x + 40, y + 40, name="Dead" if x == y else "Tree")
-        image.save(folder / f"{name}.png")
-        (folder / f"{name}.xml").write_text(VOC.format(side=side, objects=objects), "utf-8")
-    monkeypatch.syspath_prepend(str(tmp_path / "packages"))
-    importlib.invalidate_caches()
-    return folder

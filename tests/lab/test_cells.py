@@ -240,6 +240,36 @@ def test_a_recipe_that_is_not_trained_is_the_base_asked_as_training_would(
     assert told(calls).count("predict") == 4
 
 
+def test_what_was_trained_is_merged_first_where_the_study_says_so(plan: Plan, calls: Path) -> None:
+    plan = write_again(plan, "heldout: 3", "heldout: 3\nmerge: true")
+    plan = write_again(plan, "one: {base: plain}", "one: {base: plain, train: false}")
+    plan = write_again(plan, f"{{path: {plan.study.out}/base}}", "{path: tiny}")
+    assert run(plan)
+    assert sorted(told(calls)) == ["merge"] * 2 + ["predict"] * 4 + ["train"] * 2
+    runs = plan.study.out / "runs" / "known" / "2"
+    two, one = runs / "two" / "seed-0", runs / "one" / "seed-0"
+    assert f"merge {two / 'checkpoint'} {two / 'merged'}\n" in calls.read_text("utf-8")
+    assert f"predict --model {two / 'merged'} " in calls.read_text("utf-8")
+    assert f"predict --model {one / 'checkpoint'} " in calls.read_text("utf-8")
+    lines = load_lines(plan.study.out / "study.jsonl").values()
+    assert {line.recipe for line in lines if "merge" in line.cost} == {"two"}
+
+
+def test_a_grafted_base_that_is_shipped_is_copied_with_its_figures(plan: Plan, calls: Path) -> None:
+    plan = write_again(plan, f"{{path: {plan.study.out}/base}}", "{path: tiny-grafted}")
+    assert run(plan)
+    assert told(calls).count("train") == 4
+    assert (plan.study.out / "bases" / "plain" / "graft.json").is_file()
+
+
+def test_every_command_is_said_when_it_begins(plan: Plan, calls: Path) -> None:
+    said: list[str] = []
+    assert run_study(plan, processes=1, threads=1, say=said.append)
+    begun = [line.split("coordexp ", 1)[1] for line in said if ": coordexp " in line]
+    assert "".join(f"{line}\n" for line in begun) == calls.read_text("utf-8")
+    assert said[1].startswith("known 2 one seed 0: coordexp train")
+
+
 def test_an_untrained_recipe_with_coord_tokens_needs_a_base_that_has_them(
     plan: Plan, calls: Path
 ) -> None:

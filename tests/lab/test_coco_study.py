@@ -11,7 +11,7 @@ from coordexp.cli.app import app
 from coordexp.errors import ConfigError
 from coordexp.lab.results import load_lines
 from coordexp.lab.study import load_plan
-from coordexp.lab.tasks import TASKS, write_task
+from coordexp.scenes.tasks import TASKS, write_task
 
 STUDIES = Path(__file__).parents[2] / "studies"
 NAME = "coco_qwen3vl"

@@ -11,8 +11,8 @@ from coordexp.coord_tokens.codec import SPEC_ALPHABET
 from coordexp.errors import CoordExpError, InputError
 from coordexp.lab.fit import fit_base
 from coordexp.model.load import load_coord_vocab
-from coordexp.quickstart.pipeline import write_shipped_base
-from coordexp.quickstart.scenes import write_scenes
+from coordexp.scenes.digits import write_scenes
+from coordexp.tiny.shipped import TINY, write_shipped_base
 
 pytestmark = pytest.mark.slow
 
@@ -22,7 +22,7 @@ TABLE = "model.language_model.embed_tokens.weight"
 @pytest.fixture(scope="module")
 def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("shipped") / "base"
-    write_shipped_base(path)
+    write_shipped_base(TINY, path)
     return path
 
 

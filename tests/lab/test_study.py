@@ -180,7 +180,7 @@ def test_no_own_task_hides_a_generated_one(tmp_path: Path) -> None:
 def test_a_task_that_cannot_be_painted_here_says_what_to_do(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("coordexp.lab.tree_crowns._PACKAGE", "no_such_package")
+    monkeypatch.setattr("coordexp.scenes.tree_crowns._PACKAGE", "no_such_package")
     text = STUDY.replace("[new-looks, known]", "[tree-crowns]")
     with pytest.raises(ConfigError, match=r"tasks: tree-crowns: .*pip install no_such_package"):
         load_plan(write_study(tmp_path, text))

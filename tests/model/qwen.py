@@ -6,7 +6,7 @@ from pathlib import Path
 from transformers import PreTrainedTokenizerBase
 
 from coordexp.model.load import load_tokenizer
-from coordexp.quickstart.tiny_model import CHAT_TEMPLATE
+from coordexp.tiny.model import CHAT_TEMPLATE
 
 NUM_TOKENS = 151_669
 """What the tokenizer knows: 151,643 pieces and 26 added tokens."""

@@ -92,6 +92,7 @@ def test_it_trains_and_is_in_log_doctor_and_report(
         parts = [row[term.metric] for term in TERMS[1:-1]] + [0.25 * row["coord_diag/huber"]]
         assert row["coord_diag/loss"] == pytest.approx(sum(parts), rel=1e-6)
 
-    inputs = replace(write_fake_run(tmp_path), train_log=log)
+    inputs = write_fake_run(tmp_path)
+    inputs = replace(inputs, coord=replace(inputs.coord, train_log=log))
     write_quickstart_report(tmp_path / "report.html", inputs)
     assert HUBER.title in (tmp_path / "report.html").read_text(encoding="utf-8")

@@ -9,9 +9,13 @@ from PIL import Image, ImageDraw, ImageFilter
 from coordexp.coord_tokens.codec import SPEC_ALPHABET, pixel_to_bin
 from coordexp.data.files.jsonl import write_jsonl
 from coordexp.evaluation.evaluate import evaluate_predictions
-from coordexp.quickstart.report import QuickstartReportInputs, Stage
+from coordexp.quickstart.contender import load_contender
+from coordexp.quickstart.own_data import own_commands
+from coordexp.quickstart.report import QuickstartReportInputs
 
 SIDE, SCENES = 128, 8
+RUNS = {"base": 30.0, "integers": 4.0, "coord": 2.0}
+"""How far off the boxes of each are, in pixels."""
 
 
 def write_scene(path: Path, random: np.random.Generator) -> list[dict[str, object]]:
@@ -49,32 +53,43 @@ def shaken(
     return found if random.random() > noise / 60 else found[:-1]
 
 
-def write_side(folder: Path, truth: dict[str, list[dict[str, object]]], *, good: bool) -> Path:
-    """Write a folder with predictions and their figures, of a good model or a poor one."""
-    random = np.random.default_rng(int(good))
+def write_run(folder: Path, truth: dict[str, list[dict[str, object]]], *, noise: float) -> Path:
+    """Write what a run of the lab leaves, of a model of a given clumsiness."""
+    random = np.random.default_rng(int(noise))
+    clumsy = noise > 9
     rows = []
     for number, (image, objects) in enumerate(truth.items()):
-        broken = not good and number % 3 == 1
+        broken = clumsy and number % 3 == 1
         lost = [{"reason": "not a box", "text": '{"desc": "4", "bb'}] if broken else []
         rows.append(
             {
-                "root": "../data",
+                "root": "../../../data",
                 "image": image,
                 "width": SIDE,
                 "height": SIDE,
                 "gt": objects,
-                "pred": shaken(objects, random, noise=2.0 if good else 9.0, scored=good),
+                "pred": shaken(objects, random, noise=noise, scored=not clumsy),
                 "raw_text": "{}",
+                "tokens": [["{", 1.0], ["}", 0.9]],
                 "parse": {"status": "salvaged" if broken else "ok", "dropped": lost},
                 "finish_reason": "length" if broken else "eos",
             }
         )
-    write_jsonl(folder / "predictions.jsonl", rows)
-    evaluate_predictions(folder / "predictions.jsonl", folder)
+    write_jsonl(folder / "token" / "predictions.jsonl", rows)
+    evaluate_predictions(folder / "token" / "predictions.jsonl", folder / "token")
+    spent = {"train": 0.0 if clumsy else 171.4, "predict token": 12.3}
+    costs = {
+        name: {"cpu_seconds": seconds, "wall_seconds": seconds, "peak_mb": 1240.5}
+        for name, seconds in spent.items()
+        if seconds
+    }
+    (folder / "stages.json").write_text(json.dumps(costs))
+    if not clumsy:
+        write_train_log(folder / "checkpoint" / "train_log.jsonl", coord=folder.name == "coord")
     return folder
 
 
-def write_train_log(path: Path, steps: int = 300) -> Path:
+def write_train_log(path: Path, *, coord: bool, steps: int = 300) -> Path:
     random = np.random.default_rng(7)
     rows = []
     for step in range(1, steps + 1):
@@ -83,7 +98,9 @@ def write_train_log(path: Path, steps: int = 300) -> Path:
             "step": step,
             "learning_rate": 2e-4 * min(1, step / 20) * (1 - step / steps / 1.1),
             "base_ce/loss": 0.05 + 2.4 * fall,
-            "coord_diag/loss": 2.9 + 9 * fall,
+            "lr/language": 2e-4 * min(1, step / 20) * (1 - step / steps / 1.1),
+            "coord_diag/enabled": float(coord),
+            "coord_diag/loss": (2.9 + 9 * fall) * coord,
             "coord_diag/soft_ce": 2.4 + 4.2 * fall,
             "coord_diag/w1": 0.02 + 0.2 * fall,
             "coord_diag/gate": 0.003 + 4 * fall**2,
@@ -120,21 +137,37 @@ def write_distributions(path: Path, truth: dict[str, list[dict[str, object]]]) -
     return path
 
 
+def write_graft(path: Path) -> Path:
+    cost = {name: {"cpu_seconds": 100.0} for name in ("ask", "fit", "train", "check")}
+    figures = {"AP": 0.91}
+    content = {"pictures": {"asked": 3600}, "base": figures, "grafted": figures, "cost": cost}
+    path.write_text(json.dumps(content))
+    return path
+
+
+def load_fake_run(folder: Path) -> QuickstartReportInputs:
+    """Return what the page of a run would be made of."""
+    base, integers, coord = (
+        load_contender(name.capitalize(), folder / "runs" / name, "token") for name in RUNS
+    )
+    return QuickstartReportInputs(
+        base=base,
+        integers=integers,
+        coord=coord,
+        training_pictures=1920,
+        graft=folder / "graft.json",
+        beliefs=folder / "beliefs.json",
+        commands=own_commands(folder / "runs" / "coord" / "train.yaml"),
+    )
+
+
 def write_fake_run(folder: Path) -> QuickstartReportInputs:
     """Write everything that a run leaves behind."""
     random = np.random.default_rng(0)
     names = [f"images/{number:06d}.png" for number in range(1, SCENES + 1)]
     truth = {name: write_scene(folder / "data" / name, random) for name in names}
-    return QuickstartReportInputs(
-        title="A tiny model learns to point",
-        before=write_side(folder / "before", truth, good=False),
-        after=write_side(folder / "after", truth, good=True),
-        train_log=write_train_log(folder / "train_log.jsonl"),
-        distributions=write_distributions(folder / "distributions.json", truth),
-        stages=(
-            Stage("Data", 4.2, 310, "coordexp data convert coco instances.json --out data/"),
-            Stage("Train", 231.0, 1240.5, "coordexp train --config configs/quickstart.yaml"),
-            Stage("Predict", 41.9, None, "coordexp predict --model merged --data val.jsonl"),
-        ),
-        notes=("The base has 4 million parameters; these figures say little about a large one.",),
-    )
+    for name, noise in RUNS.items():
+        write_run(folder / "runs" / name, truth, noise=noise)
+    write_distributions(folder / "beliefs.json", truth)
+    write_graft(folder / "graft.json")
+    return load_fake_run(folder)

@@ -1,71 +1,80 @@
 import json
 import shutil
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from coordexp.errors import InputError
-from coordexp.quickstart.report import QuickstartReportInputs, Stage, write_quickstart_report
-from tests.quickstart.fake_run import write_fake_run
+from coordexp.quickstart.outcome import compare_contenders
+from coordexp.quickstart.report import QuickstartReportInputs, write_quickstart_report
+from tests.quickstart.fake_run import load_fake_run, write_fake_run
 from tests.viewing.chromium import check_page, external_urls
 from tests.viewing.hostile import EVIL, NAME, check_words_stay_words
 
 
-@pytest.fixture(scope="module")
-def inputs(tmp_path_factory: pytest.TempPathFactory) -> QuickstartReportInputs:
-    return write_fake_run(tmp_path_factory.mktemp("quickstart"))
+@pytest.fixture(scope="module", autouse=True)
+def few_draws() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("coordexp.lab.compare.RESAMPLES", 40)
+        yield
 
 
 @pytest.fixture(scope="module")
-def page(inputs: QuickstartReportInputs) -> Path:
-    out = inputs.after.parent / "report.html"
-    write_quickstart_report(out, inputs)
-    return out
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("quickstart")
+
+
+@pytest.fixture(scope="module")
+def inputs(folder: Path) -> QuickstartReportInputs:
+    return write_fake_run(folder)
+
+
+@pytest.fixture(scope="module")
+def page(inputs: QuickstartReportInputs, folder: Path) -> Path:
+    write_quickstart_report(folder / "report.html", inputs)
+    return folder / "report.html"
 
 
 def test_the_page_holds_every_section_and_loads_nothing(page: Path) -> None:
     html = page.read_text(encoding="utf-8")
     for heading in (
         "Result",
-        "Held-out scenes",
-        "Training",
+        "Held-out pictures",
         "What the model believes",
-        "Classes",
-        "Time and memory",
+        "Training",
+        "What it cost",
         "The same on your data",
     ):
         assert f"<h2>{heading}</h2>" in html
     assert external_urls(html) == []
 
 
-def test_figures_notes_and_commands_are_those_of_the_run(
+def test_the_first_line_says_who_wins_by_how_much(
     page: Path, inputs: QuickstartReportInputs
 ) -> None:
     html = page.read_text(encoding="utf-8")
-    metrics = json.loads((inputs.after / "metrics.json").read_text())
-    assert f"<dt>AP</dt><dd>{metrics['bbox']['AP']:.3f}<small>before: " in html
-    assert "say little about a large one" in html
-    assert "coordexp train --config" in html
-    assert "3 min 51 s" in html
-    assert "Before: All predictions have the same score" in html
+    assert f"<h1>{compare_contenders(inputs.coord, inputs.integers).headline()}</h1>" in html
+    aps = [f"{one.metrics['bbox']['AP']:.3f}" for one in inputs.contenders]
+    assert f"AP {aps[2]} against {aps[1]}, and {aps[0]} of the base as it is" in html
+    assert f"<dt>AP</dt><dd>{aps[2]}<small>integers {aps[1]}, base {aps[0]}" in html
 
 
-def test_scenes_stand_in_pairs(page: Path) -> None:
+def test_costs_are_those_of_the_runs_and_the_graft_s_are_told_apart(page: Path) -> None:
     html = page.read_text(encoding="utf-8")
-    assert html.count('<div class="row n2">') == 8
-    assert html.count("<b>Before</b>") == html.count("<b>After</b>") == 8
+    assert "171 CPU seconds in coord tokens" in html
+    assert "7 minutes of one core" in html
+    assert "3,600 pictures of digits" in html
+    assert "Base: All predictions have the same score" in html
+    assert "coordexp train --config mine.yaml" in html
 
 
-def test_without_a_before_only_the_after_is_shown(
-    inputs: QuickstartReportInputs, tmp_path: Path
-) -> None:
-    alone = replace(inputs, before=None, distributions=None, stages=(), notes=())
-    write_quickstart_report(tmp_path / "r.html", alone)
-    html = (tmp_path / "r.html").read_text(encoding="utf-8")
-    assert '<div class="row n1">' in html
-    assert "before" not in html.lower().split("</style>")[1].split("<script>")[0]
-    assert "What the model believes" not in html
+def test_three_answers_stand_side_by_side(page: Path) -> None:
+    html = page.read_text(encoding="utf-8")
+    assert html.count('<div class="row n3">') == 8
+    for name in ("Base", "Integers", "Coord"):
+        assert html.count(f"<b>{name}</b>") == 8
 
 
 def test_terms_that_were_not_logged_have_no_chart(
@@ -73,74 +82,71 @@ def test_terms_that_were_not_logged_have_no_chart(
 ) -> None:
     log = tmp_path / "log.jsonl"
     log.write_text('{"step": 1, "loss": 2.5}\n{"step": 2, "loss": 2.0, "epoch": "x"}\n')
-    alone = replace(inputs, before=None, distributions=None, train_log=log)
-    write_quickstart_report(tmp_path / "r.html", alone)
+    coord, integers = (replace(one, train_log=log) for one in (inputs.coord, inputs.integers))
+    write_quickstart_report(tmp_path / "r.html", replace(inputs, coord=coord, integers=integers))
     html = (tmp_path / "r.html").read_text(encoding="utf-8")
     assert "Total loss" in html
     assert "Wasserstein-1" not in html
+    assert "Learning rates" not in html
 
 
-def moved(inputs: QuickstartReportInputs, folder: Path) -> QuickstartReportInputs:
-    """Return the same run in a folder of its own."""
-    shutil.copytree(inputs.after.parent, folder, dirs_exist_ok=True)
-    return replace(
-        inputs,
-        before=folder / "before",
-        after=folder / "after",
-        train_log=folder / "train_log.jsonl",
-        distributions=folder / "distributions.json",
-    )
-
-
-def test_missing_pictures_are_counted(inputs: QuickstartReportInputs, tmp_path: Path) -> None:
-    run = moved(inputs, tmp_path)
+def test_missing_pictures_are_counted(
+    inputs: QuickstartReportInputs, folder: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
     (tmp_path / "data/images/000001.png").unlink()
-    write_quickstart_report(tmp_path / "r.html", replace(run, distributions=None))
-    assert "1 of 8 scenes could not be shown" in (tmp_path / "r.html").read_text(encoding="utf-8")
+    moved = replace(load_fake_run(tmp_path), beliefs=inputs.beliefs)
+    write_quickstart_report(tmp_path / "r.html", moved)
+    assert "1 of 8 pictures could not be shown" in (tmp_path / "r.html").read_text("utf-8")
 
 
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("train_log.jsonl", '{"loss": 1}\n', r"train_log\.jsonl:1: expected an object with a step"),
-        ("after/metrics.json", "{", r"metrics\.json:1: not JSON"),
-        ("distributions.json", None, r"distributions\.json: cannot be read"),
+        (
+            "runs/coord/checkpoint/train_log.jsonl",
+            '{"loss": 1}\n',
+            r"train_log\.jsonl:1: expected an object with a step",
+        ),
+        ("runs/coord/token/metrics.json", "{", r"metrics\.json:1: not JSON"),
+        ("beliefs.json", None, r"beliefs\.json: cannot be read"),
     ],
 )
+@pytest.mark.usefixtures("inputs")
 def test_a_broken_file_is_named_and_no_page_is_written(
-    inputs: QuickstartReportInputs, tmp_path: Path, name: str, content: str | None, message: str
+    folder: Path, tmp_path: Path, name: str, content: str | None, message: str
 ) -> None:
-    run = moved(inputs, tmp_path)
+    shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
     (tmp_path / name).unlink()
     if content is not None:
         (tmp_path / name).write_text(content)
     with pytest.raises(InputError, match=message):
-        write_quickstart_report(tmp_path / "r.html", run)
+        write_quickstart_report(tmp_path / "r.html", load_fake_run(tmp_path))
     assert not (tmp_path / "r.html").exists()
 
 
-def test_words_of_the_run_stay_words(inputs: QuickstartReportInputs, tmp_path: Path) -> None:
-    run = moved(inputs, tmp_path)
+@pytest.mark.usefixtures("inputs")
+def test_words_of_the_run_stay_words(folder: Path, tmp_path: Path) -> None:
+    shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
     (tmp_path / "data" / NAME).write_bytes((tmp_path / "data/images/000001.png").read_bytes())
-    for side in ("before", "after"):
-        path = tmp_path / side / "predictions.jsonl"
+    for side in ("base", "integers", "coord"):
+        path = tmp_path / "runs" / side / "token" / "predictions.jsonl"
         rows = [json.loads(line) for line in path.read_text().splitlines()]
         rows[0]["image"] = NAME
         rows[0]["gt"][0]["desc"] = EVIL
         rows[0]["parse"]["status"] = "salvaged"
         path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-        metrics = json.loads((tmp_path / side / "metrics.json").read_text())
-        metrics["per_class"][0]["class"] = EVIL
+        metrics = json.loads((path.parent / "metrics.json").read_text())
         metrics["scores"]["warning"] = EVIL
-        (tmp_path / side / "metrics.json").write_text(json.dumps(metrics))
-    beliefs = json.loads((tmp_path / "distributions.json").read_text())
+        (path.parent / "metrics.json").write_text(json.dumps(metrics))
+    beliefs = json.loads((tmp_path / "beliefs.json").read_text())
     beliefs[0] |= {"image": NAME, "object": EVIL}
-    (tmp_path / "distributions.json").write_text(json.dumps(beliefs))
-    evil = replace(run, title=EVIL, notes=[EVIL], stages=[Stage(EVIL, 1.0, None, EVIL)])
+    (tmp_path / "beliefs.json").write_text(json.dumps(beliefs))
+    evil = replace(load_fake_run(tmp_path), commands=[(EVIL, EVIL)])
     write_quickstart_report(tmp_path / "r.html", evil)
     html = (tmp_path / "r.html").read_text(encoding="utf-8")
-    check_words_stay_words(html, EVIL, times=9)
-    check_words_stay_words(html, f"“{EVIL}” in {NAME}", f"Before: {EVIL}", f"After: {EVIL}")
+    check_words_stay_words(html, EVIL, times=5)
+    check_words_stay_words(html, f"“{EVIL}” in {NAME}", f"Base: {EVIL}", f"Coord: {EVIL}")
 
 
 @pytest.mark.browser

@@ -4,8 +4,8 @@ import pytest
 from transformers import PreTrainedTokenizerBase
 
 from coordexp.errors import CheckpointError
-from coordexp.quickstart.tiny_model import CHAT_TEMPLATE
 from coordexp.rendering.conversation import Conversation
+from coordexp.tiny.model import CHAT_TEMPLATE
 
 
 def with_template(tokenizer: PreTrainedTokenizerBase, template: str) -> PreTrainedTokenizerBase:

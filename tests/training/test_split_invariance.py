@@ -14,7 +14,7 @@ from PIL import Image
 from coordexp.config.load import dump_config
 from coordexp.config.schema import Config
 from coordexp.families.known import DEFAULT_FAMILY
-from coordexp.quickstart.scenes import write_scenes
+from coordexp.scenes.digits import write_scenes
 from coordexp.training.run.build import build_encoder, build_style
 from coordexp.training.run.build_feed import build_feed
 from tests.families.tiny_models import TINY_BASES

@@ -1,4 +1,4 @@
-"""How the tiny base of the quickstart was made; `src/coordexp/quickstart/tiny_base` is the result.
+"""How the tiny base was made; `src/coordexp/tiny/base` is the result.
 
 - `pretrain`: the run, `python -m tools.tiny_base.pretrain --out DIR --minutes 44`.
 - `batches`: fresh scenes as patches, token ids and dense targets.

@@ -20,11 +20,11 @@ from transformers import PreTrainedTokenizerFast
 from coordexp.coord_tokens.codec import SPEC_ALPHABET
 from coordexp.data.contract.record import Geometry, RecordObject
 from coordexp.families.qwen3_vl.family import QWEN3_VL
-from coordexp.quickstart.scenes import CLASS_NAMES, MAX_OBJECTS, SCENE_SIZE, Scene, SceneComposer
-from coordexp.quickstart.tiny_model import MERGE_SIZE, PATCH_SIZE
 from coordexp.rendering.conversation import Conversation
 from coordexp.rendering.dense_json import render_answer
 from coordexp.rendering.encode import IGNORE_INDEX
+from coordexp.scenes.digits import CLASS_NAMES, MAX_OBJECTS, SCENE_SIZE, Scene, SceneComposer
+from coordexp.tiny.model import MERGE_SIZE, PATCH_SIZE
 
 PROMPT = "Find every digit."
 QUOTED_PROMPT = "Find every digit. Quote the numbers."

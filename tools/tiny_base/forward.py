@@ -21,7 +21,7 @@ from transformers.vision_utils import (
     get_vision_position_ids,
 )
 
-from coordexp.quickstart.tiny_model import MERGE_SIZE
+from coordexp.tiny.model import MERGE_SIZE
 from tools.tiny_base.batches import CELLS_PER_SIDE, VISUAL_TOKENS
 
 _IMAGE_START = 4  # <|im_start|> user \n <|vision_start|>

@@ -21,8 +21,8 @@ import torch
 from torch import distributed, nn
 from torch.multiprocessing.spawn import spawn
 
-from coordexp.quickstart.scenes import BENT, MAX_OBJECTS, SceneComposer
-from coordexp.quickstart.tiny_model import build_model, build_tokenizer, write_base
+from coordexp.scenes.digits import BENT, MAX_OBJECTS, SceneComposer
+from coordexp.tiny.model import build_model, build_tokenizer, write_base
 from tools.tiny_base.batches import AnswerWriter, build_batch
 from tools.tiny_base.optimizer import MatrixOptimizer
 from tools.tiny_base.pretrainer import Pretrainer

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 from transformers import PreTrainedTokenizerFast, Qwen3VLForConditionalGeneration
 
-from coordexp.quickstart.scenes import CLASS_NAMES, MAX_OBJECTS, SCENE_SIZE
 from coordexp.rendering.encode import IGNORE_INDEX
+from coordexp.scenes.digits import CLASS_NAMES, MAX_OBJECTS, SCENE_SIZE
 from tools.tiny_base.batches import (
     CELL,
     CELLS_PER_SIDE,

@@ -1,5 +1,6 @@
 """`coordexp quickstart`."""
 
+import signal
 from pathlib import Path
 from typing import Annotated
 
@@ -11,7 +12,11 @@ def quickstart(
         "runs/quickstart"
     ),
 ) -> None:
-    """Run the whole pipeline on a tiny model and handwritten digits."""
+    """Tune a tiny model on things it has never seen, in integers and in coord tokens.
+
+    The page report.html says which points better. Killed? The same command goes on.
+    """
     from coordexp.quickstart.pipeline import run_quickstart  # noqa: PLC0415
 
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # stop the runs, as for Ctrl-C
     run_quickstart(out)

@@ -1,8 +1,6 @@
 """The lab: recipes, seeds and tasks as ordinary runs, and what they are worth together.
 
-- `canvas`, `icons`, `numbers`: pictures whose boxes are exact and lie between the pixels
-- `tree_crowns`: tiles of photographs that a package ships
-- `tasks`, `own_task`: the tasks of a study and their pictures on disk
+- `own_task`: a task of records that lie somewhere already
 - `links`: a file in another folder without a copy
 - `study_file`, `study_problems`, `study`: the file that says what is run
 - `untrained`, `groundwork`: what runs share and what is made before them

@@ -4,6 +4,7 @@ import fcntl
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 from coordexp.errors import InputError
@@ -21,7 +22,7 @@ def run_study(plan: Plan, *, processes: int, threads: int, say: Callable[[str], 
         plan: The study.
         processes: Runs at a time.
         threads: Of each.
-        say: Takes a line for every run that ends.
+        say: Takes a line for every command that begins and every run that ends.
 
     Raises:
         InputError: If another process is running the same study.
@@ -37,7 +38,10 @@ def run_study(plan: Plan, *, processes: int, threads: int, say: Callable[[str], 
             for cell in todo:  # before the first run, so that two never paint the same pictures
                 prepare_data(plan, cell.task, size=cell.size, seed=cell.seed)
             well = True
-            runs = [pool.submit(execute, plan, cell, runner) for cell in todo]
+            runs = [
+                pool.submit(execute, plan, cell, runner, say=partial(_say_of, cell, say))
+                for cell in todo
+            ]
             for number, run in enumerate(as_completed(runs), start=1):
                 line = run.result()
                 well &= line.problem is None
@@ -65,7 +69,7 @@ def _stopping_together(processes: int, runner: StageProcesses) -> Iterator[Threa
 
 def told(line: Line) -> str:
     """Return a run's line for people."""
-    name = f"{line.task} {line.size} {line.recipe} seed {line.seed}"
+    name = run_name(line)
     if line.problem is not None:
         return f"{name}: failed: {line.problem}"
     seconds = sum(cost["cpu_seconds"] for cost in line.cost.values())
@@ -74,6 +78,15 @@ def told(line: Line) -> str:
         for answer, figures in line.figures.items()
     )
     return f"{name}: {shown}; {seconds:.0f} CPU s"
+
+
+def run_name(run: Cell | Line) -> str:
+    """Return a run's name for people."""
+    return f"{run.task} {run.size} {run.recipe} seed {run.seed}"
+
+
+def _say_of(cell: Cell, say: Callable[[str], None], words: str) -> None:
+    say(f"{run_name(cell)}: {words}")
 
 
 def _is_done(plan: Plan, cell: Cell) -> bool:

@@ -3,24 +3,25 @@
     <out>/data/<task>/<size>/seed-<n>/     pictures, shared by all recipes
     <out>/bases/<name>/                    a base, shared by all runs
     <out>/runs/<task>/<size>/<recipe>/seed-<n>/
-        train.yaml  checkpoint/  log.txt  stages.json
+        train.yaml  checkpoint/  merged/  log.txt  stages.json
         <answer>/predictions.jsonl  <answer>/metrics.json
         run.json                           the line: it is there when the run has ended
 
 A run that was killed goes on when it is started again: finished stages are not repeated, and
-training and predicting go on where they were. Answers come from the adapter on its base; nothing is
-merged, which changes figures by rounding alone. Where a recipe is not trained, `checkpoint/` is the
-base itself.
+training and predicting go on where they were. Answers come from the adapter on its base, or where
+the study says so from what `merged/` holds, which changes figures by rounding alone. Where a recipe
+is not trained, `checkpoint/` is the base itself.
 """
 
 import subprocess
+from collections.abc import Callable
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from coordexp.config.load import check_config
+from coordexp.config.load import load_config
 from coordexp.config.yaml_file import YamlMapping, merged
 from coordexp.errors import CoordExpError
 from coordexp.files import write_text
@@ -34,14 +35,20 @@ from coordexp.lab.untrained import write_untrained
 LINE_NAME = "run.json"
 
 
-def execute(plan: Plan, cell: Cell, runner: StageProcesses) -> Line:
+def execute(plan: Plan, cell: Cell, runner: StageProcesses, *, say: Callable[[str], None]) -> Line:
     """Run a cell to its end and return its line, which is in its folder then too.
 
     A run that fails has a line that says why; it is tried again by the next call.
+
+    Args:
+        plan: The study.
+        cell: The run.
+        runner: Starts its processes.
+        say: Takes each command of it when it begins.
     """
     folder = plan.study.out / "runs" / cell.folder
     folder.mkdir(parents=True, exist_ok=True)
-    book = StageBook(folder, runner)
+    book = StageBook(folder, runner, say=say)
     try:
         figures = _answered(plan, cell, folder, book)
         problem = None
@@ -77,11 +84,7 @@ def _answered(plan: Plan, cell: Cell, folder: Path, book: StageBook) -> dict[str
     data = prepare_data(plan, cell.task, size=cell.size, seed=cell.seed)
     config = run_config(plan, cell, folder=folder, data=data)
     write_text(folder / "train.yaml", yaml.safe_dump(config, sort_keys=False))
-    if plan.study.recipes[cell.recipe].train:
-        book.run("train", ["train", "--config", folder / "train.yaml"])
-    elif not (folder / "checkpoint").exists():
-        checked = check_config(config, name=str(folder / "train.yaml"))
-        write_untrained(checked, folder / "checkpoint")
+    model = _model(plan, cell, folder, book)
     figures: dict[str, Any] = {}
     for answer in plan.study.recipes[cell.recipe].answers:
         out = folder / answer
@@ -89,7 +92,7 @@ def _answered(plan: Plan, cell: Cell, folder: Path, book: StageBook) -> dict[str
         words: list[str | Path] = [
             "predict",
             "--model",
-            folder / "checkpoint",
+            model,
             "--data",
             data / "heldout.jsonl",
         ]
@@ -99,6 +102,21 @@ def _answered(plan: Plan, cell: Cell, folder: Path, book: StageBook) -> dict[str
         book.run(f"predict {answer}", words)
         figures[answer] = score_run(predictions, out)
     return figures
+
+
+def _model(plan: Plan, cell: Cell, folder: Path, book: StageBook) -> Path:
+    """Return what a run asks, made where it is not there yet."""
+    checkpoint, config = folder / "checkpoint", folder / "train.yaml"
+    if not plan.study.recipes[cell.recipe].train:
+        if not checkpoint.exists():
+            write_untrained(load_config(config), checkpoint)
+        return checkpoint
+    book.run("train", ["train", "--config", config])
+    # Where all weights learned there is no adapter, and nothing to merge.
+    if not plan.study.merge or not (checkpoint / "adapter_config.json").exists():
+        return checkpoint
+    book.run("merge", ["merge", checkpoint, folder / "merged"], makes=folder / "merged")
+    return folder / "merged"
 
 
 def run_config(plan: Plan, cell: Cell, *, folder: Path, data: Path) -> YamlMapping:

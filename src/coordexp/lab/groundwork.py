@@ -11,10 +11,10 @@ from coordexp.files import whole_directory
 from coordexp.lab.own_task import write_own_task
 from coordexp.lab.stages import StageBook, StageProcesses
 from coordexp.lab.study import Plan
-from coordexp.lab.study_file import TINY, Base, Grafting
-from coordexp.lab.tasks import TASKS, write_task
+from coordexp.lab.study_file import Base, Grafting
 from coordexp.lab.untrained import write_untrained
-from coordexp.quickstart.pipeline import write_shipped_base
+from coordexp.scenes.tasks import TASKS, write_task
+from coordexp.tiny.shipped import SHIPPED, write_shipped_base
 
 
 def prepare_data(plan: Plan, task: str, *, size: int, seed: int) -> Path:
@@ -55,7 +55,7 @@ def prepare_bases(plan: Plan, runner: StageProcesses) -> None:
     book_folder = plan.study.out / "bases"
     for name in sorted({plan.study.recipes[cell.recipe].base for cell in plan.cells}):
         base = plan.study.bases[name]
-        if base.path != TINY and not Path(base.path).is_dir():
+        if base.path not in SHIPPED and not Path(base.path).is_dir():
             raise InputError(f"bases.{name}.path: there is no folder {base.path}")
         folder = base_folder(plan, name)
         if folder.exists():
@@ -69,13 +69,13 @@ def prepare_bases(plan: Plan, runner: StageProcesses) -> None:
 
 
 def _is_made(base: Base) -> bool:
-    return base.expand or base.graft is not None or base.path == TINY
+    return base.expand or base.graft is not None or base.path in SHIPPED
 
 
 def _write_base(base: Base, folder: Path, book: StageBook) -> None:
     if not base.expand:
         with whole_directory(folder, overwrite=False) as unfinished:
-            write_shipped_base(unfinished)
+            write_shipped_base(base.path, unfinished)
         return
     source = _source(base, folder)
     book.run(f"expand {folder.name}", ["vocab", "expand", source, folder], makes=folder)
@@ -108,14 +108,14 @@ def _graft_base(plan: Plan, base: Base, graft: Grafting, folder: Path, book: Sta
 
 def _source(base: Base, folder: Path) -> Path:
     """Return the folder of the base that another one is made of."""
-    if base.path != TINY:
+    if base.path not in SHIPPED:
         return Path(base.path)
     source = folder.with_name(folder.name + ".source")
     shutil.rmtree(source, ignore_errors=True)
-    write_shipped_base(source)
+    write_shipped_base(base.path, source)
     return source
 
 
 def _forget_source(base: Base, source: Path) -> None:
-    if base.path == TINY:
+    if base.path in SHIPPED:
         shutil.rmtree(source)

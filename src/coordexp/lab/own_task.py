@@ -23,7 +23,7 @@ from coordexp.errors import CoordExpError, RecordError
 from coordexp.files import whole_directory
 from coordexp.lab.links import link_file
 from coordexp.lab.study_file import OwnTask
-from coordexp.quickstart.scenes import Split
+from coordexp.scenes.digits import Split
 
 _STREAMS: Mapping[Split, int] = {"train": 0, "heldout": 1}
 

@@ -216,6 +216,7 @@ def _run_rows(cell: Cell, line: Line | None) -> Iterator[list[str]]:
 
 def _seconds(line: Line, answer: str, kind: str) -> str:
     """Return what training, and asking in one way, took; nothing where that was not noted."""
-    stages = [line.cost[name] for name in ("train", f"predict {answer}") if name in line.cost]
+    names = ("train", "merge", f"predict {answer}")
+    stages = [line.cost[name] for name in names if name in line.cost]
     known = all(kind in stage for stage in stages)
     return f"{sum(stage[kind] for stage in stages):.0f}" if known else ""

@@ -7,12 +7,13 @@ between, the seconds of that attempt are unknown, and `unknown` says so.
 
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -108,11 +109,19 @@ class StageBook:
     Args:
         folder: Of the run.
         runner: Starts the processes.
+        say: Takes each command when it begins.
     """
 
-    def __init__(self, folder: Path, runner: StageProcesses) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        runner: StageProcesses,
+        *,
+        say: Callable[[str], None] = lambda _: None,
+    ) -> None:
         self._folder = folder
         self._runner = runner
+        self._say = say
         self._path = folder / NAME
         self.costs: dict[str, StageCost] = {}
         if self._path.exists():
@@ -136,6 +145,7 @@ class StageBook:
             return
         # Counted as unknown until it ends.
         self._note(name, before, attempts=before.attempts + 1, unknown=before.unknown + 1)
+        self._say(shlex.join(["coordexp", *map(str, arguments)]))
         began = time.monotonic()
         with (self._folder / LOG).open("ab") as log:
             code, usage = self._runner.run([*map(str, arguments)], log)

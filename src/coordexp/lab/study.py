@@ -32,7 +32,7 @@ from coordexp.errors import ConfigError
 from coordexp.lab.results import recipe_digest
 from coordexp.lab.study_file import Grafting, Recipe, Study
 from coordexp.lab.study_problems import find_study_problems, task_names
-from coordexp.lab.tasks import TASKS
+from coordexp.scenes.tasks import TASKS
 
 
 @dataclass(frozen=True, slots=True, order=True)

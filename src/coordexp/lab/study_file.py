@@ -11,9 +11,6 @@ from pydantic import Field
 
 from coordexp.config.block import Block, PositiveInt
 
-TINY = "tiny"
-"""The path that stands for the base which the package ships."""
-
 Answer = Literal["token", "expectation"]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._+-]*$")]
 Seed = Annotated[int, Field(ge=0)]
@@ -37,7 +34,7 @@ class Base(Block):
     """A model to start from."""
 
     path: str
-    """A checkpoint, or `tiny` for the base that the package ships."""
+    """A checkpoint, or the name of a base that the package ships: `tiny` or `tiny-grafted`."""
     expand: bool = False
     """Give it coord tokens first, as `coordexp vocab expand` does."""
     graft: Grafting | None = None
@@ -100,6 +97,8 @@ class Study(Block):
     """Pictures that are asked about at once."""
     max_new_tokens: PositiveInt = 320
     """The longest answer."""
+    merge: bool = False
+    """Merge each trained adapter, as `coordexp merge` does, and ask the merged model."""
     extends: tuple[str, ...] = ()
     """What every run shares: ordinary configurations."""
     tasks: dict[Name, OwnTask] = Field(default_factory=dict)

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 
 from coordexp.lab.own_task import find_record_problems
 from coordexp.lab.study_file import Study
-from coordexp.lab.tasks import TASKS
+from coordexp.scenes.tasks import TASKS
 
 
 def task_names(study: Study) -> list[str]:

@@ -1,9 +1,10 @@
-"""The main job on data and a model that ship with the package.
+"""A user's day in minutes: a small study on things that the base has never seen, and its page.
 
-- `pipeline`, `stages`: the quickstart itself, the product's own commands one after the other.
-- `report`, `curves`, `beliefs`: the page that it ends with; `templates/` holds its HTML.
-- `scenes`: handwritten digits on photos, with exact boxes, as ordinary records.
-- `tiny_model`: a Qwen3-VL of a few million parameters with its tokenizer and processor files.
-- `tiny_base/`: that model, pretrained to answer with plain integers; its README tells how it came
-  about. What pretrained it is `tools/tiny_base` in the repository, and not installed.
+- `pipeline`: the study, run by the lab as the product's own commands; `study.yaml` is what is run
+- `contender`: those who are compared, as their runs left them
+- `outcome`: who points better, in words that the interval supports
+- `beliefs`: what the tuned model believes about a few coordinates
+- `curves`: both trainings in the same charts
+- `own_data`: the same on a reader's own data, as commands
+- `report`: the page, with its HTML in `templates/`
 """

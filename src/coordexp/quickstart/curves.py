@@ -1,6 +1,7 @@
-"""The curves of a training log, for the report."""
+"""The curves of two trainings, in the same charts."""
 
 from collections import defaultdict
+from collections.abc import Mapping
 from pathlib import Path
 
 from coordexp.data.files.jsonl import read_rows
@@ -8,42 +9,72 @@ from coordexp.errors import InputError
 from coordexp.objective.terms import TERMS
 from coordexp.viewing.charts import LineChart, Series, line_chart
 
+Points = tuple[tuple[float, float], ...]
+
+_RATE, _COORD = "lr/", "coord_diag/"
 _CURVES_BEFORE_TERMS = (
-    ("Text cross-entropy", "base_ce/loss", "names and structure, nats per token"),
+    ("Text cross-entropy", "base_ce/loss", "names, structure and integers, nats per token"),
     ("Coord loss, weighted sum", "coord_diag/loss", "what coord positions add to the loss"),
 )
 _CURVES_AFTER_TERMS = (
     ("Coord mass", "coord_diag/coord_vocab_mass", "probability inside the coord tokens; 1 is all"),
     ("Total loss", "loss", "what the optimizer sees"),
-    ("Learning rate", "learning_rate", "of the first parameter group"),
 )
 
 
-def training_curves(train_log: Path) -> list[LineChart]:
-    """Return a chart of each curve that a training log holds.
+def training_curves(train_logs: Mapping[str, Path]) -> list[LineChart]:
+    """Return a chart of each curve that is in a training log, with a line for each log that has it.
 
     Args:
-        train_log: JSONL, one object per logged step.
+        train_logs: By name of the training: JSONL, one object per logged step.
 
     Raises:
-        InputError: If it cannot be read, or a line is no object with a step.
+        InputError: If one cannot be read, or a line is no object with a step.
     """
+    logs = {name: _load_log(path) for name, path in train_logs.items()}
+    charts = []
+    for title, key, remark in _curve_titles():
+        series = [Series(name, log[key]) for name, log in logs.items() if key in log]
+        if series:
+            charts.append(line_chart(title, series, x_name="step", remark=remark))
+    rates = rates_set(logs)
+    if rates:
+        remark = "as they were set, by group of parameters"
+        charts.append(line_chart("Learning rates", rates, x_name="step", remark=remark))
+    return charts
+
+
+def _load_log(path: Path) -> dict[str, Points]:
     series: defaultdict[str, list[tuple[float, float]]] = defaultdict(list)
-    for number, row in read_rows(train_log):
+    for number, row in read_rows(path):
         if not isinstance(row, dict) or not isinstance(row.get("step"), int | float):
-            raise InputError(f"{train_log}:{number}: expected an object with a step")
+            raise InputError(f"{path}:{number}: expected an object with a step")
         for key, value in row.items():
             if isinstance(value, int | float) and not isinstance(value, bool):
                 series[key].append((float(row["step"]), float(value)))
+    enabled = series.get(f"{_COORD}enabled", [])
+    if not any(value for _, value in enabled):
+        # Zeros of a training in integers are no curves.
+        series = defaultdict(list, {k: v for k, v in series.items() if not k.startswith(_COORD)})
+    return {key: tuple(points) for key, points in series.items()}
+
+
+def rates_set(logs: Mapping[str, Mapping[str, Points]]) -> list[Series]:
+    """Return a line for each schedule that was followed, named by all groups that followed it."""
+    groups: defaultdict[Points, dict[str, list[str]]] = defaultdict(dict)
+    for name, log in logs.items():
+        own = {key.removeprefix(_RATE): points for key, points in log.items() if _RATE in key}
+        # A log without groups has one rate for all.
+        for group, points in (own or {"all": log.get("learning_rate", ())}).items():
+            groups[points].setdefault(name, []).append(group)
     return [
-        line_chart(
-            title,
-            [Series(title, series[key], noisy=key != "learning_rate")],
-            x_name="step",
-            remark=remark,
+        Series(
+            "; ".join(f"{name}: {', '.join(members)}" for name, members in named.items()),
+            points,
+            noisy=False,
         )
-        for title, key, remark in _curve_titles()
-        if key in series
+        for points, named in groups.items()
+        if points
     ]
 
 

@@ -1,173 +1,129 @@
-"""The quickstart: the whole product on handwritten digits, as the commands that a user would type.
+"""The quickstart: a small study of the lab on things that the base has never seen, and its page.
 
-    out/data/            digit scenes: train.jsonl, heldout.jsonl, images/
-    out/base/            the tiny base, answering in plain integers
-    out/base-coord/      the same with coord tokens
-    out/train.yaml       the run's configuration
-    out/before/          what the base says of the held-out scenes
-    out/after/           checkpoint/, model/ (merged), and what it says
-    out/report.html      the page
+    out/quickstart.json          says that the folder is a quickstart's, and of which study
+    out/data/                    pictures: train.jsonl, heldout.jsonl, images/
+    out/bases/                   the shipped base, and its graft
+    out/runs/.../base/           what the base says of the held-out pictures, as it is
+    out/runs/.../integers/       tuned: checkpoint/, merged/, and what it says
+    out/runs/.../coord-tokens/   the same in coord tokens
+    out/report.html              the page
 
-Only scenes and report are made by code of the quickstart's own; every other stage is a `coordexp`
-command that reads the files which the one before it wrote.
+Every stage is a `coordexp` command that reads the files which the one before it wrote. Two run at a
+time, one core each. A quickstart that was killed goes on when it is started again.
 """
 
 import json
-import shutil
-import time
+from dataclasses import replace
 from importlib import resources
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
-from coordexp.coord_tokens.codec import SPEC_ALPHABET
-from coordexp.errors import InputError
+from coordexp.config.yaml_file import YamlMapping
+from coordexp.errors import CoordExpError, InputError
 from coordexp.files import write_text
 from coordexp.inference.run.predict import load_predictor
-from coordexp.model.card import WeightsCard, write_card
-from coordexp.model.fingerprint import tokenizer_fingerprint
-from coordexp.model.load import load_tokenizer
+from coordexp.lab.cells import run_study
+from coordexp.lab.graft import FIGURES as GRAFT_FIGURES
+from coordexp.lab.groundwork import base_folder, prepare_data
+from coordexp.lab.results import recipe_digest
+from coordexp.lab.study import Plan, load_plan
 from coordexp.quickstart.beliefs import write_beliefs
-from coordexp.quickstart.report import QuickstartReportInputs, Stage, write_quickstart_report
-from coordexp.quickstart.scenes import write_scenes
-from coordexp.quickstart.stages import StageRunner
-from coordexp.rendering.style import RenderingStyle, style_to_json
+from coordexp.quickstart.contender import load_contender
+from coordexp.quickstart.outcome import compare_contenders
+from coordexp.quickstart.own_data import own_commands
+from coordexp.quickstart.report import (
+    TILES,
+    QuickstartReportInputs,
+    write_quickstart_report,
+)
 
-TRAIN_SCENES, HELDOUT_SCENES = 3600, 200
-TRAIN_SEED, HELDOUT_SEED = 1, 2
-LONGEST_ANSWER = 320
-BATCH_SIZE = 20
-USER_PROMPT = "Find every digit."
+STUDY = Path(str(resources.files("coordexp.quickstart") / "study.yaml"))
+NAMES = {"base": "Base", "integers": "Integers", "coord-tokens": "Coord tokens"}
+"""Of the recipes, for people."""
+
+AT_A_TIME = 2
+BELIEFS = "beliefs.json"
 BELIEF_RECORDS = (0, 1, 2)
 MARKER = "quickstart.json"
-TINY_BASE = resources.files("coordexp.quickstart") / "tiny_base"
-RECIPE = str(resources.files("coordexp.quickstart") / "quickstart.yaml")
 
 
 def run_quickstart(out: Path) -> None:
-    """Run every stage into a directory and print where the report is.
+    """Run every stage into a directory, those that have not ended yet, and say where the page is.
 
     Raises:
-        InputError: If the directory holds something that no quickstart wrote.
+        InputError: If the directory holds something that no quickstart of this version wrote.
+        CoordExpError: If a stage fails.
     """
     console = Console()
-    _make_room(out)
-    runner = StageRunner(console)
-    train, heldout = _write_data(out, runner, console)
-    base, expanded = out / "base", out / "base-coord"
-    before, after = out / "before", out / "after"
-    write_shipped_base(base)
-    _answer(runner, "ask the base", base, heldout, before)
-    runner.run("add coord tokens", ["vocab", "expand", base, expanded])
-    _write_config(out, expanded, train, after / "checkpoint")
-    runner.run("train", ["train", "--config", out / "train.yaml"])
-    runner.run("merge", ["merge", after / "checkpoint", after / "model"])
-    _answer(runner, "ask the tuned model", after / "model", heldout, after)
-    write_beliefs(
-        load_predictor(after / "model"),
-        heldout,
-        after / "beliefs.json",
-        indices=BELIEF_RECORDS,
-        objects=1,
+    plan = load_plan(STUDY)
+    plan = replace(plan, study=plan.study.model_copy(update={"out": out}))
+    _make_room(out, plan)
+
+    def say(told: str) -> None:
+        console.print(told, highlight=False, markup=False, soft_wrap=True)
+
+    if not run_study(plan, processes=AT_A_TIME, threads=1, say=say):
+        raise CoordExpError(f"{out}: a run failed; its log.txt says why")
+    cells = {cell.recipe: cell for cell in plan.cells}
+    folders = {recipe: out / "runs" / cell.folder for recipe, cell in cells.items()}
+    tuned = folders["coord-tokens"]
+    beliefs = out / BELIEFS
+    if not beliefs.exists():
+        say("looking at what the tuned model believes")
+        cell = cells["coord-tokens"]
+        heldout = prepare_data(plan, cell.task, size=cell.size, seed=cell.seed) / "heldout.jsonl"
+        predictor = load_predictor(tuned / "merged")
+        write_beliefs(predictor, heldout, beliefs, indices=BELIEF_RECORDS, objects=1)
+    base, integers, coord = (
+        load_contender(name, folders[recipe], plan.study.recipes[recipe].answers[0])
+        for recipe, name in NAMES.items()
     )
-    _report(out, runner.stages)
-    _print_summary(console, out, runner.stages)
-
-
-def _make_room(out: Path) -> None:
-    if out.exists():
-        if out.is_file() or (any(out.iterdir()) and not (out / MARKER).exists()):
-            raise InputError(f"{out}: holds something that is no quickstart; choose another --out")
-        shutil.rmtree(out)
-    out.mkdir(parents=True)
-    write_text(out / MARKER, json.dumps({"made_by": "coordexp quickstart"}) + "\n")
-
-
-def _write_data(out: Path, runner: StageRunner, console: Console) -> tuple[Path, Path]:
-    began = time.monotonic()
-    count = TRAIN_SCENES + HELDOUT_SCENES
-    console.print(f"[bold]compose {count} digit scenes[/bold]", highlight=False)
-    train = write_scenes(out / "data", split="train", count=TRAIN_SCENES, seed=TRAIN_SEED)
-    heldout = write_scenes(out / "data", split="heldout", count=HELDOUT_SCENES, seed=HELDOUT_SEED)
-    runner.stages.append(
-        Stage("compose scenes", time.monotonic() - began, peak_mb=None, command="")
+    inputs = QuickstartReportInputs(
+        base=base,
+        integers=integers,
+        coord=coord,
+        training_pictures=cells["coord-tokens"].size,
+        graft=base_folder(plan, plan.study.recipes["coord-tokens"].base) / GRAFT_FIGURES,
+        beliefs=beliefs,
+        commands=own_commands(tuned / "train.yaml"),
     )
-    return train, heldout
+    write_quickstart_report(out / "report.html", inputs)
+    _print_summary(console, inputs)
+    console.print(f"The page: [bold]{out / 'report.html'}[/bold]", soft_wrap=True)
 
 
-def write_shipped_base(base: Path) -> None:
-    """Copy the tiny base, and write the `coordexp.json` that says it answers in plain integers."""
-    with resources.as_file(TINY_BASE) as shipped:
-        shutil.copytree(shipped, base, dirs_exist_ok=True)
-    style = RenderingStyle(
-        system_prompt=None,
-        user_prompt=USER_PROMPT,
-        json_format="standard",
-        object_ordering="sorted",
-        coord_tokens=False,
-        alphabet=SPEC_ALPHABET,
-        min_pixels=None,
-        max_pixels=None,
-    )
-    weights = WeightsCard(
-        base=None,
-        tokenizer=tokenizer_fingerprint(load_tokenizer(base)),
-        coord_ids=None,
-        coord_rows=None,
-        tie_head=None,
-    )
-    write_card(base, style=style_to_json(style), weights=weights)
+def _make_room(out: Path, plan: Plan) -> None:
+    """Make a folder that is a quickstart's, or see that it is one of the same study."""
+    mark = json.dumps({"made_by": "coordexp quickstart", "study": _digest(plan)}) + "\n"
+    marker = out / MARKER
+    if marker.is_file():
+        if marker.read_text(encoding="utf-8") != mark:
+            raise InputError(
+                f"{out}: holds another version's quickstart; remove it, or choose another --out"
+            )
+        return
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise InputError(f"{out}: holds something that is no quickstart; choose another --out")
+    out.mkdir(parents=True, exist_ok=True)
+    write_text(marker, mark)
 
 
-def _write_config(out: Path, model: Path, train: Path, checkpoint: Path) -> None:
-    lines = [
-        f"extends: {json.dumps(RECIPE)}",
-        f"model: {{path: {json.dumps(str(model))}}}",
-        f"data: {{train: {json.dumps(str(train))}}}",
-        f"training: {{output_dir: {json.dumps(str(checkpoint))}}}",
-    ]
-    write_text(out / "train.yaml", "\n".join(lines) + "\n")
+def _digest(plan: Plan) -> str:
+    """Return what another study, or another recipe, would differ in."""
+    study: YamlMapping = {
+        **json.loads(plan.study.model_dump_json(exclude={"out"})),
+        "configs": dict(plan.configs),
+    }
+    return recipe_digest(study)
 
 
-def _answer(runner: StageRunner, name: str, model: Path, data: Path, out: Path) -> None:
-    predictions = out / "predictions.jsonl"
-    sizes = ["--batch-size", str(BATCH_SIZE), "--max-new-tokens", str(LONGEST_ANSWER)]
-    runner.run(name, ["predict", "--model", model, "--data", data, "--out", predictions, *sizes])
-    runner.run(f"{name}: score", ["evaluate", predictions, "--out", out])
-
-
-def _report(out: Path, stages: list[Stage]) -> None:
-    notes = [
-        "Before: the tiny base that ships with CoordExp, answering in plain integers as it was "
-        "pretrained to. After: the same base with coord tokens, tuned by stage 1 and merged. Both "
-        "were asked for the same scenes, and scored in the same way. No digit, and no part of a "
-        "photo, that pretraining or training saw is in them."
-    ]
-    write_quickstart_report(
-        out / "report.html",
-        QuickstartReportInputs(
-            title="A model that learned to point",
-            before=out / "before",
-            after=out / "after",
-            train_log=out / "after" / "checkpoint" / "train_log.jsonl",
-            distributions=out / "after" / "beliefs.json",
-            stages=stages,
-            notes=notes,
-        ),
-    )
-
-
-def _print_summary(console: Console, out: Path, stages: list[Stage]) -> None:
-    table = Table(title=f"{HELDOUT_SCENES} held-out scenes")
-    for column in ("", "AP", "AP50", "AP75", "F1@0.5"):
+def _print_summary(console: Console, inputs: QuickstartReportInputs) -> None:
+    table = Table(title=f"{len(inputs.coord.predictions)} held-out pictures")
+    for column in ("", *TILES):
         table.add_column(column, justify="right" if column else "left")
-    for name in ("before", "after"):
-        metrics: dict[str, Any] = json.loads((out / name / "metrics.json").read_text("utf-8"))
-        bbox = metrics["bbox"]
-        figures = (bbox["AP"], bbox["AP50"], bbox["AP75"], metrics["f1"]["F1@0.5"])
-        table.add_row(name, *(f"{figure:.3f}" for figure in figures))
+    for one in inputs.contenders:
+        table.add_row(one.name, *(f"{one.drawn.actual[figure]:.3f}" for figure in TILES))
     console.print(table)
-    minutes = sum(stage.seconds for stage in stages) / 60
-    console.print(f"{minutes:.1f} minutes. The report: [bold]{out / 'report.html'}[/bold]")
+    console.print(compare_contenders(inputs.coord, inputs.integers).headline(), soft_wrap=True)

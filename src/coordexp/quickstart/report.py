@@ -1,75 +1,66 @@
-"""The quickstart's page: what was trained, how well it points, how to do the same on own data.
+"""The quickstart's page: who points better, what it cost, how to do the same on own data.
 
-Everything is read from files that the stages wrote, so that the page can be made again alone.
+Everything is read from files that the runs wrote, so that the page can be made again alone.
 """
 
-import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from PIL import Image
 
 from coordexp.errors import InputError
-from coordexp.evaluation.measure.predictions import Prediction, read_predictions
-from coordexp.evaluation.page.page import class_bars, shot, shown, shown_share
+from coordexp.evaluation.measure.predictions import Prediction
+from coordexp.evaluation.page.page import shot, shown, shown_share
+from coordexp.quickstart.contender import Contender, load_json
 from coordexp.quickstart.curves import training_curves
-from coordexp.viewing.charts import BarChart
+from coordexp.quickstart.outcome import Outcome, compare_contenders
 from coordexp.viewing.distributions import BeliefChart, EdgeBelief, bin_distribution
 from coordexp.viewing.elements import Sheet, Shot, Tile, Tone
 from coordexp.viewing.page import Page
 
-SCENES, BELIEFS = 8, 6
+PICTURES, BELIEFS = 8, 6
 
-HEADLINE = (
-    ("AP", ("bbox", "AP"), "box AP at IoU 0.50 to 0.95"),
-    ("AP50", ("bbox", "AP50"), "loose boxes count"),
-    ("AP75", ("bbox", "AP75"), "tight boxes count"),
-    ("F1@0.5", ("f1", "F1@0.5"), "needs no scores"),
-    ("Mean best IoU", ("f1", "mean_best_iou"), "of each true object"),
-    ("Parsed whole", ("parse", "ok_share"), "of all answers"),
-)
-
-
-@dataclass(frozen=True, slots=True)
-class Stage:
-    """One stage as it ran.
-
-    Args:
-        name: What it did.
-        seconds: How long.
-        peak_mb: The most memory it held, where that was measured.
-        command: What repeats it on one's own data.
-    """
-
-    name: str
-    seconds: float
-    peak_mb: float | None
-    command: str
+FIGURES = {
+    "AP": "AP",
+    "AP50": "AP50",
+    "AP75": "AP75",
+    "F1@0.5": "F1@0.5",
+    "F1@0.95": "F1@0.95: tight boxes",
+    "mean_best_iou": "Mean best IoU",
+}
+TILES = ("AP", "AP75", "F1@0.5", "F1@0.95")
+STAGES = {"train": "Train", "merge": "Merge and certify", "predict": "Ask"}
+_TONES: Mapping[int, Tone] = {1: "good", 0: "plain", -1: "warn"}
 
 
 @dataclass(frozen=True, slots=True)
 class QuickstartReportInputs:
-    """The files and values that the page shows.
+    """What the page shows.
 
     Args:
-        title: Of the page.
-        after: Folder with the trained model's `predictions.jsonl` and `metrics.json`.
-        train_log: JSONL, one object per logged step.
-        before: The same as `after`, of the base, where there is one.
-        distributions: JSON list of distributions over bins, where they were kept.
-        stages: In order.
-        notes: What a reader must know to judge the figures.
+        base: The base as it is.
+        integers: Tuned to answer in integers.
+        coord: Tuned to answer in coord tokens.
+        training_pictures: Of both.
+        graft: Figures of the graft on which coord tokens were tuned.
+        beliefs: JSON list of distributions over bins.
+        commands: What each step on own data does, and its command.
     """
 
-    title: str
-    after: Path
-    train_log: Path
-    before: Path | None = None
-    distributions: Path | None = None
-    stages: Sequence[Stage] = ()
-    notes: Sequence[str] = field(default_factory=tuple)
+    base: Contender
+    integers: Contender
+    coord: Contender
+    training_pictures: int
+    graft: Path
+    beliefs: Path
+    commands: Sequence[tuple[str, str]]
+
+    @property
+    def contenders(self) -> tuple[Contender, ...]:
+        """All three, in their order on the page."""
+        return self.base, self.integers, self.coord
 
 
 def write_quickstart_report(out_html: Path, inputs: QuickstartReportInputs) -> None:
@@ -78,119 +69,154 @@ def write_quickstart_report(out_html: Path, inputs: QuickstartReportInputs) -> N
     Raises:
         InputError: If a file cannot be read.
     """
-    after = _load_side(inputs.after)
-    before = _load_side(inputs.before) if inputs.before else None
+    outcome = compare_contenders(inputs.coord, inputs.integers)
+    logs = {one.name: one.train_log for one in inputs.contenders if one.train_log is not None}
     values = {
-        "notes": inputs.notes,
-        "headline": _headline(before, after),
-        "warnings": _warnings(before, after),
-        "figures": _figure_sheet(before, after),
-        "scenes": _scenes(before, after),
-        "curves": training_curves(inputs.train_log),
-        "beliefs": _beliefs(inputs.distributions) if inputs.distributions else None,
-        "classes": _classes(after.metrics),
-        "costs": _costs(inputs.stages) if inputs.stages else None,
-        "steps": [(stage.name, stage.command) for stage in inputs.stages if stage.command],
+        "said": costs_told(inputs),
+        "tiles": _tiles(inputs, outcome),
+        "warnings": _warnings(inputs),
+        "figures": _figure_sheet(inputs),
+        "differences": _difference_sheet(outcome),
+        "pictures": _pictures(inputs),
+        "curves": training_curves(logs),
+        "beliefs": _beliefs(inputs.beliefs),
+        "costs": _cost_sheet(inputs),
+        "graft": graft_told(load_json(inputs.graft)),
+        "steps": inputs.commands,
     }
-    subtitle = (
-        f"{len(after.predictions):,} scenes that training never saw, "
-        f"{after.metrics['objects']['true']:,} objects in them."
+    title = outcome.headline()
+    Page(__name__, "quickstart.html.j2", title, subtitle(inputs), values).write(out_html)
+
+
+def subtitle(inputs: QuickstartReportInputs) -> str:
+    """Return what the first line is about."""
+    aps = [shown(one.metrics["bbox"]["AP"]) for one in (inputs.coord, inputs.integers, inputs.base)]
+    return (
+        f"AP {aps[0]} against {aps[1]}, and {aps[2]} of the base as it is; 95 % interval over "
+        f"{len(inputs.coord.predictions):,} held-out pictures. Icons that the base has never seen, "
+        f"on photographs, learned from {inputs.training_pictures:,} pictures by both."
     )
-    Page(__name__, "quickstart.html.j2", inputs.title, subtitle, values).write(out_html)
 
 
-class _Side(NamedTuple):
-    folder: Path
-    predictions: tuple[Prediction, ...]
-    metrics: Mapping[str, Any]
+def costs_told(inputs: QuickstartReportInputs) -> list[str]:
+    """Return what the two answers cost, and what a coord token gives beside a box."""
+    coord, integers = inputs.coord, inputs.integers
+    told = [
+        "All three were asked for the same pictures, and scored in the same way. "
+        f"Training took {coord.cpu_seconds('train'):.0f} CPU seconds in coord tokens and "
+        f"{integers.cpu_seconds('train'):.0f} in integers, the same pictures in the same number of "
+        f"steps; asking took {coord.cpu_seconds('predict'):.0f} and "
+        f"{integers.cpu_seconds('predict'):.0f}."
+    ]
+    sizes = [_pieces_of_an_object(one) for one in (coord, integers)]
+    if all(sizes):
+        told.append(
+            f"An object is written in {sizes[0]:.1f} pieces in coord tokens and in {sizes[1]:.1f} "
+            "in integers: a coordinate is decided once, as a distribution over all bins that can "
+            "be looked at below, and not digit by digit."
+        )
+    return told
 
 
-class _Scenes(NamedTuple):
+def _pieces_of_an_object(contender: Contender) -> float:
+    """Return how many pieces of text an object took; 0 where that is not known."""
+    objects = sum(len(row.predicted) for row in contender.predictions)
+    pieces = sum(len(row.tokens) for row in contender.predictions)
+    return pieces / objects if objects else 0.0
+
+
+def graft_told(figures: Mapping[str, Any]) -> str:
+    """Return what the graft had cost, once for the base, and how near it comes to the base."""
+    cost = {name: stage["cpu_seconds"] for name, stage in figures["cost"].items()}
+    minutes = sum(cost.values()) / 60
+    return (
+        "Coord tokens were not new to the base that they were tuned on. They had been grafted on "
+        "it once, before any task and without labels: the base was asked about "
+        f"{figures['pictures']['asked']:,} pictures of digits ({cost['ask']:,.0f} CPU seconds), "
+        f"rows were fitted to what it knows ({cost['fit']:,.0f}), and trained on its own answers "
+        f"({cost['train']:,.0f}). That cost {minutes:.0f} minutes of one core, as part of what is "
+        f"published, and is not in the times here. On digits the graft has AP "
+        f"{figures['grafted']['AP']:.3f} where the base has {figures['base']['AP']:.3f}."
+    )
+
+
+class _Pictures(NamedTuple):
     rows: Sequence[Sequence[Shot]]
     columns: Sequence[str]
     missing: str
 
 
-def _load_side(folder: Path) -> _Side:
-    metrics = _load_json(folder / "metrics.json")
-    return _Side(folder, read_predictions(folder / "predictions.jsonl"), metrics)
-
-
-def _load_json(path: Path) -> Any:  # noqa: ANN401 - JSON that our own stages wrote
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read: {error.strerror}") from None
-    except json.JSONDecodeError as error:
-        raise InputError(f"{path}:{error.lineno}: not JSON: {error.msg}") from None
-
-
-def _headline(before: _Side | None, after: _Side) -> list[Tile]:
+def _tiles(inputs: QuickstartReportInputs, outcome: Outcome) -> list[Tile]:
     tiles = []
-    for name, (block, key), remark in HEADLINE:
-        new = after.metrics[block][key]
-        old = before.metrics[block][key] if before else None
-        show = shown_share if block == "parse" else shown
-        tone = _tone(old, new)
-        tiles.append(Tile(name, show(new), f"before: {show(old)}" if before else remark, tone))
+    for figure in TILES:
+        value, *others = (
+            f"{one.drawn.actual[figure]:.3f}"
+            for one in (inputs.coord, inputs.integers, inputs.base)
+        )
+        remark = f"integers {others[0]}, base {others[1]}"
+        tiles.append(Tile(FIGURES[figure], value, remark, _TONES[outcome.sign(figure)]))
     return tiles
 
 
-def _named(before: _Side | None, after: _Side) -> list[tuple[str, _Side]]:
-    return [*([("Before", before)] if before else []), ("After", after)]
-
-
-def _warnings(before: _Side | None, after: _Side) -> list[str]:
+def _warnings(inputs: QuickstartReportInputs) -> list[str]:
     return [
-        f"{name}: {warning}"
-        for name, side in _named(before, after)
-        if (warning := side.metrics["scores"]["warning"])
+        f"{one.name}: {warning}"
+        for one in inputs.contenders
+        if (warning := one.metrics["scores"]["warning"])
     ]
 
 
-def _figure_sheet(before: _Side | None, after: _Side) -> Sheet:
+def _figure_sheet(inputs: QuickstartReportInputs) -> Sheet:
     return Sheet(
-        "± is the standard deviation over image orders. A dash: nothing to measure.",
-        ["", "AP", "AP50", "AP75", "AR100", "F1@0.5", "F1@0.95", "Best IoU", "Parsed"],
-        [[name, *_figures(side)] for name, side in _named(before, after)],
+        "The three answers. ± is the standard deviation over image orders.",
+        ["", *FIGURES.values(), "Parsed whole"],
+        [[one.name, *_figures(one)] for one in inputs.contenders],
     )
 
 
-def _tone(old: float | None, new: float | None) -> Tone:
-    if old is None or new is None or old == new:
-        return "plain"
-    return "good" if new > old else "warn"
+def _figures(one: Contender) -> list[str]:
+    sd = one.metrics["scores"]["bbox_sd"]
+    values = [f"{one.drawn.actual[figure]:.3f}" for figure in FIGURES]
+    values[0] += f" ± {shown(sd['AP'])}" if sd else ""
+    return [*values, shown_share(one.metrics["parse"]["ok_share"])]
 
 
-def _figures(side: _Side) -> list[str]:
-    boxes, f1 = side.metrics["bbox"], side.metrics["f1"]
-    sd = side.metrics["scores"]["bbox_sd"]
-    return [
-        shown(boxes["AP"]) + (f" ± {shown(sd['AP'])}" if sd else ""),
-        *(shown(boxes[key]) for key in ("AP50", "AP75", "AR100")),
-        *(shown(f1[key]) for key in ("F1@0.5", "F1@0.95", "mean_best_iou")),
-        shown_share(side.metrics["parse"]["ok_share"]),
-    ]
+_SAID = {1: "better", 0: "not told apart", -1: "worse"}
 
 
-def _scenes(before: _Side | None, after: _Side) -> _Scenes:
-    earlier = {row.image: row for row in before.predictions} if before else {}
-    count = len(after.predictions)
-    chosen = sorted({k * count // SCENES for k in range(SCENES)})
-    rows: list[list[Shot]] = []
-    for row in (after.predictions[k] for k in chosen):
-        pair = [(before.folder, earlier.get(row.image))] if before else []
-        shots = [_shot(side, folder) for folder, side in [*pair, (after.folder, row)] if side]
-        rows.append([item for item in shots if item is not None])
-    whole = [row for row in rows if len(row) == (2 if before else 1)]
+def _difference_sheet(outcome: Outcome) -> Sheet:
+    rows = []
+    for figure, name in FIGURES.items():
+        found = outcome.differences[figure]
+        low_high = found.interval
+        rows.append(
+            [
+                name,
+                f"{found.this - found.other:+.3f}",
+                "" if low_high is None else "{:+.3f} to {:+.3f}".format(*low_high),
+                _SAID[outcome.sign(figure)],
+            ]
+        )
+    title = "Coord tokens beside integers. Intervals are over pictures; it is one training of each."
+    return Sheet(title, ["", "Difference", "95 %", "Coord tokens are"], rows)
+
+
+def _pictures(inputs: QuickstartReportInputs) -> _Pictures:
+    answers = [{row.image: row for row in one.predictions} for one in inputs.contenders]
+    images = [row.image for row in inputs.coord.predictions]
+    chosen = sorted({k * len(images) // PICTURES for k in range(PICTURES)}) if images else []
+    sides = list(zip(inputs.contenders, answers, strict=True))
+    rows = [[_shot(said.get(images[k]), one.folder) for one, said in sides] for k in chosen]
+    whole = [[item for item in row if item is not None] for row in rows if None not in row]
     lost = len(rows) - len(whole)
-    missing = f"{lost} of {len(rows)} scenes could not be shown." if lost else ""
-    return _Scenes(whole, ["Before", "After"] if before else [], missing)
+    missing = f"{lost} of {len(rows)} pictures could not be shown." if lost else ""
+    return _Pictures(whole, [one.name for one in inputs.contenders], missing)
 
 
-def _shot(row: Prediction, folder: Path) -> Shot | None:
-    count = len(row.predicted)
-    caption = f"{count} predicted, {len(row.truth)} true"
+def _shot(row: Prediction | None, folder: Path) -> Shot | None:
+    if row is None:
+        return None
+    caption = f"{len(row.predicted)} predicted, {len(row.truth)} true"
     if row.status != "ok":
         caption += f"; answer {row.status}"
     return shot(row, folder, caption)
@@ -199,7 +225,7 @@ def _shot(row: Prediction, folder: Path) -> Shot | None:
 def _beliefs(path: Path) -> list[BeliefChart]:
     return [
         bin_distribution(f"“{desc}” in {image}", _open(path.parent / root / image), beliefs)
-        for (root, image, desc), beliefs in _grouped_beliefs(_load_json(path))[:BELIEFS]
+        for (root, image, desc), beliefs in _grouped_beliefs(load_json(path))[:BELIEFS]
     ]
 
 
@@ -226,23 +252,18 @@ def _open(path: Path) -> Image.Image:
         raise InputError(f"{path}: cannot be opened as a picture: {error}") from None
 
 
-def _classes(metrics: Mapping[str, Any]) -> BarChart:
-    return class_bars([(row["class"], row["AP"], row["true"]) for row in metrics["per_class"]])
-
-
-def _costs(stages: Sequence[Stage]) -> Sheet:
-    rows = [
-        [
-            stage.name,
-            _shown_time(stage.seconds),
-            "not measured" if stage.peak_mb is None else f"{stage.peak_mb:,.0f} MB",
-        ]
-        for stage in stages
+def _cost_sheet(inputs: QuickstartReportInputs) -> Sheet:
+    rows = []
+    for key, name in STAGES.items():
+        rows.append([f"{name}, CPU seconds", *(_cpu_told(one, key) for one in inputs.contenders)])
+    peaks = [
+        max((cost["peak_mb"] for cost in one.costs.values()), default=0.0)
+        for one in inputs.contenders
     ]
-    rows.append(["All", _shown_time(sum(stage.seconds for stage in stages)), ""])
-    return Sheet("", ["Stage", "Time", "Peak memory"], rows)
+    rows.append(["Most memory", *(f"{peak:,.0f} MB" for peak in peaks)])
+    return Sheet("", ["", *(one.name for one in inputs.contenders)], rows)
 
 
-def _shown_time(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes} min {rest:02d} s" if minutes else f"{seconds:.1f} s"
+def _cpu_told(one: Contender, stage: str) -> str:
+    seconds = one.cpu_seconds(stage)
+    return f"{seconds:,.0f}" if seconds else "\N{EN DASH}"

@@ -9,10 +9,10 @@ from PIL import Image
 from coordexp.coord_tokens.codec import SPEC_ALPHABET
 from coordexp.data.contract.record import parse_record
 from coordexp.model.load import load_inputs
-from coordexp.quickstart.scenes import MAX_OBJECTS, SceneComposer, scene_to_record
-from coordexp.quickstart.tiny_model import build_model, build_tokenizer
 from coordexp.rendering.encode import IGNORE_INDEX, Encoder
 from coordexp.rendering.style import RenderingStyle
+from coordexp.scenes.digits import MAX_OBJECTS, SceneComposer, scene_to_record
+from coordexp.tiny.model import build_model, build_tokenizer
 from tools.tiny_base.batches import (
     CELL,
     CELLS_PER_SIDE,

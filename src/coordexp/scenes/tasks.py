@@ -17,11 +17,11 @@ from PIL import Image
 
 from coordexp.data.files.jsonl import write_jsonl
 from coordexp.files import whole_directory
-from coordexp.lab.canvas import Named, Picture
-from coordexp.lab.icons import IconPainter
-from coordexp.lab.numbers import NumberPainter
-from coordexp.lab.tree_crowns import CrownPainter, missing_crowns
-from coordexp.quickstart.scenes import CLASS_NAMES, MAX_OBJECTS, SceneComposer, Split
+from coordexp.scenes.canvas import Named, Picture
+from coordexp.scenes.digits import CLASS_NAMES, MAX_OBJECTS, SceneComposer, Split
+from coordexp.scenes.icons import IconPainter
+from coordexp.scenes.numbers import NumberPainter
+from coordexp.scenes.tree_crowns import CrownPainter, missing_crowns
 
 Paint = Callable[[np.random.Generator], Picture]
 

@@ -5,10 +5,16 @@ import numpy as np
 import pytest
 
 from coordexp.errors import InputError
-from coordexp.lab.canvas import Picture
-from coordexp.lab.tasks import TASKS, pictures_of
-from coordexp.lab.tree_crowns import PHOTOGRAPHS, SIDE, CrownPainter, missing_crowns, visible_boxes
-from coordexp.quickstart.scenes import Split
+from coordexp.scenes.canvas import Picture
+from coordexp.scenes.digits import Split
+from coordexp.scenes.tasks import TASKS, pictures_of
+from coordexp.scenes.tree_crowns import (
+    PHOTOGRAPHS,
+    SIDE,
+    CrownPainter,
+    missing_crowns,
+    visible_boxes,
+)
 
 
 def some(split: Split, count: int = 40) -> list[Picture]:
@@ -61,7 +67,7 @@ def test_a_crown_counts_where_a_third_of_it_is_seen() -> None:
 
 
 def test_who_lacks_the_package_is_told_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("coordexp.lab.tree_crowns._PACKAGE", "no_such_package")
+    monkeypatch.setattr("coordexp.scenes.tree_crowns._PACKAGE", "no_such_package")
     assert "pip install no_such_package --no-deps" in str(missing_crowns())
     with pytest.raises(InputError, match="not installed"):
         CrownPainter("train")

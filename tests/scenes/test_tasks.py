@@ -8,9 +8,9 @@ from PIL import Image
 
 from coordexp.coord_tokens.codec import SPEC_ALPHABET
 from coordexp.data.files.jsonl import RecordFile
-from coordexp.lab.canvas import FINE, Canvas, Named, Picture
-from coordexp.lab.icons import ICONS, icon_outline
-from coordexp.lab.tasks import TASKS, pictures_of, write_task
+from coordexp.scenes.canvas import FINE, Canvas, Named, Picture
+from coordexp.scenes.icons import ICONS, icon_outline
+from coordexp.scenes.tasks import TASKS, pictures_of, write_task
 
 NEW = ["new-looks", "new-convention"]
 GENERATED = [name for name in TASKS if name != "tree-crowns"]

@@ -15,8 +15,8 @@ from matplotlib.font_manager import FontProperties
 from matplotlib.textpath import TextPath
 from PIL import Image, ImageChops, ImageDraw
 
-from coordexp.lab.canvas import FINE, Named, Picture, photo_canvas
-from coordexp.quickstart.scenes import CLASS_NAMES, Split, photos_of
+from coordexp.scenes.canvas import FINE, Named, Picture, photo_canvas
+from coordexp.scenes.digits import CLASS_NAMES, Split, photos_of
 
 ICONS = "☀☂★☎☘☮♞⚓✈✎"
 """Sun, umbrella, star, telephone, shamrock, peace sign, knight, anchor, aeroplane, pencil."""

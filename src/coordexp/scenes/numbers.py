@@ -9,8 +9,8 @@ import numpy as np
 from jaxtyping import Float
 from PIL import Image
 
-from coordexp.lab.canvas import FINE, Named, Picture, photo_canvas
-from coordexp.quickstart.scenes import AS_WRITTEN, Split, digits_of, draw_ink, photos_of
+from coordexp.scenes.canvas import FINE, Named, Picture, photo_canvas
+from coordexp.scenes.digits import AS_WRITTEN, Split, digits_of, draw_ink, photos_of
 
 SIZES = ((160, 96), (96, 160), (144, 112), (112, 144), (192, 96))
 """Width and height of pictures; both are whole cells of the tiny base."""

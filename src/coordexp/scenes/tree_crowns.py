@@ -25,8 +25,8 @@ from PIL import Image
 
 from coordexp.data.convert.reading.documents import load_xml
 from coordexp.errors import InputError
-from coordexp.lab.canvas import Box, Named, Picture
-from coordexp.quickstart.scenes import Split
+from coordexp.scenes.canvas import Box, Named, Picture
+from coordexp.scenes.digits import Split
 
 PHOTOGRAPHS: dict[Split, tuple[str, ...]] = {
     "train": ("2019_YELL_2_528000_4978000_image_crop2", "SOAP_061"),

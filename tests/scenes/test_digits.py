@@ -8,8 +8,8 @@ from sklearn.datasets import load_digits, load_sample_images
 
 from coordexp.coord_tokens.codec import SPEC_ALPHABET
 from coordexp.data.contract.record import parse_record
-from coordexp.quickstart import scenes
-from coordexp.quickstart.scenes import (
+from coordexp.scenes import digits as scenes
+from coordexp.scenes.digits import (
     AS_WRITTEN,
     BENT,
     CLASS_NAMES,

@@ -19,7 +19,7 @@ from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_token
 from torch import Tensor
 from transformers import PreTrainedTokenizerFast, Qwen3VLConfig, Qwen3VLForConditionalGeneration
 
-from coordexp.quickstart.scenes import CLASS_NAMES, SCENE_SIZE
+from coordexp.scenes.digits import CLASS_NAMES, SCENE_SIZE
 
 SPECIAL_TOKENS = (
     "<|endoftext|>",
