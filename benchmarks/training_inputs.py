@@ -1,8 +1,8 @@
 """The models and records that `training.py` measures with.
 
 `tiny` is the tiny base with random weights on digit scenes, eight in a padded batch. `real` has
-the real Qwen3 tokenizer, 152,704 rows of vocabulary and 0.3 B parameters, half of them in the vocabulary; it
-learns from pictures as large as COCO's with one to fourteen boxes, packed.
+the real Qwen3 tokenizer, 152,704 rows of vocabulary and 0.3 B parameters, half of them in the
+vocabulary; it learns from pictures as large as COCO's with one to fourteen boxes, packed.
 """
 
 import json

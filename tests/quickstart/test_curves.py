@@ -33,7 +33,10 @@ def logs(tmp_path: Path) -> dict[str, Path]:
 def test_a_chart_has_a_line_for_each_training_that_knows_the_figure(logs: dict[str, Path]) -> None:
     charts = {chart.title: chart for chart in training_curves(logs)}
     assert [line.name for line in charts["Total loss"].lines] == ["Integers", "Coord tokens"]
-    assert [line.name for line in charts["Coord loss, weighted sum"].lines] == ["Coord tokens"]
+    alone = charts["Coord loss, weighted sum"]
+    assert [line.name for line in alone.lines] == ["Coord tokens"]
+    assert alone.remark.endswith("; Coord tokens alone")
+    assert "alone" not in charts["Total loss"].remark
 
 
 def test_every_rate_that_was_set_is_drawn_and_named(logs: dict[str, Path]) -> None:

@@ -27,7 +27,7 @@ def test_a_defeat_is_told_first_and_as_large_as_it_is() -> None:
 def test_what_the_interval_does_not_tell_apart_is_no_win(gap: float, place: str) -> None:
     said = outcome(gap, (-0.02, 0.04))
     assert said.headline() == (
-        f"Coord tokens do not win: 0.010 AP {place} integers, which tells nobody apart "
+        f"Coord tokens do not win: 0.010 AP {place} integers is too little to tell "
         "(-0.020 to +0.040)"
     )
     assert said.sign("AP") == 0

@@ -17,7 +17,7 @@ def short_study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     text = pipeline.STUDY.read_text("utf-8")
     for name in ("every.yaml", "quickstart.yaml"):
         text = text.replace(f"[{name}]", f"['{pipeline.STUDY.parent / name}', short.yaml]")
-    for long, short in (("heldout: 120", "heldout: 3\nmax_new_tokens: 8"), ("[1920]", "[4]")):
+    for long, short in (("heldout: 200", "heldout: 3\nmax_new_tokens: 8"), ("[1920]", "[4]")):
         assert long in text
         text = text.replace(long, short)
     (tmp_path / "short.yaml").write_text(SHORT)
