@@ -35,10 +35,9 @@ def training_curves(train_logs: Mapping[str, Path]) -> list[LineChart]:
     charts = []
     for title, key, remark in _curve_titles():
         series = [Series(name, log[key]) for name, log in logs.items() if key in log]
-        if len(series) == 1 < len(logs):
-            remark += f"; {series[0].name} alone"
         if series:
-            charts.append(line_chart(title, series, x_name="step", remark=remark))
+            whose = f"; {series[0].name} alone" if len(series) == 1 < len(logs) else ""
+            charts.append(line_chart(title, series, x_name="step", remark=remark + whose))
     rates = rates_set(logs)
     if rates:
         remark = "as they were set, by group of parameters"

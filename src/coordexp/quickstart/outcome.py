@@ -50,8 +50,8 @@ class Outcome:
             )
         place = "ahead of" if gap > 0 else "behind"
         return (
-            f"Coord tokens do not win: {abs(gap):.3f} {MAIN} {place} integers is too little to tell "
-            f"({low:+.3f} to {high:+.3f})"
+            f"Coord tokens do not win: {abs(gap):.3f} {MAIN} {place} integers is too little "
+            f"to tell ({low:+.3f} to {high:+.3f})"
         )
 
 
