@@ -21,7 +21,8 @@ if words[0] == "train":
     pathlib.Path(out).mkdir(parents=True, exist_ok=True)
     for name in ("model.safetensors", "train_log.jsonl", "coordexp.json"):
         (pathlib.Path(out) / name).write_text("{{}}")
-    (pathlib.Path(out) / "adapter_config.json").write_text("{{}}")
+    if "train_type: full" not in config:
+        (pathlib.Path(out) / "adapter_config.json").write_text("{{}}")
 if words[0] == "merge":
     pathlib.Path(words[2]).mkdir(exist_ok=True)
 if words[:2] == ["vocab", "graft"]:

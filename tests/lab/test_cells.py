@@ -347,12 +347,12 @@ def test_a_study_runs_on_a_task_of_its_own(plan: Plan, calls: Path, tmp_path: Pa
 @pytest.mark.usefixtures("calls")
 def test_an_attempt_that_was_cut_off_is_counted_as_unknown(tmp_path: Path) -> None:
     book = StageBook(tmp_path, StageProcesses({}))
-    book.run("train", ["merge"])
+    book.run("train", ["plan"])
     costs = json.loads((tmp_path / "stages.json").read_text("utf-8"))
     costs["train"] |= {"finished": False, "unknown": 1}
     (tmp_path / "stages.json").write_text(json.dumps(costs), "utf-8")
     again = StageBook(tmp_path, StageProcesses({}))
-    again.run("train", ["merge"])
+    again.run("train", ["plan"])
     assert again.costs["train"].attempts == 2
     assert again.costs["train"].unknown == 1
     assert again.costs["train"].finished

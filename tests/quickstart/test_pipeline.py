@@ -83,7 +83,7 @@ def test_a_run_that_fails_is_told_and_there_is_no_page(
 def test_its_recipes_are_those_that_the_study_confirms() -> None:
     own, kept = load_plan(pipeline.STUDY), load_plan(KEPT)
     names = {"integers": "integers", "coord-tokens": "hard-calm"}
-    shorter = {"max_steps", "logging_steps"}
+    shorter = {"max_steps", "learning_rate", "logging_steps"}
     kept_besides = {"report_to", "save_strategy", "save_steps", "save_total_limit"}
     for mine, theirs in names.items():
         one, other = own.configs[mine], kept.configs[theirs]

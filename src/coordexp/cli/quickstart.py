@@ -12,9 +12,10 @@ def quickstart(
         "runs/quickstart"
     ),
 ) -> None:
-    """Tune a tiny model on things it has never seen, in integers and in coord tokens.
+    """Tune a tiny model on new things, twice, and see which points better.
 
-    The page report.html says which points better. Killed? The same command goes on.
+    In integers and in coord tokens, at the same cost, beside the base as it is. The page is
+    report.html. A run that was stopped goes on when the same command is given again.
     """
     from coordexp.quickstart.pipeline import run_quickstart  # noqa: PLC0415
 
