@@ -8,7 +8,7 @@ import pytest
 
 from coordexp.errors import InputError
 from coordexp.quickstart.outcome import compare_contenders
-from coordexp.quickstart.report import QuickstartReportInputs, write_quickstart_report
+from coordexp.quickstart.report import QuickstartReportInputs, clear_told, write_quickstart_report
 from tests.quickstart.fake_run import load_fake_run, write_fake_run
 from tests.viewing.chromium import check_page, external_urls
 from tests.viewing.hostile import EVIL, NAME, check_words_stay_words
@@ -59,6 +59,17 @@ def test_the_first_line_says_who_wins_by_how_much(
     aps = [f"{one.metrics['bbox']['AP']:.3f}" for one in inputs.contenders]
     assert f"AP {aps[2]} against {aps[1]}, and {aps[0]} of the base as it is" in html
     assert f"<dt>AP</dt><dd>{aps[2]}<small>integers {aps[1]}, base {aps[0]}" in html
+
+
+def test_what_is_told_apart_is_said_in_words_and_nothing_else_is(
+    inputs: QuickstartReportInputs,
+) -> None:
+    said = clear_told(compare_contenders(inputs.coord, inputs.integers))
+    assert "AP75, " in said
+    assert "in favour of coord tokens" in said
+    assert "F1@0.95" not in said
+    assert "in favour of integers" in clear_told(compare_contenders(inputs.integers, inputs.coord))
+    assert clear_told(compare_contenders(inputs.coord, inputs.coord)).startswith("No figure")
 
 
 def test_costs_are_those_of_the_runs_and_the_graft_s_are_told_apart(page: Path) -> None:

@@ -12,9 +12,9 @@ def quickstart(
         "runs/quickstart"
     ),
 ) -> None:
-    """Tune a tiny model on new things, twice, and see which points better.
+    """Tune a tiny model on new things and see what it gains.
 
-    In integers and in coord tokens, at the same cost, beside the base as it is. The page is
+    In integers and in coord tokens, at the same cost, beside the base as it is: the page is
     report.html. A run that was stopped goes on when the same command is given again.
     """
     from coordexp.quickstart.pipeline import run_quickstart  # noqa: PLC0415

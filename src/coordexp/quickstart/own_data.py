@@ -16,7 +16,7 @@ def own_commands(train_config: Path) -> list[tuple[str, str]]:
     copied = f"cp {shlex.quote(str(train_config))} mine.yaml"
     return [
         (
-            "Make records of your annotations: COCO here; six other formats are known",
+            "Make records of your annotations: COCO here; five other formats are known",
             "coordexp data convert coco data/train.jsonl --split train --copy-images",
         ),
         ("See whether they keep the contract", "coordexp data check data/train.jsonl"),
