@@ -7,7 +7,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import Qwen3VLMoeConfig, Qwen3VLMoeForConditionalGeneration
 
-from coordexp.quickstart.tiny_model import (
+from coordexp.tiny.model import (
     MERGE_SIZE,
     PATCH_SIZE,
     VOCAB_ROWS,
