@@ -42,6 +42,8 @@ from transformers import (
     Qwen3VLForConditionalGeneration,
 )
 
+from coordexp.answers.answer import Answer
+from coordexp.answers.parse import parse_prediction
 from coordexp.coord_tokens.codec import SPEC_ALPHABET
 from coordexp.coord_tokens.vocab import CoordVocab
 from coordexp.data.contract.record import Record
@@ -49,12 +51,10 @@ from coordexp.data.files.image import load_image
 from coordexp.data.files.jsonl import RecordFile
 from coordexp.families.qwen3_vl.family import QWEN3_VL
 from coordexp.families.qwen_vl.inputs import QwenVLInputs
-from coordexp.inference.decode.answer import Answer
 from coordexp.inference.decode.constrained import ConstrainedDecoder
 from coordexp.inference.decode.free import generate_answers
 from coordexp.inference.decode.grammar import AnswerGrammar
 from coordexp.inference.decode.head_rows import HeadRows
-from coordexp.inference.read.parse import parse_prediction
 from coordexp.inference.run.predictor import load_predictor
 from coordexp.model.load import load_tokenizer
 from coordexp.rendering.collate import Collator

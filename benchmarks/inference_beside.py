@@ -17,9 +17,9 @@ from torch import Tensor
 from transformers import PreTrainedModel
 from typing_extensions import override
 
+from coordexp.answers.answer import Answer
 from coordexp.coord_tokens.codec import SPEC_ALPHABET
 from coordexp.coord_tokens.vocab import CoordVocab
-from coordexp.inference.decode.answer import Answer
 from coordexp.inference.decode.constrained import ConstrainedDecoder
 from coordexp.inference.decode.grammar import AnswerGrammar
 from coordexp.inference.decode.head_rows import HeadRows

@@ -18,11 +18,11 @@ import time
 
 from results import processor, results_path, write_results
 
+from coordexp.answers.parse import ParsedAnswer, parse_prediction
 from coordexp.coord_tokens.codec import SPEC_ALPHABET
 from coordexp.data.contract.geometry import Geometry
 from coordexp.data.contract.record import RecordObject
 from coordexp.families.qwen3_vl.family import QWEN3_VL
-from coordexp.inference.read.parse import ParsedAnswer, parse_prediction
 from coordexp.rendering.dense_json import JsonFormat, render_answer
 
 DESCS = ("cat", 'the "big" one', "\N{LATIN SMALL LETTER E WITH ACUTE}t\\", "a, b: {c}", "]}")

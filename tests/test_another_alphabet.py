@@ -7,13 +7,13 @@ import pytest
 import yaml
 from typer.testing import CliRunner, Result
 
+from coordexp.answers.parse import parse_prediction
 from coordexp.cli.app import app
 from coordexp.coord_tokens.codec import SPEC_ALPHABET, CoordAlphabet
 from coordexp.data.files.image import load_image
 from coordexp.data.files.jsonl import RecordFile
 from coordexp.data.files.written_alphabet import load_alphabet
 from coordexp.families.qwen3_vl.family import QWEN3_VL
-from coordexp.inference.read.parse import parse_prediction
 from coordexp.inference.run.predictor import load_encoder
 
 LOC = CoordAlphabet(pattern="<loc{:04d}>", bins=1024, wildcard=None)

@@ -12,10 +12,11 @@ The packages, lowest layer first:
 - `objective`: the loss
 - `viewing`: pictures and pages
 - `scenes`: painted pictures with exact boxes
+- `answers`: what a model said, to objects with scores
 - `config`: the YAML
 - `tiny`: a model for a laptop
 - `export`: merging
-- `inference`: answers to boxes
+- `inference`: pictures to answers
 - `evaluation`: boxes to figures
 - `training`: the run
 - `integrations`: the run inside ms-swift

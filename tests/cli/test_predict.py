@@ -7,8 +7,8 @@ import pytest
 from typer.testing import CliRunner, Result
 
 import coordexp.inference.run.command as inference_run
+from coordexp.answers.prediction_lines import RowOptions
 from coordexp.cli.app import app
-from coordexp.inference.read.prediction_lines import RowOptions
 from coordexp.inference.run.ask import AskOptions
 from coordexp.inference.run.options import PredictOptions
 from coordexp.inference.run.predict import Summary

@@ -1,6 +1,6 @@
 """Predicting as the command does when it is told nothing."""
 
-from coordexp.inference.read.prediction_lines import RowOptions
+from coordexp.answers.prediction_lines import RowOptions
 from coordexp.inference.run.ask import AskOptions
 from coordexp.inference.run.options import PredictOptions
 

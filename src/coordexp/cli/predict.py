@@ -9,7 +9,7 @@ import typer
 from coordexp.cli.options import Overwrite, Revision, find_given
 
 if TYPE_CHECKING:
-    from coordexp.inference.read.prediction_lines import ScoreMap
+    from coordexp.answers.prediction_lines import ScoreMap
     from coordexp.inference.run.predict import Summary
 
 
@@ -61,9 +61,9 @@ def load_score_map(path: Path) -> "ScoreMap":
     """
     import numpy as np  # noqa: PLC0415
 
+    from coordexp.answers.prediction_lines import ScoreMap  # noqa: PLC0415
     from coordexp.evaluation.measure.calibration import load_calibration  # noqa: PLC0415
     from coordexp.identity import file_digest  # noqa: PLC0415
-    from coordexp.inference.read.prediction_lines import ScoreMap  # noqa: PLC0415
 
     calibration = load_calibration(path)
 
@@ -145,8 +145,8 @@ def predict(  # noqa: PLR0913, PLR0917 - one for each option
     when the same command is given again. On several GPUs put
     torchrun --nproc-per-node N -m in front.
     """
-    from coordexp.inference.read.class_filter import read_classes  # noqa: PLC0415
-    from coordexp.inference.read.prediction_lines import RowOptions  # noqa: PLC0415
+    from coordexp.answers.class_filter import read_classes  # noqa: PLC0415
+    from coordexp.answers.prediction_lines import RowOptions  # noqa: PLC0415
     from coordexp.inference.run.ask import AskOptions  # noqa: PLC0415
     from coordexp.inference.run.command import run_predict  # noqa: PLC0415
     from coordexp.inference.run.options import BATCH_SIZES, PredictOptions  # noqa: PLC0415

@@ -7,7 +7,7 @@
 
 on one line, keys in the order of the objects. The text baseline writes bins as plain integers,
 `[12, 34, 56, 78]`. `parse_answer` accepts exactly what `render_answer` writes and nothing else;
-what a model wrote is read by `coordexp.inference.read.parse`, which salvages what it can.
+what a model wrote is read by `coordexp.answers.parse`, which salvages what it can.
 """
 
 import json

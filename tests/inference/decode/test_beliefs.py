@@ -3,7 +3,8 @@ import math
 import pytest
 import torch
 
-from coordexp.inference.decode.beliefs import WINDOW_BINS, belief_figures, coord_beliefs
+from coordexp.answers.belief import WINDOW_BINS
+from coordexp.inference.decode.beliefs import belief_figures, coord_beliefs
 
 
 def test_golden_belief() -> None:

@@ -7,14 +7,14 @@ import pytest
 import torch
 from PIL import Image
 
+from coordexp.answers.answer import Answer
+from coordexp.answers.parse import parse_prediction
 from coordexp.coord_tokens.codec import SPEC_ALPHABET
 from coordexp.data.files.image import load_image
 from coordexp.data.files.jsonl import RecordFile
 from coordexp.families.qwen3_vl.family import QWEN3_VL
-from coordexp.inference.decode.answer import Answer
 from coordexp.inference.decode.constrained import ConstrainedDecoder
 from coordexp.inference.decode.grammar import AnswerGrammar
-from coordexp.inference.read.parse import parse_prediction
 from coordexp.inference.run.ask import AskOptions, Question, build_ask
 from coordexp.inference.run.predictor import Predictor, load_predictor
 from coordexp.model.coord_offset import install_coord_offset_adapter

@@ -9,12 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
+from coordexp.answers.answer import Answer
+from coordexp.answers.belief import WINDOW_BINS
 from coordexp.coord_tokens.codec import SPEC_ALPHABET
 from coordexp.data.files.image import load_image
 from coordexp.data.files.jsonl import RecordFile
-from coordexp.inference.decode.answer import Answer, text_pieces
-from coordexp.inference.decode.beliefs import WINDOW_BINS
 from coordexp.inference.decode.free import generate_answers
+from coordexp.inference.decode.pieces import text_pieces
 from coordexp.inference.run.predict import Predictor
 from coordexp.rendering.encode import Example
 

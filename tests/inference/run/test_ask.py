@@ -4,8 +4,8 @@ from collections.abc import Sequence
 import pytest
 from PIL import Image
 
+from coordexp.answers.answer import Answer
 from coordexp.errors import CoordExpError, InputError
-from coordexp.inference.decode.answer import Answer
 from coordexp.inference.run.ask import AskOptions, HalvingAsk, Question, build_ask
 from coordexp.inference.run.predictor import Predictor
 from tests.inference.oracle import empty_prompt

@@ -22,9 +22,9 @@ from urllib.request import Request, urlopen
 import pytest
 from typer.testing import CliRunner
 
+from coordexp.answers.prediction_lines import RowOptions
 from coordexp.cli.app import app
 from coordexp.inference.decode.grammar_text import answer_grammar_text
-from coordexp.inference.read.prediction_lines import RowOptions
 from coordexp.inference.run import vllm_backend
 from coordexp.inference.run.ask import AskOptions
 from coordexp.inference.run.command import run_predict

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from coordexp.answers.prediction_lines import RowOptions, ScoreMap
 from coordexp.errors import InputError
-from coordexp.inference.read.prediction_lines import RowOptions, ScoreMap
 from coordexp.inference.run.options import PredictOptions
 from coordexp.inference.run.parts import Parts
 from tests.inference.plainly import plainly

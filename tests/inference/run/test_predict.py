@@ -9,6 +9,13 @@ import pytest
 import torch
 from PIL import Image
 
+from coordexp.answers.answer import Answer
+from coordexp.answers.prediction_lines import (
+    RowOptions,
+    ScoreMap,
+    prediction_row,
+    scored_objects,
+)
 from coordexp.coord_tokens.codec import SPEC_ALPHABET
 from coordexp.data.contract.record import Record, parse_record
 from coordexp.data.files.jsonl import RecordFile
@@ -17,13 +24,6 @@ from coordexp.evaluation.measure.predictions import read_predictions
 from coordexp.export.merge import merge_checkpoint
 from coordexp.families.qwen3_vl.family import QWEN3_VL
 from coordexp.families.qwen_vl.inputs import QwenVLInputs
-from coordexp.inference.decode.answer import Answer
-from coordexp.inference.read.prediction_lines import (
-    RowOptions,
-    ScoreMap,
-    prediction_row,
-    scored_objects,
-)
 from coordexp.inference.run.ask import Ask, AskOptions, Question, build_ask
 from coordexp.inference.run.predict import AnswerFile, Summary, answer_file, predict_file
 from coordexp.inference.run.predictor import Predictor, load_predictor

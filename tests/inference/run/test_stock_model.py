@@ -9,14 +9,14 @@ import pytest
 from typer.testing import CliRunner
 
 import coordexp
+from coordexp.answers.answer import Answer
+from coordexp.answers.prediction_lines import RowOptions, prediction_row
 from coordexp.cli.app import app
 from coordexp.coord_tokens.codec import SPEC_ALPHABET
 from coordexp.data.contract.record import Record
 from coordexp.data.files.category_ids import save_category_ids
 from coordexp.data.files.jsonl import RecordFile
 from coordexp.errors import CheckpointError
-from coordexp.inference.decode.answer import Answer
-from coordexp.inference.read.prediction_lines import RowOptions, prediction_row
 from coordexp.inference.run import single, stock_model
 from coordexp.inference.run.ask import AskOptions, Question, build_ask
 from coordexp.inference.run.predictor import Predictor, load_predictor, load_style

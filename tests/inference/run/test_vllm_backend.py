@@ -13,11 +13,11 @@ from typing import Any
 
 import pytest
 
+from coordexp.answers.prediction_lines import RowOptions
 from coordexp.coord_tokens.codec import SPEC_ALPHABET
 from coordexp.data.files.image import load_image
 from coordexp.data.files.jsonl import RecordFile
 from coordexp.errors import CheckpointError, CoordExpError, InputError
-from coordexp.inference.read.prediction_lines import RowOptions
 from coordexp.inference.run.ask import AskOptions, Question
 from coordexp.inference.run.command import run_predict
 from coordexp.inference.run.options import PredictOptions

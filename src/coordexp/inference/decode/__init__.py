@@ -1,6 +1,6 @@
 """How a model answers, with how probable each token was.
 
-- `answer`, `beliefs`: what it said, and what it believed about each coordinate.
+- `pieces`: the text of each token; `beliefs`: what the model believed about each coordinate.
 - `free`: greedily, token by token.
 - `constrained`: greedily inside the grammar, in as few passes as it takes. `grammar` builds `trie`s
   of token ids, with `json_bytes` for free text; `walk` is a place in it, `growing_answer` an answer

@@ -1,35 +1,13 @@
-"""What a model believes about a coordinate, from the logits of its bins.
-
-Training spreads a coordinate's probability over its neighbours on purpose, so that a single bin
-says little. All figures but the entropy look at the window of `WINDOW_BINS` on either side of the
-chosen bin.
+"""The belief about a coordinate, from the logits of its bins; see `coordexp.answers.belief`.
 
 Shapes: `N` coordinates, `K` bins.
 """
-
-from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-# 8 bins are 4 sigma of the taught distribution, which never puts more than 0.2 on a single bin.
-WINDOW_BINS = 8
-
-
-@dataclass(frozen=True, slots=True)
-class CoordBelief:
-    """How sure a coordinate is.
-
-    Args:
-        mass: Probability in the window.
-        entropy: Of the distribution over all bins, in nats.
-        mean_bin: Expectation over the window, renormalised.
-    """
-
-    mass: float
-    entropy: float
-    mean_bin: float
+from coordexp.answers.belief import WINDOW_BINS, CoordBelief
 
 
 def belief_figures(log_p: Float[Tensor, "N K"], chosen: Int[Tensor, " N"]) -> Float[Tensor, "N 3"]:

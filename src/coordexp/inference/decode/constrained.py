@@ -28,13 +28,15 @@ from peft import PeftModel
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from coordexp.answers.answer import Answer, with_masses
+from coordexp.answers.belief import CoordBelief
 from coordexp.coord_tokens.vocab import CoordVocab
 from coordexp.families.recurrent_layers import check_recurrent_layers, recurrent_layers
-from coordexp.inference.decode.answer import Answer, text_pieces, with_masses
-from coordexp.inference.decode.beliefs import CoordBelief, coord_beliefs
+from coordexp.inference.decode.beliefs import coord_beliefs
 from coordexp.inference.decode.choose import Chooser
 from coordexp.inference.decode.grammar import AnswerGrammar
 from coordexp.inference.decode.growing_answer import Row
+from coordexp.inference.decode.pieces import text_pieces
 from coordexp.inference.decode.ragged_cache import RaggedCache
 from coordexp.rendering.collate import Collator
 from coordexp.rendering.encode import IGNORE_INDEX, Encoder, Example

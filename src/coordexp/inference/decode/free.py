@@ -13,9 +13,11 @@ from torch import Tensor
 from transformers import GenerationConfig, LogitsProcessor, LogitsProcessorList, PreTrainedModel
 from typing_extensions import override
 
+from coordexp.answers.answer import Answer, with_masses
+from coordexp.answers.belief import CoordBelief
 from coordexp.coord_tokens.vocab import CoordVocab
-from coordexp.inference.decode.answer import Answer, text_pieces, with_masses
-from coordexp.inference.decode.beliefs import CoordBelief, belief_figures
+from coordexp.inference.decode.beliefs import belief_figures
+from coordexp.inference.decode.pieces import text_pieces
 from coordexp.rendering.collate import Collator
 from coordexp.rendering.encode import Encoder, Example
 

@@ -9,8 +9,8 @@ import torch
 from accelerate.utils.memory import should_reduce_batch_size
 from PIL import Image
 
+from coordexp.answers.answer import Answer
 from coordexp.errors import CoordExpError, InputError
-from coordexp.inference.decode.answer import Answer
 from coordexp.inference.decode.constrained import ConstrainedDecoder
 from coordexp.inference.decode.free import generate_answers
 from coordexp.inference.decode.grammar import AnswerGrammar

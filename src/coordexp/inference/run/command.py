@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from coordexp.answers.class_filter import asked_classes
 from coordexp.errors import InputError
 from coordexp.files import check_new_file
-from coordexp.inference.read.class_filter import asked_classes
 from coordexp.inference.run.coco_results import write_coco_results
 from coordexp.inference.run.inputs import load_source, longest_prompt
 from coordexp.inference.run.options import PredictOptions

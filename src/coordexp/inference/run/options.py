@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from coordexp.inference.read.prediction_lines import RowOptions
+from coordexp.answers.prediction_lines import RowOptions
 from coordexp.inference.run.ask import AskOptions
 from coordexp.inference.run.vllm_engine import ROOM
 

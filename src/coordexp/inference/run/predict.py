@@ -19,10 +19,10 @@ import torch
 from rich.console import Console
 from rich.progress import track
 
+from coordexp.answers.prediction_lines import RowOptions, prediction_row
 from coordexp.data.contract.record import Record
 from coordexp.data.files.image import load_image
 from coordexp.errors import RecordError
-from coordexp.inference.read.prediction_lines import RowOptions, prediction_row
 from coordexp.inference.run.ask import Ask, HalvingAsk, Question, build_ask
 from coordexp.inference.run.inputs import Excerpt, PictureInput, load_source
 from coordexp.inference.run.options import PredictOptions

@@ -10,11 +10,11 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from coordexp.answers.class_filter import asked_classes, class_ids
+from coordexp.answers.prediction_lines import CoordDecode, RowOptions, Scored, scored_objects
 from coordexp.data.contract.geometry import bounding_box
 from coordexp.data.contract.record import Record
 from coordexp.data.files.image import load_image, picture_record
-from coordexp.inference.read.class_filter import asked_classes, class_ids
-from coordexp.inference.read.prediction_lines import CoordDecode, RowOptions, Scored, scored_objects
 from coordexp.inference.run.ask import AskOptions, Question, build_ask
 from coordexp.inference.run.predictor import Predictor, load_predictor
 from coordexp.model.hub import find_model

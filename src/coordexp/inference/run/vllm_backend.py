@@ -15,12 +15,13 @@ from typing import Any, Protocol
 from transformers import GenerationConfig
 from transformers.utils import GENERATION_CONFIG_NAME
 
+from coordexp.answers.answer import Answer, with_masses
+from coordexp.answers.belief import CoordBelief, belief_of_listed
 from coordexp.coord_tokens.vocab import CoordVocab
 from coordexp.errors import CoordExpError, InputError
-from coordexp.inference.decode.answer import Answer, text_pieces, with_masses
-from coordexp.inference.decode.beliefs import WINDOW_BINS, CoordBelief
 from coordexp.inference.decode.free import answer_ends
 from coordexp.inference.decode.grammar_text import answer_grammar_text
+from coordexp.inference.decode.pieces import text_pieces
 from coordexp.inference.run.ask import RESTRICTED_FREELY, AskOptions, Question
 from coordexp.inference.run.vllm_engine import LOGPROBS, build_engine, check_merged, import_vllm
 from coordexp.rendering.encode import Encoder, Example
@@ -140,18 +141,13 @@ class VllmAsk:
         )
 
     def _belief(self, token_id: int, row: Mapping[int, TokenLogprob]) -> CoordBelief:
-        window = range(token_id - WINDOW_BINS, token_id + WINDOW_BINS + 1)
         coords = self._vocab.ids if self._vocab is not None else range(0)
-        near = {
-            other: math.exp(known.logprob)
+        listed = {
+            other - coords.start: math.exp(known.logprob)
             for other, known in row.items()
-            if other in window and other in coords
+            if other in coords
         }
-        every = [math.exp(known.logprob) for other, known in row.items() if other in coords]
-        mass, total = sum(near.values()), sum(every)
-        mean = sum((other - coords.start) * p for other, p in near.items()) / mass
-        entropy = -sum(p / total * math.log(p / total) for p in every if p > 0)
-        return CoordBelief(mass=min(mass, 1.0), entropy=entropy, mean_bin=mean)
+        return belief_of_listed(token_id - coords.start, listed)
 
 
 def load_vllm_ask(

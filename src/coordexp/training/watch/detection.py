@@ -31,10 +31,10 @@ import torch
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from typing_extensions import override
 
+from coordexp.answers.prediction_lines import RowOptions
 from coordexp.config.schema import Config
 from coordexp.evaluation.evaluate import evaluate_predictions
 from coordexp.files import write_text
-from coordexp.inference.read.prediction_lines import RowOptions
 from coordexp.inference.run.ask import AskOptions, HalvingAsk, build_ask
 from coordexp.inference.run.inputs import load_source
 from coordexp.inference.run.options import PredictOptions

@@ -3,12 +3,12 @@ from dataclasses import replace
 
 import pytest
 
+from coordexp.answers.answer import Answer
+from coordexp.answers.belief import CoordBelief
+from coordexp.answers.box_scores import AnswerTokens, score, score_parts
+from coordexp.answers.parse import ParsedObject, parse_prediction
 from coordexp.coord_tokens.codec import SPEC_ALPHABET
 from coordexp.families.qwen3_vl.family import QWEN3_VL
-from coordexp.inference.decode.answer import Answer
-from coordexp.inference.decode.beliefs import CoordBelief
-from coordexp.inference.read.box_scores import AnswerTokens, score, score_parts
-from coordexp.inference.read.parse import ParsedObject, parse_prediction
 
 
 def answer(*pieces: tuple[str, float]) -> Answer:

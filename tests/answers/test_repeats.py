@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from coordexp.answers.repeats import without_repeats
 from coordexp.data.contract.box_iou import box_ious
 from coordexp.data.contract.geometry import Geometry, GeometryKind
-from coordexp.inference.read.repeats import without_repeats
 
 
 @dataclass(frozen=True)

@@ -4,21 +4,21 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from coordexp.data.contract.federated import federated_to_json
-from coordexp.data.contract.geometry import Geometry
-from coordexp.data.contract.marks import marks_to_json
-from coordexp.data.contract.record import Record
-from coordexp.inference.decode.answer import Answer
-from coordexp.inference.read.box_scores import AnswerTokens, score, score_parts
-from coordexp.inference.read.parse import (
+from coordexp.answers.answer import Answer
+from coordexp.answers.box_scores import AnswerTokens, score, score_parts
+from coordexp.answers.parse import (
     Dropped,
     ParsedAnswer,
     ParsedObject,
     ParseStatus,
     parse_prediction,
 )
-from coordexp.inference.read.repeats import without_repeats
-from coordexp.inference.read.stock import parse_stock_answer
+from coordexp.answers.repeats import without_repeats
+from coordexp.answers.stock import parse_stock_answer
+from coordexp.data.contract.federated import federated_to_json
+from coordexp.data.contract.geometry import Geometry
+from coordexp.data.contract.marks import marks_to_json
+from coordexp.data.contract.record import Record
 from coordexp.rendering.style import RenderingStyle
 
 Row = dict[str, object]

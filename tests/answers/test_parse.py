@@ -7,12 +7,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from typing_extensions import override
 
+from coordexp.answers.parse import ParsedAnswer, parse_prediction
 from coordexp.coord_tokens.codec import SPEC_ALPHABET, CoordAlphabet
 from coordexp.data.contract.geometry import Geometry
 from coordexp.data.contract.record import RecordObject
 from coordexp.errors import RecordError
 from coordexp.families.qwen3_vl.family import QWEN3_VL
-from coordexp.inference.read.parse import ParsedAnswer, parse_prediction
 from coordexp.rendering.dense_json import SEPARATORS, JsonFormat, parse_answer, render_answer
 
 LOC = CoordAlphabet(pattern="<loc{:04d}>", bins=1024, wildcard=None)

@@ -6,14 +6,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from coordexp.answers.answer import Answer
+from coordexp.answers.box_scores import AnswerTokens, score_parts
+from coordexp.answers.parse import ParsedAnswer
+from coordexp.answers.stock import parse_stock_answer
 from coordexp.families.boxes import StockAnswers
 from coordexp.families.picture_grid import PictureGrid
 from coordexp.families.qwen2_5_vl.family import QWEN2_5_VL
 from coordexp.families.qwen3_vl.family import QWEN3_VL
-from coordexp.inference.decode.answer import Answer
-from coordexp.inference.read.box_scores import AnswerTokens, score_parts
-from coordexp.inference.read.parse import ParsedAnswer
-from coordexp.inference.read.stock import parse_stock_answer
 
 GRID = PictureGrid(28, least=28**2, most=10**6, largest_ratio=200)
 PER_MILLE = StockAnswers(QWEN3_VL.boxes, GRID)

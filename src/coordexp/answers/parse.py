@@ -13,15 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from coordexp.coord_tokens.codec import (
-    CoordAlphabet,
-    contains_coord_token,
-    is_coord_token,
-    token_to_int,
-)
-from coordexp.data.contract.geometry import LEAST_POINTS, Geometry, GeometryKind
-from coordexp.data.contract.record import RecordObject
-from coordexp.inference.read.scan import (
+from coordexp.answers.scan import (
     DIGITS,
     SPACE,
     BrokenError,
@@ -32,6 +24,14 @@ from coordexp.inference.read.scan import (
     is_cut_header,
     next_header,
 )
+from coordexp.coord_tokens.codec import (
+    CoordAlphabet,
+    contains_coord_token,
+    is_coord_token,
+    token_to_int,
+)
+from coordexp.data.contract.geometry import LEAST_POINTS, Geometry, GeometryKind
+from coordexp.data.contract.record import RecordObject
 from coordexp.rendering.dense_json import SEPARATORS, render_answer
 
 ParseStatus = Literal["ok", "salvaged", "failed"]

@@ -16,9 +16,9 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Mapping
 from itertools import accumulate
 
-from coordexp.inference.decode.answer import Answer
-from coordexp.inference.decode.beliefs import CoordBelief
-from coordexp.inference.read.parse import ParsedObject
+from coordexp.answers.answer import Answer
+from coordexp.answers.belief import CoordBelief
+from coordexp.answers.parse import ParsedObject
 
 Span = tuple[int, int]
 _STRUCTURE = '{}[]", \t\r\n'

@@ -11,7 +11,7 @@
 
 Nobody taught this model our format, so the frame is read tolerantly: words around the list, a list
 inside an object, keys in any order, other keys beside them, corners as two pairs, decimals, an
-answer that breaks off. What stands in an object is not: as in `coordexp.inference.read.parse` it is
+answer that breaks off. What stands in an object is not: as in `coordexp.answers.parse` it is
 kept as it is or dropped with a reason. A box that overhangs the picture is kept, evaluation says
 so. A point is dropped as such: figures have no place for it. The time is linear in the text.
 """
@@ -21,16 +21,16 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from coordexp.data.contract.geometry import Geometry
-from coordexp.families.boxes import StockAnswers
-from coordexp.inference.read.parse import (
+from coordexp.answers.parse import (
     Dropped,
     ParsedAnswer,
     ParsedObject,
     ParseStatus,
     end_of_answer,
 )
-from coordexp.inference.read.scan import SPACE, BrokenError, DropReason, Scanner, Span
+from coordexp.answers.scan import SPACE, BrokenError, DropReason, Scanner, Span
+from coordexp.data.contract.geometry import Geometry
+from coordexp.families.boxes import StockAnswers
 
 ToPixels = Callable[[list[float]], tuple[float, ...]]
 

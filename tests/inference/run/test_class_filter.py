@@ -10,12 +10,12 @@ import pytest
 from PIL import Image
 
 import coordexp
+from coordexp.answers.answer import Answer
+from coordexp.answers.class_filter import asked_classes, class_ids
+from coordexp.answers.prediction_lines import RowOptions, scored_objects
 from coordexp.data.contract.record import Record
 from coordexp.errors import InputError
 from coordexp.families.qwen3_vl.family import QWEN3_VL
-from coordexp.inference.decode.answer import Answer
-from coordexp.inference.read.class_filter import asked_classes, class_ids
-from coordexp.inference.read.prediction_lines import RowOptions, scored_objects
 from coordexp.inference.run import single
 from coordexp.inference.run.ask import Ask, AskOptions, Question
 from coordexp.inference.run.predict import AnswerFile, Summary, answer_file, predict_file
