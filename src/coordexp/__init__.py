@@ -13,6 +13,7 @@ The packages, lowest layer first:
 - `viewing`: pictures and pages
 - `scenes`: painted pictures with exact boxes
 - `answers`: what a model said, to objects with scores
+- `client`: the same over HTTP
 - `config`: the YAML
 - `tiny`: a model for a laptop
 - `export`: merging
@@ -29,6 +30,7 @@ from importlib import import_module
 __version__ = "0.1.0"
 
 _PUBLIC = {
+    "Client": "coordexp.client.detect",
     "CoordAlphabet": "coordexp.coord_tokens.codec",
     "CoordSoftCEW1LossMixin": "coordexp.training.loop.trainer",
     "annotate_coord_tokens": "coordexp.data.contract.record",

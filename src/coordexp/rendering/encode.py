@@ -18,8 +18,9 @@ from transformers import PreTrainedTokenizerBase
 from coordexp.data.contract.chat import Chat
 from coordexp.data.contract.record import Record
 from coordexp.data.plan.ordering import ordered_objects
-from coordexp.errors import CheckpointError, InputError, RecordError
+from coordexp.errors import CheckpointError, InputError
 from coordexp.families.inputs import ModelInputs
+from coordexp.rendering.cells import check_cells
 from coordexp.rendering.conversation import Conversation
 from coordexp.rendering.dense_json import render_answer
 from coordexp.rendering.reserved_tokens import ReservedTokens
@@ -140,7 +141,7 @@ class Encoder:
         Raises:
             RecordError: As `encode_prompt` does.
         """
-        self._check_cells(record)
+        check_cells(record, self.inputs.grid)
         return len(self._prompt_ids(record)) - 1 + self._image_tokens(record.file_size)
 
     def encode_chat(self, chat: Chat, pictures: Sequence[Image.Image]) -> Example:
@@ -219,19 +220,8 @@ class Encoder:
         types[-len(offsets) :] = token_types(offsets, characters)
         return replace(example, token_types=types)
 
-    def _check_cells(self, record: Record) -> None:
-        """Refuse a picture that was resized for another model: it would be resized once more."""
-        cell = self.inputs.grid.cell_px
-        if record.resized is not None and not self.inputs.grid.holds(*record.resized):
-            width, height = record.resized
-            raise RecordError(
-                f"resized: {width}x{height} is no multiple of this model's cell of {cell} pixels; "
-                "it was prepared for another one and would be resized once more; prepare the "
-                "original records again, with --model and the path of this one"
-            )
-
     def _example(self, record: Record, picture: Image.Image, answer_ids: Sequence[int]) -> Example:
-        self._check_cells(record)
+        check_cells(record, self.inputs.grid)
         return self._assembled([(self._prompt_ids(record), False), (answer_ids, True)], [picture])
 
     def _assembled(self, segments: Sequence[Segment], pictures: Sequence[Image.Image]) -> Example:

@@ -12,6 +12,7 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -84,6 +85,31 @@ def load_image(root: Path, record: Record) -> Image.Image:
         turned = _check_size(picture, record, path)
         picture.load()
         return _to_rgb(ImageOps.exif_transpose(picture) if turned else picture)
+
+
+def decode_image(
+    content: bytes, *, most_pixels: int | None = None, formats: tuple[str, ...] | None = None
+) -> Image.Image:
+    """Return the picture that the content of a file holds, upright, as RGB.
+
+    Args:
+        content: Of the file.
+        most_pixels: Larger pictures are refused before a pixel is decoded; None for Pillow's limit.
+        formats: Pillow's names of the file formats that may be tried; None for all it knows.
+
+    Raises:
+        RecordError: If it is no picture, broken, or too large.
+    """
+    record = Record(images=("picture",), width=1, height=1, objects=())
+    with _errors_in_words(record), Image.open(BytesIO(content), formats=formats) as picture:
+        width, height = picture.size
+        if most_pixels is not None and width * height > most_pixels:
+            raise RecordError(
+                f"images[0]: {width}x{height} is too large; at most {most_pixels:,} pixels are "
+                "looked at"
+            )
+        picture.load()
+        return _to_rgb(ImageOps.exif_transpose(picture))
 
 
 def load_annotated_image(root: Path, record: Record) -> Image.Image:

@@ -1,0 +1,147 @@
+"""The client of a server: a picture in, detections out."""
+
+import json
+import logging
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import cached_property
+from pathlib import Path
+
+from PIL import Image
+
+from coordexp.answers.answer import Answer
+from coordexp.answers.class_filter import asked_classes
+from coordexp.answers.prediction_lines import CoordDecode, Found, RowOptions, scored_objects
+from coordexp.client.asked_model import AskedModel, load_asked_model
+from coordexp.client.picture import Picture, fit_picture, open_picture, picture_url
+from coordexp.client.reply import read_reply
+from coordexp.client.request import Body, ServedAsk, chat_request
+from coordexp.client.transport import Patience, Transport
+from coordexp.data.contract.record import Record
+from coordexp.errors import CoordExpError, InputError
+from coordexp.rendering.cells import check_cells
+
+logger = logging.getLogger(__name__)
+
+
+class Client:
+    """Asks a model that is served by `coordexp serve`, vLLM or another server of that kind.
+
+    It may be used by many threads at once.
+
+    Args:
+        url: The server's, such as `http://127.0.0.1:8000`.
+        model: The served model's folder, or one with its `coordexp.json`, `config.json` and
+            `preprocessor_config.json` alone: they say how it is asked.
+        name: Its name on the server; None where the server has only one.
+        ask: How it is asked.
+        patience: How long the server is waited for.
+        connections: How many requests may be under way.
+        api_key: For servers that want one.
+
+    Raises:
+        CheckpointError: If the folder does not say how the model is asked.
+        InputError: If the URL is none.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        model: Path | str | AskedModel,
+        *,
+        name: str | None = None,
+        ask: ServedAsk | None = None,
+        patience: Patience | None = None,
+        connections: int = 8,
+        api_key: str | None = None,
+    ) -> None:
+        self.model = model if isinstance(model, AskedModel) else load_asked_model(model)
+        self._name = name
+        self._ask = ask or ServedAsk()
+        self._transport = Transport(
+            url, patience=patience or Patience(), connections=connections, api_key=api_key
+        )
+
+    @cached_property
+    def name(self) -> str:
+        """The model's name on the server.
+
+        Raises:
+            CoordExpError: If the server cannot be reached, or tells no names.
+            InputError: If it has several models and none was named.
+        """
+        if self._name is not None:
+            return self._name
+        try:
+            names = [
+                str(each["id"]) for each in json.loads(self._transport.ask("/v1/models"))["data"]
+            ]
+        except (ValueError, LookupError, TypeError):
+            raise CoordExpError(
+                f"{self._transport.url}: tells no models at /v1/models; is it a server of the kind "
+                "of coordexp serve or vLLM?"
+            ) from None
+        if len(names) != 1:
+            raise InputError(
+                f"{self._transport.url}: serves {', '.join(names) or 'no model'}; name one of them"
+            )
+        return names[0]
+
+    def detect(
+        self,
+        image: Picture,
+        *,
+        prompt: str | None = None,
+        classes: Sequence[str] | None = None,
+        coord_decode: CoordDecode = "token",
+        dedup_iou: float | None = None,
+    ) -> Found:
+        """Return what the model finds in a picture; coordinates are pixels of it.
+
+        Args:
+            image: A file, the content of one, or an upright picture.
+            prompt: Asks this instead of what the model was trained on.
+            classes: Keep only these descs; None keeps all.
+            coord_decode: A coordinate is the token's bin, or the expectation around it.
+            dedup_iou: Overlap from which an object repeats another; None keeps all.
+
+        Raises:
+            RecordError: If the picture cannot be read, or the prompt holds a special token.
+            InputError: If the list of classes is empty, or the server refuses the question.
+            CoordExpError: If there is no answer, or one that cannot be scored.
+        """
+        record, picture = open_picture(image)
+        record = replace(record, prompt=prompt)
+        options = RowOptions(
+            coord_decode=coord_decode,
+            dedup_iou=dedup_iou,
+            classes=None if classes is None else asked_classes(classes, self.model.classes),
+        )
+        answer = self.answer(record, picture)
+        return scored_objects(
+            record, answer, self.model.style, options, end_marks=self.model.end_marks
+        )
+
+    def answer(self, record: Record, picture: Image.Image) -> Answer:
+        """Return what the model says of a record's picture; raises as `detect` does."""
+        return self.sent(self.request(record, picture))
+
+    def request(self, record: Record, picture: Image.Image) -> Body:
+        """Return the question about a record.
+
+        Raises:
+            RecordError: If its prompt holds a special token, or the picture cannot be looked at.
+        """
+        check_cells(record, self.model.grid)
+        return chat_request(
+            self.model.style,
+            model=self.name,
+            prompt=record.prompt,
+            url=picture_url(fit_picture(picture, self.model.grid)),
+            ask=self._ask,
+        )
+
+    def sent(self, body: Body) -> Answer:
+        """Return the answer to a question of `request`."""
+        reply = self._transport.ask("/v1/chat/completions", body)
+        return read_reply(reply, self.model.style, self.model.end_marks)
