@@ -20,6 +20,8 @@ class Answer:
         finish_reason: `length` when the answer was cut off.
         beliefs: About the coord tokens among them, by their place.
         passes: How often the model was run for it.
+        coord_log_p: Log probabilities of all bins at the coord tokens, by their place; only where
+            whoever asked wants to pass them on.
     """
 
     text: str
@@ -28,6 +30,7 @@ class Answer:
     finish_reason: FinishReason
     beliefs: Mapping[int, CoordBelief] = field(default_factory=dict)
     passes: int = 0
+    coord_log_p: Mapping[int, Sequence[float]] = field(default_factory=dict)
 
 
 def with_masses(

@@ -39,6 +39,7 @@ class Backend(StrEnum):
 
     HF = "hf"
     VLLM = "vllm"
+    HTTP = "http"
 
 
 def parse_dedup(value: str) -> float:
@@ -85,7 +86,11 @@ def predict(  # noqa: PLR0913, PLR0917 - one for each option
     out: Annotated[Path, typer.Option(help="predictions.jsonl to write.")],
     batch_size: Annotated[
         int | None,
-        typer.Option(min=1, show_default="8, or 128 with vLLM", help="Images at once."),
+        typer.Option(
+            min=1,
+            show_default="8, or 128 with vLLM",
+            help="Images at once; of a server, requests.",
+        ),
     ] = None,
     max_new_tokens: Annotated[int, typer.Option(min=1, help="Longest answer.")] = 2048,
     constrain: Annotated[
@@ -128,7 +133,8 @@ def predict(  # noqa: PLR0913, PLR0917 - one for each option
     revision: Revision = None,
     overwrite: Overwrite = False,  # noqa: FBT002
     backend: Annotated[
-        Backend, typer.Option(help="transformers, or vLLM for a merged model.")
+        Backend,
+        typer.Option(help="transformers, vLLM for a merged model, or a server (coordexp serve)."),
     ] = Backend.HF,
     engine: Annotated[
         list[str] | None,
@@ -136,6 +142,9 @@ def predict(  # noqa: PLR0913, PLR0917 - one for each option
             metavar="KEY=VALUE",
             help="Option of vLLM's engine, as tensor_parallel_size=2; may be given several times.",
         ),
+    ] = None,
+    url: Annotated[
+        str | None, typer.Option(help="The server of --backend http: http://127.0.0.1:8000.")
     ] = None,
 ) -> None:
     """Answer every record or picture.
@@ -170,6 +179,7 @@ def predict(  # noqa: PLR0913, PLR0917 - one for each option
         backend=backend.value,
         engine=parse_engine_options(engine or ()),
         overwrite=overwrite,
+        url=url,
     )
     summary = run_predict(find_given(model, revision).path, data, out, options)
     if summary is not None:  # else another rank speaks

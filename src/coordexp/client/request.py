@@ -1,17 +1,13 @@
 """What is asked of a server: the conversation of training, and answers that can be scored."""
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from coordexp.coord_tokens.codec import CoordAlphabet, is_coord_token
+from coordexp.data.contract.special_tokens import special_token_in
 from coordexp.errors import InputError, RecordError
 from coordexp.rendering.style import RenderingStyle
 
 Body = dict[str, object]
-
-# What chat templates are made of. Which of them a tokenizer knows is not known here.
-_SPECIAL = re.compile(r"<\|[^|<>\s]+\|>")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,8 +42,8 @@ def chat_request(
         RecordError: If the prompt holds what only a chat template may.
         InputError: If `extra` has a field that is set here.
     """
-    if prompt is not None:
-        check_prompt(prompt, style.alphabet)
+    if prompt is not None and (token := special_token_in(prompt, style.alphabet)):
+        raise RecordError(f"prompt: holds the special token {token}; write it in other words")
     question = [
         {"type": "image_url", "image_url": {"url": url}},
         {"type": "text", "text": prompt or style.user_prompt},
@@ -73,14 +69,3 @@ def chat_request(
     if taken := sorted(set(ask.extra) & set(body)):
         raise InputError(f"extra: {taken[0]} is set by the client itself")
     return {**body, **ask.extra}
-
-
-def check_prompt(prompt: str, alphabet: CoordAlphabet) -> None:
-    """Check that a prompt holds nothing that would end its turn or stand for a picture.
-
-    Raises:
-        RecordError: If it does.
-    """
-    for found in _SPECIAL.findall(prompt):
-        if not is_coord_token(found, alphabet) and found != alphabet.wildcard:
-            raise RecordError(f"prompt: holds the special token {found}")

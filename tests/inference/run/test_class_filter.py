@@ -17,7 +17,7 @@ from coordexp.data.contract.record import Record
 from coordexp.errors import InputError
 from coordexp.families.qwen3_vl.family import QWEN3_VL
 from coordexp.inference.run import single
-from coordexp.inference.run.ask import Ask, AskOptions, Question
+from coordexp.inference.run.ask import Ask, AskOptions, EncodedQuestions, Question
 from coordexp.inference.run.predict import AnswerFile, Summary, answer_file, predict_file
 from coordexp.inference.run.predictor import Predictor
 from coordexp.inference.run.ranks import Ranks
@@ -92,7 +92,7 @@ def test_a_file_counts_what_it_leaves_out(
     def answered(name: str, classes: tuple[str, ...] | None) -> Summary:
         return answer_file(
             ask,
-            AnswerFile(predictor.encoder, scenes, tmp_path / name, model="m"),
+            AnswerFile(EncodedQuestions(predictor.encoder), scenes, tmp_path / name, model="m"),
             plainly(batch_size=4, max_new_tokens=9, rows=RowOptions(classes=classes)),
             ranks=Ranks(),
             quiet=True,

@@ -24,7 +24,7 @@ from coordexp.evaluation.measure.predictions import read_predictions
 from coordexp.export.merge import merge_checkpoint
 from coordexp.families.qwen3_vl.family import QWEN3_VL
 from coordexp.families.qwen_vl.inputs import QwenVLInputs
-from coordexp.inference.run.ask import Ask, AskOptions, Question, build_ask
+from coordexp.inference.run.ask import Ask, AskOptions, EncodedQuestions, Question, build_ask
 from coordexp.inference.run.predict import AnswerFile, Summary, answer_file, predict_file
 from coordexp.inference.run.predictor import Predictor, load_predictor
 from coordexp.inference.run.ranks import Ranks
@@ -266,7 +266,7 @@ def test_a_run_that_was_stopped_goes_on(
     def go(ask: Ask) -> Summary:
         return answer_file(
             ask,
-            AnswerFile(predictor.encoder, scenes, out, model="m"),
+            AnswerFile(EncodedQuestions(predictor.encoder), scenes, out, model="m"),
             plainly(batch_size=2, max_new_tokens=LENGTH),
             ranks=Ranks(),
         )
@@ -370,7 +370,7 @@ def test_answers_are_kept_when_a_picture_is_taken_out(
     def go(ask: Ask) -> Summary:
         return answer_file(
             ask,
-            AnswerFile(predictor.encoder, data, out, model="m"),
+            AnswerFile(EncodedQuestions(predictor.encoder), data, out, model="m"),
             plainly(batch_size=2, max_new_tokens=LENGTH),
             ranks=Ranks(),
         )

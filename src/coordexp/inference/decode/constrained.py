@@ -52,6 +52,7 @@ class ConstrainedDecoder:
         grammar: What it may say.
         jump: Whether forced and likely tokens are appended together; the answers are the same.
         ordered: Whether a box's second corner may be no smaller than its first.
+        with_coord_log_p: Whether answers tell the log probabilities of all bins.
 
     Raises:
         CheckpointError: If the model has layers with states that cannot go back to a choice.
@@ -66,6 +67,7 @@ class ConstrainedDecoder:
         *,
         jump: bool = True,
         ordered: bool = True,
+        with_coord_log_p: bool = False,
     ) -> None:
         inner = model.get_base_model() if isinstance(model, PeftModel) else model
         self._model = cast(PreTrainedModel, inner)
@@ -74,6 +76,7 @@ class ConstrainedDecoder:
         self._grammar = grammar
         self._jump = jump
         self._ordered = ordered
+        self._with_coord_log_p = with_coord_log_p
         self._text: dict[int, str | None] = {}
         self._choose = Chooser(self._model, vocab, grammar)
         self._device = self._model.device
@@ -169,7 +172,13 @@ class ConstrainedDecoder:
             finish_reason="length" if row.is_cut else "eos",
             beliefs=own,
             passes=row.passes,
+            coord_log_p=self._coord_log_p(row) if self._with_coord_log_p else {},
         )
+
+    def _coord_log_p(self, row: Row) -> dict[int, list[float]]:
+        return {
+            at: logits.double().log_softmax(-1).tolist() for at, logits in row.coord_logits.items()
+        }
 
     def _pieces(self, ids: Sequence[int]) -> tuple[str, ...]:
         """Return the text of each token, the slow way only where a character is spread out."""

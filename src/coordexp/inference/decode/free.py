@@ -1,6 +1,6 @@
 """Greedy answers, with the probability of every token from the same decode.
 
-Shapes: `B` examples.
+Shapes: `B` examples, `K` bins.
 """
 
 from collections.abc import Callable, Sequence
@@ -25,10 +25,12 @@ from coordexp.rendering.encode import Encoder, Example
 class _Beliefs(LogitsProcessor):
     """Notes how probable the greedy choice is; storing every step's logits would take gigabytes."""
 
-    def __init__(self, vocab: CoordVocab | None) -> None:
+    def __init__(self, vocab: CoordVocab | None, *, with_coord_log_p: bool) -> None:
         self._vocab = vocab
+        self._with_coord_log_p = with_coord_log_p
         self.chosen: list[Float[Tensor, " B"]] = []
         self.coords: list[Float[Tensor, "B 3"]] = []
+        self.coord_log_p: list[Float[Tensor, "B K"]] = []
 
     @override
     def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
@@ -38,7 +40,10 @@ class _Beliefs(LogitsProcessor):
         if self._vocab is not None:
             ids = self._vocab.ids
             bins = (chosen - ids.start).clamp(0, len(ids) - 1)
-            self.coords.append(belief_figures(log_p[:, ids.start : ids.stop], bins))
+            of_bins = log_p[:, ids.start : ids.stop]
+            self.coords.append(belief_figures(of_bins, bins))
+            if self._with_coord_log_p:
+                self.coord_log_p.append(of_bins.cpu())
         return scores
 
 
@@ -50,6 +55,7 @@ def generate_answers(
     *,
     vocab: CoordVocab | None,
     max_new_tokens: int,
+    with_coord_log_p: bool = False,
 ) -> list[Answer]:
     """Return the greedy answer to each prompt.
 
@@ -63,11 +69,12 @@ def generate_answers(
         prompts: From `Encoder.encode_prompt`.
         vocab: The coord vocabulary, None for the text baseline.
         max_new_tokens: Longest answer.
+        with_coord_log_p: Whether answers tell the log probabilities of all bins.
     """
     pad_id = encoder.tokenizer.pad_token_id
     collate = Collator(pad_id=pad_id, image_token_id=encoder.image_token_id, side="left")
     batch = {name: tensor.to(model.device) for name, tensor in collate(prompts).items()}
-    noted = _Beliefs(vocab)
+    noted = _Beliefs(vocab, with_coord_log_p=with_coord_log_p)
     stop_ids = answer_ends(encoder, model.generation_config)
     output = cast(Callable[..., Tensor], model.generate)(
         **batch,
@@ -82,7 +89,7 @@ def generate_answers(
     probabilities = torch.stack(noted.chosen, dim=1).tolist()
     figures = torch.stack(noted.coords, dim=1).tolist() if vocab else [[]] * len(prompts)
     answers = []
-    for ids, row, coords in zip(new_ids, probabilities, figures, strict=True):
+    for index, (ids, row, coords) in enumerate(zip(new_ids, probabilities, figures, strict=True)):
         length = next((i for i, token_id in enumerate(ids) if token_id in stop_ids), len(ids))
         beliefs = {
             place: CoordBelief(*coords[place])
@@ -98,6 +105,11 @@ def generate_answers(
                 finish_reason="eos" if length < len(ids) else "length",
                 beliefs=beliefs,
                 passes=min(length + 1, len(ids)),
+                coord_log_p={
+                    place: noted.coord_log_p[place][index].tolist()
+                    for place in beliefs
+                    if with_coord_log_p
+                },
             )
         )
     return answers

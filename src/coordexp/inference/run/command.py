@@ -7,7 +7,9 @@ from pathlib import Path
 from coordexp.answers.class_filter import asked_classes
 from coordexp.errors import InputError
 from coordexp.files import check_new_file
+from coordexp.inference.run.ask import EncodedQuestions
 from coordexp.inference.run.coco_results import write_coco_results
+from coordexp.inference.run.http_backend import ask_server, check_server_options
 from coordexp.inference.run.inputs import load_source, longest_prompt
 from coordexp.inference.run.options import PredictOptions
 from coordexp.inference.run.parts import is_begun
@@ -44,6 +46,8 @@ def run_predict(model: Path, data: Path, out: Path, options: PredictOptions) -> 
     with launched_ranks() as ranks:
         if options.backend == "vllm":
             summary = _ask_vllm(model, asked_for, data, out, options, ranks)
+        elif options.backend == "http":
+            summary = ask_server(model, data, out, options, ranks)
         else:
             predictor = load_predictor(model, classes=asked_for)
             summary = predict_file(predictor, data, out, options, ranks=ranks)
@@ -56,6 +60,10 @@ def run_predict(model: Path, data: Path, out: Path, options: PredictOptions) -> 
 
 
 def _check_backend(model: Path, options: PredictOptions) -> None:
+    if (options.url is None) != (options.backend != "http"):
+        raise InputError("--backend http and --url go together: the server that is asked")
+    if options.backend == "http":
+        check_server_options(options.asking)
     if options.backend == "vllm":
         check_merged(model)
     elif options.engine:
@@ -77,5 +85,6 @@ def _ask_vllm(
     ask = load_vllm_ask(
         model, encoder, vocab, options.asking, engine=options.engine, longest_prompt=longest
     )
-    files = AnswerFile(encoder, data, out, model=str(model.resolve()), with_patches=False)
+    questions = EncodedQuestions(encoder, with_patches=False)
+    files = AnswerFile(questions, data, out, model=str(model.resolve()))
     return answer_file(ask, files, options, ranks=ranks)

@@ -9,9 +9,9 @@ from coordexp.answers.prediction_lines import RowOptions
 from coordexp.inference.run.ask import AskOptions
 from coordexp.inference.run.vllm_engine import ROOM
 
-Backend = Literal["hf", "vllm"]
+Backend = Literal["hf", "vllm", "http"]
 
-BATCH_SIZES: Mapping[Backend, int] = {"hf": 8, "vllm": 128}
+BATCH_SIZES: Mapping[Backend, int] = {"hf": 8, "vllm": 128, "http": 8}
 """Images at once, where nothing is said. vLLM makes batches of its own from what it is given: with
 8 it took half as long again as with 100."""
 
@@ -21,13 +21,14 @@ class PredictOptions:
     """How predictions are made.
 
     Args:
-        batch_size: Images at once.
+        batch_size: Images at once; with `http` requests under way.
         asking: How the model is asked.
         rows: What becomes of an answer.
         backend: What runs the model.
         coco: Where COCO results go, None for nowhere.
         engine: What vLLM's engine is told besides, by name.
         overwrite: Whether the predictions and `coco` may be there already.
+        url: Of the server, for `http`.
     """
 
     batch_size: int
@@ -37,6 +38,7 @@ class PredictOptions:
     coco: Path | None = None
     engine: Mapping[str, object] = field(default_factory=dict)
     overwrite: bool = False
+    url: str | None = None
 
     def identity(self) -> dict[str, object]:
         """Return all that the lines depend on, as JSON values.
@@ -44,9 +46,11 @@ class PredictOptions:
         A run that was stopped is gone on with only where this is the same. The size of a batch is
         not in it, nor how much room vLLM is given, nor where COCO results go.
         """
-        asking = asdict(self.asking)
+        asking: dict[str, object] = asdict(self.asking)
         if self.backend == "vllm":
             del asking["ordered"]  # its grammar cannot say that
             engine = {name: value for name, value in self.engine.items() if name not in ROOM}
             asking = {"backend": "vllm", **asking, **({"engine": engine} if engine else {})}
+        if self.backend == "http":  # the server decides on all else
+            asking = {"backend": "http", "max_new_tokens": self.asking.max_new_tokens}
         return {**asking, **self.rows.to_json()}

@@ -35,7 +35,7 @@ from coordexp.answers.prediction_lines import RowOptions
 from coordexp.config.schema import Config
 from coordexp.evaluation.evaluate import evaluate_predictions
 from coordexp.files import write_text
-from coordexp.inference.run.ask import AskOptions, HalvingAsk, build_ask
+from coordexp.inference.run.ask import AskOptions, EncodedQuestions, HalvingAsk, build_ask
 from coordexp.inference.run.inputs import load_source
 from coordexp.inference.run.options import PredictOptions
 from coordexp.inference.run.predict import AnswerFile, Summary, answer_file
@@ -176,7 +176,7 @@ def _answer(detection: Detection, checkpoint: Path, predictions: Path) -> Summar
     predictor = load_predictor(checkpoint)
     asking = AskOptions(constrain=True, restrict_to=None, max_new_tokens=_LONGEST_ANSWER)
     files = AnswerFile(
-        predictor.encoder,
+        EncodedQuestions(predictor.encoder),
         detection.data,
         predictions,
         model=str(checkpoint),
