@@ -118,7 +118,27 @@ def test_pieces_join_to_the_text_whatever_the_tokens_split(text: str, cut: objec
     assert "".join(pieces) == text
     assert len(pieces) == len(tokens)
     for piece, token in zip(pieces, tokens, strict=True):
-        assert piece == token or "\ufffd" in token
+        assert piece == token or not token.isascii()
+
+
+@pytest.mark.parametrize(
+    ("text", "tokens", "pieces"),
+    [
+        ("é", ["", "é"], ["", "é"]),  # told with the last, as by the own server
+        ("日x", ["", "", "日", "x"], ["", "", "日", "x"]),
+        ("😀x", ["\ufffd", "", "\ufffd", "x"], ["", "", "😀", "x"]),
+        ("a日b", ["a\ufffd", "\ufffdb"], ["a", "日b"]),
+        ("éé", ["é", "\ufffd", "\ufffd"], ["é", "", "é"]),
+        ("a", ["a", ""], ["a", ""]),  # an end of the turn that is left out
+        ("a", ["a", "\ufffd"], ["a", ""]),  # cut off inside of a character
+        ("\ufffd", ["\ufffd"], ["\ufffd"]),
+        ("", [], []),
+    ],
+)
+def test_a_character_belongs_to_the_last_token_that_has_a_part_of_it(
+    text: str, tokens: list[str], pieces: list[str]
+) -> None:
+    assert list(align_tokens(text, tokens)) == pieces
 
 
 def test_tokens_of_another_text_are_refused() -> None:
@@ -126,3 +146,9 @@ def test_tokens_of_another_text_are_refused() -> None:
         align_tokens("abc", ["a", "x"])
     with pytest.raises(CoordExpError, match="another text"):
         align_tokens("abc", ["a", "b"])
+    with pytest.raises(CoordExpError, match="another text"):
+        align_tokens("aé", ["a", "è"])
+    with pytest.raises(CoordExpError, match="another text"):
+        align_tokens("a", ["a", "é"])
+    with pytest.raises(CoordExpError, match="another text"):
+        align_tokens("aé", ["a"])

@@ -1,5 +1,6 @@
 """How a model that is served elsewhere is asked: as it was trained, from its small files."""
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,6 +34,11 @@ class AskedModel:
     grid: PictureGrid
     end_marks: tuple[str, ...]
     classes: tuple[str, ...] | None
+
+
+def served_name(model: Path) -> str:
+    """Return what a model is called behind a server: the name of its folder, links not followed."""
+    return Path(os.path.abspath(model)).name  # noqa: PTH100 - absolute() leaves ".." in place
 
 
 def load_asked_model(folder: Path | str) -> AskedModel:

@@ -1,14 +1,14 @@
 """The answer in what a server sent: its text, and how probable each token was.
 
-A server tells the text of each token as well as it can. Of a character that is spread over several
-tokens that is nothing or U+FFFD; such tokens are read from what the text has between their
-neighbours, which is where `coordexp predict` has them too.
+A server tells the text of each token as well as it can. A character that is spread over several
+tokens is told with the last of them, or by none, who say U+FFFD; such tokens are read from what the
+text has between their neighbours, which is where `coordexp predict` has them too.
 """
 
 import math
 import re
 from collections.abc import Mapping, Sequence
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 from pydantic import BaseModel, Field, ValidationError
 
@@ -23,7 +23,8 @@ from coordexp.coord_tokens.codec import (
 from coordexp.errors import CoordExpError
 from coordexp.rendering.style import RenderingStyle
 
-_UNREADABLE = "\ufffd"
+# Tells that there are bytes which form no character by themselves; no text at all says the same.
+_PART = "\ufffd"
 # A geometry of which only quotes and commas are left.
 _HOLLOW = re.compile(r'"(?:bbox_2d|poly|line)"\s*:\s*\[\s*[",][\s",]*\]')
 _REASONS: Mapping[str | None, FinishReason] = {"stop": "eos", "length": "length"}
@@ -133,6 +134,9 @@ def _answer(
 def align_tokens(text: str, tokens: Sequence[str]) -> tuple[str, ...]:
     r"""Return the piece of the text that belongs to each token; they join to the text.
 
+    ASCII is always told as it is, for no token holds a part of such a character. So the text is cut
+    there, and only what lies between is shared out.
+
     Args:
         text: Of the whole answer.
         tokens: Of each token, as the server tells it.
@@ -144,40 +148,60 @@ def align_tokens(text: str, tokens: Sequence[str]) -> tuple[str, ...]:
         >>> align_tokens('a é"', ["a ", "\ufffd", "\ufffd", '"'])
         ('a ', '', 'é', '"')
     """
-    pieces: list[str] = []
-    at = 0
-    waiting: list[str] = []
-    for token in tokens:
-        if not waiting and token and text.startswith(token, at):
-            pieces.append(token)
-            at += len(token)
-            continue
-        if not token or _UNREADABLE in token:
-            waiting.append(token)
-            pieces.append("")
-            continue
-        begin = text.find(token, at + _least_length(waiting)) if waiting else -1
-        if begin < 0:
-            raise _other_tokens(text[at:], token)
-        pieces[-1] = text[at:begin]
-        pieces.append(token)
-        at, waiting = begin + len(token), []
-    if waiting:
-        pieces[-1] = text[at:]
-    elif at < len(text):
-        raise _other_tokens(text[at:], "nothing")
-    return tuple(pieces)
+    told = [_Told(char, owner) for owner, token in enumerate(tokens) for char in token or _PART]
+    pieces: list[list[str]] = [[] for _ in tokens]
+    at = place = 0
+    while True:
+        until, then = at, place
+        while until < len(text) and not text[until].isascii():
+            until += 1
+        while then < len(told) and not told[then].char.isascii():
+            then += 1
+        _share_out(text[at:until], told[place:then], pieces)
+        if until == len(text) and then == len(told):
+            return tuple("".join(piece) for piece in pieces)
+        if until == len(text) or then == len(told) or text[until] != told[then].char:
+            raise _other_tokens(text[at:], "".join(each.char for each in told[place : then + 1]))
+        pieces[told[then].owner].append(text[until])
+        at, place = until + 1, then + 1
 
 
-def _least_length(waiting: Sequence[str]) -> int:
-    """Return how many characters tokens stand for at least that were not told as they are."""
-    return sum(len(token) - token.count(_UNREADABLE) for token in waiting) + 1
+class _Told(NamedTuple):
+    """A character as it is told, and the token that tells it."""
+
+    char: str
+    owner: int
+
+
+def _share_out(text: str, told: Sequence[_Told], pieces: list[list[str]]) -> None:
+    """Add a text without ASCII to the pieces of the tokens that tell it.
+
+    What stands between characters that were told as they are belongs to the last token that has a
+    part of one.
+    """
+    shorter = min(len(text), len(told))
+    left = 0
+    while left < shorter and text[left] == told[left].char:
+        left += 1
+    right = 0
+    while right < shorter - left and text[-1 - right] == told[-1 - right].char:
+        right += 1
+    between = text[left : len(text) - right]
+    parts = [each.owner for each in told[left : len(told) - right] if each.char == _PART]
+    if not parts and (between or left + right < len(told)):
+        raise _other_tokens(text, "".join(each.char for each in told))
+    for char, owner in told[:left]:
+        pieces[owner].append(char)
+    if parts:
+        pieces[parts[-1]].append(between)
+    for char, owner in told[len(told) - right :]:
+        pieces[owner].append(char)
 
 
 def _other_tokens(rest: str, token: str) -> CoordExpError:
     return CoordExpError(
         f"the server's log probabilities are of another text than its answer: expected a token at "
-        f"{rest[:40]!r}, got {token!r} (is it told to give token ids in place of tokens?)"
+        f"{rest[:40]!r}, got {token[:40]!r} (is it told to give token ids in place of tokens?)"
     )
 
 

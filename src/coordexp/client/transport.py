@@ -38,8 +38,8 @@ class Patience:
         answer_s: Until its answer is there.
         retries: How often it is asked again where it is busy (429, 503) or has dropped the
             connection. The same question has the same answer, so asking twice does no harm.
-        first_wait_s: Before the second time; it doubles from then on, unless the server names
-            another. No wait is longer than half a minute.
+        first_wait_s: Before the second time; it doubles from then on, and is longer where the
+            server says so. No wait is longer than half a minute.
     """
 
     connect_s: float = 10.0
@@ -54,11 +54,11 @@ class Patience:
             tries: At least one.
             asked: The server's Retry-After.
         """
-        if asked is not None and asked.strip().isdecimal():
-            return min(float(asked), _LONGEST_WAIT)
         # Spread, so that those who were turned away together do not come back together.
-        spread = random.uniform(0.5, 1.0)
-        return min(math.ldexp(self.first_wait_s, tries - 1), _LONGEST_WAIT) * spread
+        wait = math.ldexp(self.first_wait_s, tries - 1) * random.uniform(0.5, 1.0)
+        if asked is not None and asked.strip().isdecimal():
+            wait = max(wait, float(asked))
+        return min(wait, _LONGEST_WAIT)
 
 
 class Transport:

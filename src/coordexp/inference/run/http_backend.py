@@ -8,6 +8,7 @@ from pathlib import Path
 from PIL import Image
 
 from coordexp.answers.answer import Answer
+from coordexp.client.asked_model import served_name
 from coordexp.client.detect import Client
 from coordexp.client.request import Body, ServedAsk
 from coordexp.data.contract.record import Record
@@ -87,7 +88,7 @@ def ask_server(
         ask=ServedAsk(max_tokens=options.asking.max_new_tokens),
         connections=in_flight,
     )
-    if Path(client.name).name != model.resolve().name:
+    if Path(client.name).name != served_name(model):
         logger.warning(
             "the server calls its model %s; its answers are read as those of %s", client.name, model
         )
