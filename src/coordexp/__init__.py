@@ -21,6 +21,7 @@ The packages, lowest layer first:
 - `evaluation`: boxes to figures
 - `training`: the run
 - `integrations`: the run inside ms-swift
+- `serving`: a model behind an address
 - `lab`: studies
 - `quickstart`: all of it in minutes
 """

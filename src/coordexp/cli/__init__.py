@@ -2,6 +2,7 @@
 
 - `data_convert`, `data_check`, `data_prepare`, `data_stats`, `data_view`: before a run.
 - `vocab`, `plan`, `doctor`, `train`, `merge`, `predict`, `evaluate`: a run and what comes of it.
+- `serve`, `demo`: a model behind an address.
 - `quickstart`, `lab`: all of it at once, and many times. `swift`: the plugin of ms-swift.
 - `options`, `sheets`: what several of them share.
 

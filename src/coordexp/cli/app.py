@@ -22,6 +22,7 @@ from coordexp.cli.data_convert import data_convert
 from coordexp.cli.data_prepare import data_prepare
 from coordexp.cli.data_stats import data_stats
 from coordexp.cli.data_view import data_view
+from coordexp.cli.demo import demo
 from coordexp.cli.doctor import doctor
 from coordexp.cli.evaluate import evaluate
 from coordexp.cli.lab import lab_report, lab_run
@@ -29,6 +30,7 @@ from coordexp.cli.merge import merge
 from coordexp.cli.plan import plan
 from coordexp.cli.predict import predict
 from coordexp.cli.quickstart import quickstart
+from coordexp.cli.serve import serve
 from coordexp.cli.swift import swift_plugin
 from coordexp.cli.train import train
 from coordexp.cli.vocab import vocab_expand, vocab_fit, vocab_graft
@@ -115,6 +117,8 @@ app.command()(doctor)
 app.command()(merge)
 app.command()(predict)
 app.command()(evaluate)
+app.command()(serve)
+app.command()(demo)
 app.add_typer(lab_app, name="lab")
 lab_app.command("run")(lab_run)
 lab_app.command("report")(lab_report)
