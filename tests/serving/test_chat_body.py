@@ -6,7 +6,7 @@ import pytest
 from coordexp.coord_tokens.codec import SPEC_ALPHABET
 from coordexp.errors import InputError
 from coordexp.rendering.style import RenderingStyle
-from coordexp.serving.chat_body import read_chat_body
+from coordexp.serving.chat_body import LONGEST_PROMPT, read_chat_body
 
 STYLE = RenderingStyle(
     system_prompt="You see.",
@@ -127,6 +127,14 @@ def test_a_malformed_body_is_refused(content: bytes) -> None:
 def test_nothing_is_fetched_or_opened(url: str) -> None:
     with pytest.raises(InputError, match="image_url"):
         read_chat_body(body({"type": "image_url", "image_url": {"url": url}}), STYLE, "m")
+
+
+def test_a_prompt_has_an_end() -> None:
+    longest = {"type": "text", "text": "a" * LONGEST_PROMPT}
+    read_chat_body(body(PICTURE, longest), STYLE, "m")
+    longer = {"type": "text", "text": "a" * (LONGEST_PROMPT + 1)}
+    with pytest.raises(InputError, match="at most 8,192 characters"):
+        read_chat_body(body(PICTURE, longer), STYLE, "m")
 
 
 def test_one_picture_and_one_text_at_most() -> None:

@@ -11,7 +11,9 @@ def demo(
     host: Annotated[str, typer.Option(help="Where it listens.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="0: one that is free.")] = 7860,
 ) -> None:
-    """Show a page to try a model: a picture in, boxes drawn, a threshold and a filter.
+    """Show a page to try a model in a browser.
+
+    A picture in, boxes drawn, a threshold and a filter of classes.
 
     Pictures stay on this machine and are gone when the page is closed.
     """

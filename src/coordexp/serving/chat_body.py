@@ -61,6 +61,9 @@ _INSTEAD = {
     "stream": "an answer comes as a whole",
 }
 
+LONGEST_PROMPT = 8192
+"""Characters; longer ones would take the memory of everyone's answers."""
+
 
 class _PictureUrl(BaseModel):
     """Where a picture is."""
@@ -207,7 +210,12 @@ def _prompt(body: _ChatBody, style: RenderingStyle) -> str | None:
             raise InputError(f"messages: the system prompt of training was another one: {trained}")
     if len(last.texts) > 1:
         raise InputError(f"messages: expected one text, got {len(last.texts)}")
-    return last.texts[0] if last.texts and last.texts[0].strip() else None
+    prompt = last.texts[0] if last.texts else ""
+    if len(prompt) > LONGEST_PROMPT:
+        raise InputError(
+            f"messages: at most {LONGEST_PROMPT:,} characters of text, got {len(prompt):,}"
+        )
+    return prompt if prompt.strip() else None
 
 
 def _top_logprobs(body: _ChatBody, style: RenderingStyle) -> int | None:

@@ -7,6 +7,7 @@ together. So a model is never asked by two threads at once, and a batch is as la
 import logging
 import queue
 import threading
+import time
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -42,6 +43,8 @@ class Answered:
 
 
 Job = tuple[Asking, "Future[Answered]"]
+
+_GATHER_S = 0.02
 
 
 class Desk:
@@ -113,9 +116,16 @@ class Desk:
         open_ = True
         while open_ or waiting:
             if not waiting:
-                open_ = _move(self._jobs, waiting, wait=True)
-            while open_ and len(waiting) < self._batch_size and not self._jobs.empty():
-                open_ = _move(self._jobs, waiting, wait=False)
+                open_ = _move(self._jobs, waiting, wait_s=None)
+            until = time.monotonic() + _GATHER_S
+            while open_ and len(waiting) < self._batch_size:
+                # Those who are here and have not been read come in a moment, and would else be
+                # asked one by one and the rest together, in turns.
+                left = until - time.monotonic() if len(waiting) < self._here else 0.0
+                try:
+                    open_ = _move(self._jobs, waiting, wait_s=max(left, 0.0))
+                except queue.Empty:
+                    break
             self._answer(self._next_batch(waiting))
 
     def _next_batch(self, waiting: deque[Job]) -> list[Job]:
@@ -144,9 +154,18 @@ class Desk:
             future.set_result(Answered(asking, answer))
 
 
-def _move(jobs: "queue.Queue[Job | None]", waiting: deque[Job], *, wait: bool) -> bool:
-    """Move one job, and return whether more may come."""
-    job = jobs.get(block=wait)
+def _move(jobs: "queue.Queue[Job | None]", waiting: deque[Job], *, wait_s: float | None) -> bool:
+    """Move one job, and return whether more may come.
+
+    Args:
+        jobs: From here.
+        waiting: To there.
+        wait_s: How long one is waited for; None for ever.
+
+    Raises:
+        queue.Empty: If none came.
+    """
+    job = jobs.get(timeout=wait_s) if wait_s is None or wait_s > 0 else jobs.get_nowait()
     if job is None:
         return False
     waiting.append(job)
