@@ -5,7 +5,6 @@ from typer.testing import CliRunner
 
 from coordexp.cli import serve as serve_module
 from coordexp.cli.app import app
-from coordexp.cli.serve import parse_engine
 from coordexp.serving import vllm_server
 
 RUNNER = CliRunner()
@@ -49,7 +48,6 @@ def test_it_is_on_loopback_and_warns_beyond(started: Started) -> None:
         (["--backend", "vllm", "--queue", "3"], "--backend hf"),
         (["--backend", "vllm", "--batch-size", "3"], "--backend hf"),
         (["--backend", "hf", "--engine", "a=b"], "--backend vllm"),
-        (["--backend", "vllm", "--engine", "a"], "key=value"),
         (["--port", "99999"], "--port"),
     ],
 )
@@ -60,11 +58,6 @@ def test_options_of_the_other_server_are_refused(
     assert done.exit_code == 2
     assert says in done.output
     assert not started
-
-
-def test_options_of_vllm_are_given_by_name() -> None:
-    given = parse_engine(["max_model_len=9", "--dtype=bfloat16", 'hf-overrides={"a": "b=c"}'])
-    assert given == {"max_model_len": "9", "dtype": "bfloat16", "hf-overrides": '{"a": "b=c"}'}
 
 
 def test_where_there_is_no_model_nothing_is_served(tmp_path: Path) -> None:

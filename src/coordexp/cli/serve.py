@@ -57,43 +57,32 @@ def serve(
     if backend is ServeBackend.VLLM or (backend is ServeBackend.AUTO and is_vllm_installed()):
         if batch_size is not None or queue is not None:
             raise typer.BadParameter("--batch-size and --queue are for --backend hf")
-        _serve_vllm(model, host, port, max_new_tokens, parse_engine(engine or []))
+        _serve_vllm(model, host, port, max_new_tokens, engine or [])
         return
     if engine:
         raise typer.BadParameter("--engine is for --backend vllm")
     _serve_own(model, host, port, constrain, (max_new_tokens, batch_size or 8, queue or 64))
 
 
-def parse_engine(pairs: list[str]) -> dict[str, str]:
-    """Return options of vLLM by name."""
-    options = {}
-    for pair in pairs:
-        name, equals, value = pair.partition("=")
-        if not name or not equals:
-            raise typer.BadParameter(f"--engine: expected key=value, got {pair!r}")
-        options[name.lstrip("-")] = value
-    return options
-
-
-def _serve_vllm(
-    model: Path, host: str, port: int, max_new_tokens: int, engine: dict[str, str]
-) -> None:
+def _serve_vllm(model: Path, host: str, port: int, max_new_tokens: int, engine: list[str]) -> None:
     import torch  # noqa: PLC0415
 
     from coordexp.client.asked_model import served_name  # noqa: PLC0415
+    from coordexp.inference.run.vllm_engine import parse_engine_options  # noqa: PLC0415
     from coordexp.serving.address import bound_socket, curl_line, url_of  # noqa: PLC0415
     from coordexp.serving.vllm_server import (  # noqa: PLC0415
         VllmServer,
         become_vllm,
         load_vllm_model,
-        vllm_arguments,
+        vllm_command,
     )
 
+    told = parse_engine_options(engine)
     asked = load_vllm_model(model)
     with bound_socket(host, port) as bound:  # vLLM would find out after a minute
         port = bound.getsockname()[1]
-    server = VllmServer(host=host, port=port, max_new_tokens=max_new_tokens, engine=engine)
-    command = vllm_arguments(asked, server, on_cpu=not torch.cuda.is_available())
+    server = VllmServer(host=host, port=port, max_new_tokens=max_new_tokens, engine=told)
+    command = vllm_command(asked, server, on_cpu=not torch.cuda.is_available())
     typer.echo("once vLLM is ready, ask it with:")
     style = asked.style
     url = url_of(host, port)

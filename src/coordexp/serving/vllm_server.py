@@ -1,7 +1,6 @@
-"""vLLM's own server with the flags that a model needs, in the place of this process."""
+"""vLLM's own server, told what its offline engine is told, in the place of this process."""
 
 import importlib.util
-import json
 import os
 import sys
 from collections.abc import Mapping, Sequence
@@ -9,9 +8,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from coordexp.client.asked_model import AskedModel, load_asked_model, served_name
-from coordexp.client.request import ServedAsk
-from coordexp.errors import CheckpointError, InputError, install_advice
-from coordexp.model.card import load_weights_card
+from coordexp.errors import InputError, install_advice
+from coordexp.inference.run.predictor import load_encoder
+from coordexp.inference.run.vllm_backend import load_stop_ids
+from coordexp.inference.run.vllm_engine import (
+    check_engine_options,
+    check_merged,
+    engine_options,
+    server_flags,
+)
 
 # Words of the prompt around the picture, its own question included.
 _PROMPT_TOKENS = 1024
@@ -25,13 +30,13 @@ class VllmServer:
         host: Where it listens.
         port: Where it listens.
         max_new_tokens: Longest answer that there has to be room for.
-        engine: More of its options, by their names without dashes in front; they replace ours.
+        engine: What the user tells its engine, by name.
     """
 
     host: str
     port: int
     max_new_tokens: int
-    engine: Mapping[str, str] = field(default_factory=dict)
+    engine: Mapping[str, object] = field(default_factory=dict)
 
 
 def is_vllm_installed() -> bool:
@@ -46,51 +51,44 @@ def load_vllm_model(model: Path) -> AskedModel:
         CheckpointError: If it is an adapter, or says nothing of how it is asked.
         InputError: If vLLM is not installed.
     """
+    check_merged(model)
     asked = load_asked_model(model)
-    if load_weights_card(model).base is not None:
-        raise CheckpointError(
-            f"{model}: vLLM serves no adapter of this kind, its engine ends on one; merge it "
-            f"first: coordexp merge {model} DST (or serve it with --backend hf)"
-        )
     if not is_vllm_installed():
         raise InputError(f"vLLM is not installed; {install_advice('vllm')}")
     return asked
 
 
-def vllm_arguments(model: AskedModel, server: VllmServer, *, on_cpu: bool) -> list[str]:
+def vllm_command(model: AskedModel, server: VllmServer, *, on_cpu: bool) -> list[str]:
     """Return the command that starts vLLM's server.
 
     Args:
         model: What is served.
         server: How.
-        on_cpu: Whether there is no GPU: weights are then float32, as everywhere else here.
+        on_cpu: Whether there is no GPU.
+
+    Raises:
+        InputError: If the user tells the engine what follows from the model.
     """
-    style = model.style
-    limits = {"min_pixels": style.min_pixels, "max_pixels": style.max_pixels}
-    pixels = {name: value for name, value in limits.items() if value is not None}
+    # Its own names are checked by vLLM; here they would take the seconds of its import.
+    check_engine_options(server.engine, list(server.engine))
+    encoder, _ = load_encoder(model.path)
     picture_tokens = model.grid.most // model.grid.cell_px**2
-    options: dict[str, str] = {
+    options = engine_options(
+        model.path,
+        model.style,
+        stop_ids=load_stop_ids(model.path, encoder),
+        max_model_len=picture_tokens + _PROMPT_TOKENS + server.max_new_tokens,
+        on_cpu=on_cpu,
+    )
+    told = {
+        "model": str(model.path),
+        "served_model_name": served_name(model.path),
         "host": server.host,
-        "port": str(server.port),
-        "served-model-name": served_name(model.path),
-        # As many as the client asks for; vLLM's own limit is 20.
-        "max-logprobs": str(ServedAsk().top_logprobs),
-        # Not the sampling and penalties of the base's generation_config.json.
-        "generation-config": "vllm",
-        "limit-mm-per-prompt": json.dumps({"image": 1, "video": 0}),
-        # Else it reserves room for the model's whole context, a quarter of a million tokens.
-        "max-model-len": str(picture_tokens + _PROMPT_TOKENS + server.max_new_tokens),
+        "port": server.port,
+        **options,
+        **server.engine,
     }
-    if pixels:
-        options["mm-processor-kwargs"] = json.dumps(pixels)
-    if on_cpu:
-        options["dtype"] = "float32"
-    options |= {name.replace("_", "-"): value for name, value in server.engine.items()}
-    command = [sys.executable, "-m", "vllm.entrypoints.openai.api_server"]
-    command += ["--model", str(model.path)]
-    for name, value in options.items():
-        command += _flag(name, value)
-    return command
+    return [sys.executable, "-m", "vllm.entrypoints.openai.api_server", *server_flags(told)]
 
 
 def become_vllm(command: Sequence[str]) -> None:
@@ -99,11 +97,3 @@ def become_vllm(command: Sequence[str]) -> None:
     sys.stdout.flush()
     sys.stderr.flush()
     os.execve(command[0], list(command), environment)
-
-
-def _flag(name: str, value: str) -> list[str]:
-    if value in {"true", "True"}:
-        return [f"--{name}"]
-    if value in {"false", "False"}:
-        return [f"--no-{name}"]
-    return [f"--{name}", value]
