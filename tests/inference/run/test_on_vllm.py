@@ -3,7 +3,6 @@
 The engine is asked about scenes that its model knows by heart, so that rounding changes no answer.
 """
 
-import base64
 import json
 import os
 import signal
@@ -17,13 +16,15 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Protocol
 from urllib.error import URLError
-from urllib.request import Request, urlopen
+from urllib.request import urlopen
 
 import pytest
 from typer.testing import CliRunner
 
 from coordexp.answers.prediction_lines import RowOptions
 from coordexp.cli.app import app
+from coordexp.client.detect import Client
+from coordexp.client.request import ServedAsk
 from coordexp.inference.decode.grammar_text import answer_grammar_text
 from coordexp.inference.run import vllm_backend
 from coordexp.inference.run.ask import AskOptions
@@ -32,7 +33,7 @@ from coordexp.inference.run.options import Backend, PredictOptions
 from coordexp.inference.run.predictor import load_encoder
 from coordexp.inference.run.vllm_backend import load_stop_ids
 from coordexp.inference.run.vllm_engine import build_engine, engine_options, server_flags
-from coordexp.rendering.style import RenderingStyle
+from coordexp.inference.run.vllm_engine import build_engine
 from coordexp.scenes.digits import write_scenes
 from tests.inference.run.overfitted import write_overfitted
 
@@ -159,26 +160,15 @@ def test_an_option_that_vllm_does_not_have_is_refused(
 
 @pytest.fixture
 def server(model: Path) -> Iterator[str]:
-    """The address of vLLM's OpenAI server, started as one that is to answer so has to be."""
-    encoder, _ = load_encoder(model)
-    options = engine_options(
-        model,
-        encoder.style,
-        stop_ids=load_stop_ids(model, encoder),
-        max_model_len=LONGEST + 100,
-        on_cpu=True,
-    )
+    """The address of vLLM's OpenAI server, as `coordexp serve` starts it."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
-    flags = [*server_flags({"model": str(model), **options}), "--served-model-name=known"]
-    command = [sys.executable, "-m", "vllm.entrypoints.openai.api_server", *flags]
+    command = [sys.executable, "-m", "coordexp", "serve", str(model), f"--port={port}"]
     settings = {**os.environ, "VLLM_ENABLE_V1_MULTIPROCESSING": "1"}
-    process = subprocess.Popen(
-        [*command, "--host=127.0.0.1", f"--port={port}"], env=settings, start_new_session=True
-    )
+    process = subprocess.Popen(command, env=settings, start_new_session=True)
     try:
         _wait_for(f"http://127.0.0.1:{port}/health", process)
-        yield f"http://127.0.0.1:{port}/v1/chat/completions"
+        yield f"http://127.0.0.1:{port}"
     finally:
         _end(process)
 
@@ -206,33 +196,26 @@ def _wait_for(address: str, process: subprocess.Popen[bytes]) -> None:
 
 
 def test_a_server_says_what_transformers_says(
-    ask: Ask, model: Path, scenes: Path, server: str
+    model: Path, scenes: Path, server: str, tmp_path: Path
 ) -> None:
+    def predict(options: PredictOptions) -> list[dict[str, Any]]:
+        out = tmp_path / f"{options.backend}.jsonl"
+        run_predict(model, scenes, out, options)
+        return [json.loads(line) for line in out.read_text().splitlines()]
+
+    served = PredictOptions(
+        batch_size=COUNT, asking=INSIDE, rows=RowOptions(), backend="http", url=server
+    )
+    theirs, ours = predict(served), predict(replace(served, backend="hf", asking=FREE, url=None))
+    assert [row["raw_text"] for row in theirs] == [row["raw_text"] for row in ours]
+    assert boxes(theirs) == boxes(ours)
+    for one, other in zip(parts(theirs), parts(ours), strict=True):
+        assert one == pytest.approx(other, abs=1e-3)
+
     encoder, vocab = load_encoder(model)
     assert vocab is not None
-    (record, *_) = map(json.loads, scenes.read_text().splitlines())
-    picture = base64.b64encode((scenes.parent / record["images"][0]).read_bytes()).decode()
-    content = [
-        {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{picture}"}},
-        {"type": "text", "text": encoder.style.user_prompt},
-    ]
     grammar = answer_grammar_text(encoder.style, vocab, restrict_to=None, max_new_tokens=LONGEST)
-    said = ask("hf", FREE)[0]["raw_text"]
-    for more in ({}, {"structured_outputs": {"grammar": grammar}}):
-        question = {
-            "model": "known",
-            "messages": [{"role": "user", "content": content}],
-            "temperature": 0,
-            "max_tokens": LONGEST,
-            "logprobs": True,
-            "top_logprobs": 256,
-            "skip_special_tokens": False,
-            "spaces_between_special_tokens": False,
-            **more,
-        }
-        body = json.dumps(question).encode()
-        request = Request(server, body, {"Content-Type": "application/json"})
-        with urlopen(request, timeout=600) as response:
-            (choice,) = json.loads(response.read())["choices"]
-        assert choice["message"]["content"] == said
-        assert len(choice["logprobs"]["content"][0]["top_logprobs"]) == 256
+    inside = ServedAsk(max_tokens=LONGEST, extra={"structured_outputs": {"grammar": grammar}})
+    first = json.loads(scenes.read_text().partition("\n")[0])["images"][0]
+    found = Client(server, model, ask=inside).detect(scenes.parent / first)
+    assert [(item.desc, list(item.geometry.values)) for item in found.objects] == boxes(ours[:1])
