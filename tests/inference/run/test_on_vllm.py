@@ -32,8 +32,8 @@ from coordexp.inference.run.command import run_predict
 from coordexp.inference.run.options import Backend, PredictOptions
 from coordexp.inference.run.predictor import load_encoder
 from coordexp.inference.run.vllm_backend import load_stop_ids
-from coordexp.inference.run.vllm_engine import build_engine, engine_options, server_flags
 from coordexp.inference.run.vllm_engine import build_engine
+from coordexp.rendering.style import RenderingStyle
 from coordexp.scenes.digits import write_scenes
 from tests.inference.run.overfitted import write_overfitted
 
