@@ -15,9 +15,9 @@ from coordexp.data.audit.audit import audit_files
 from coordexp.data.contract.chat import Chat
 from coordexp.data.files.jsonl import SampleFile
 from coordexp.errors import CoordExpError, RecordError
-from coordexp.inference.run.ask import Question
+from coordexp.inference.run.ask import EncodedQuestions, Question
 from coordexp.inference.run.inputs import load_source
-from coordexp.inference.run.predict import _read
+from coordexp.inference.run.rank_work import _read
 from coordexp.model.load import load_inputs, load_tokenizer
 from coordexp.rendering.encode import Encoder
 from coordexp.rendering.style import RenderingStyle
@@ -115,7 +115,7 @@ def asked_about(path: Path, encoder: Encoder) -> None:
     if isinstance(SampleFile(path, SPEC_ALPHABET)[0], Chat):
         return
     source = load_source(path, SPEC_ALPHABET)
-    batch = _read(source, encoder, range(len(source)))
+    batch = _read(source, EncodedQuestions(encoder), range(len(source)))
     if batch.unread:
         raise RecordError(batch.unread[0])
     assert all(isinstance(question, Question) for question in batch.questions)
