@@ -28,7 +28,7 @@ BATCH = 4
 
 def write_overfitted(dst: Path, scenes: Path, style: RenderingStyle, *, steps: int) -> None:
     """Write a merged model that has learned all of a file's records."""
-    with resources.as_file(resources.files("coordexp.quickstart") / "tiny_base") as base:
+    with resources.as_file(resources.files("coordexp.tiny") / "base") as base:
         expand_vocabulary(base, dst, alphabet=SPEC_ALPHABET, init="digits")
     weights = WeightsCard(
         base=None,
