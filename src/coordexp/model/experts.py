@@ -17,13 +17,16 @@ _TORCH = "torch.nn."
 def loose_matrices(model: PreTrainedModel) -> Iterator[tuple[str, nn.Parameter]]:
     """Yield a model's matrices, and stacks of them, that are in no layer of torch's own.
 
+    A linear layer of another library, one in four bits for instance, is derived from torch's.
+
     They have the names that they have without PEFT's `base_layer`. The vocabulary is no part of it,
     whatever is wrapped around its tables.
     """
     tables = (model.get_input_embeddings(), model.get_output_embeddings())
     vocabulary = {module for table in tables for module in table.modules()}
     for place, module in model.named_modules():
-        if type(module).__module__.startswith(_TORCH) or module in vocabulary:
+        own = type(module).__module__.startswith(_TORCH) or isinstance(module, nn.Linear)
+        if own or module in vocabulary:
             continue
         for name, parameter in module.named_parameters(recurse=False):
             if parameter.ndim > 1:
