@@ -133,8 +133,8 @@ def four_bit_bytes(numbers: int) -> float:
     """Return what so many weights take: half a byte each, and their scales.
 
     Example:
-        >>> four_bit_bytes(1 << 20) / (1 << 20)
-        0.516...
+        >>> round(four_bit_bytes(1 << 20) / (1 << 20), 3)
+        0.516
     """
     return numbers / 2 + numbers / _BLOCK + 4 * numbers / (_BLOCK * _SCALES)
 

@@ -81,14 +81,14 @@ def stored_bytes(config: Config) -> int:
     dtype, base = config.model.dtype, config.model.path
     as_loaded = None if dtype == "auto" else getattr(torch, dtype).itemsize
     family = load_family(base)
-    four_bits = re.compile(four_bit_pattern(family.towers))
     quantised = config.model.quantization is not None
+    four_bits = re.compile(four_bit_pattern(family.towers)) if quantised else None
     total = 0.0
     for name, tensor in load_base_layout(base).by_parameter.items():
         if name.startswith(family.unloaded):
             continue
         numbers = tensor.num_bytes // tensor.dtype.itemsize
-        if quantised and four_bits.fullmatch(name.removesuffix(".weight")):
+        if four_bits and four_bits.fullmatch(name.removesuffix(".weight")):
             total += four_bit_bytes(numbers)
         else:
             total += numbers * (as_loaded or tensor.dtype.itemsize)
