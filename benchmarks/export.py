@@ -222,6 +222,7 @@ def write_adapter(base: Path, adapter: Path, *, use_dora: bool) -> None:
             family=QWEN3_VL,
             towers=["vision", "aligner", "language"],
             leaves=None,
+            experts=False,
             rank=RANK,
             alpha=32,
             dropout=0.0,

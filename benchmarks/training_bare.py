@@ -107,7 +107,14 @@ def adapted_model(base: Path, tokenizer: PreTrainedTokenizerBase, dtype: str) ->
     model.config.text_config.use_cache = False
     towers = ("vision", "aligner", "language")
     return install_lora(
-        model, family=QWEN3_VL, towers=towers, leaves=None, dropout=0.0, use_dora=True, **LORA
+        model,
+        family=QWEN3_VL,
+        towers=towers,
+        leaves=None,
+        experts=False,
+        dropout=0.0,
+        use_dora=True,
+        **LORA,
     )
 
 
