@@ -2,6 +2,7 @@
 
     python benchmarks/inference.py quickstart runs/quickstart
     python benchmarks/inference.py random
+    python benchmarks/inference.py states
     python benchmarks/inference.py passes
     python benchmarks/inference.py engines runs/quickstart    needs xgrammar and llguidance
 
@@ -9,6 +10,7 @@
 `random` builds a Qwen3-VL of 0.3 B parameters with the real vocabulary and random weights. It
 cannot be asked freely, for it would never write JSON, so plain greedy decoding is timed for as many
 tokens as the constrained answer has: what `generate` would take for the very same answer.
+`states` does the same on the tests' tiny Qwen3.5, whose layers have states, with and without jumps.
 `passes` asks no model: it counts the passes of answers that are known, with the real tokenizer.
 `engines` puts xgrammar and llguidance beside our decoder, on known answers with the real tokenizer
 and on the quickstart (`inference_engines.py`, `inference_beside.py`). Not on the random model: it
@@ -22,6 +24,7 @@ passes is the ratio of times.
 import argparse
 import json
 import statistics
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from importlib.util import find_spec
@@ -56,12 +59,14 @@ from coordexp.inference.decode.free import generate_answers
 from coordexp.inference.decode.grammar import AnswerGrammar
 from coordexp.inference.decode.head_rows import HeadRows
 from coordexp.inference.run.predictor import load_predictor
-from coordexp.model.load import load_tokenizer
+from coordexp.model.load import load_base, load_inputs, load_tokenizer
+from coordexp.model.vocab_expansion import expand_vocabulary
 from coordexp.rendering.collate import Collator
 from coordexp.rendering.dense_json import JsonFormat
 from coordexp.rendering.encode import Encoder, Example
 from coordexp.rendering.style import RenderingStyle
 from coordexp.tiny.model import CHAT_TEMPLATE
+from tests.families.tiny_models import write_tiny_qwen3_5
 
 BATCH = 8
 REPEATS = 3
@@ -214,11 +219,7 @@ def random_format(
 ) -> dict[str, object]:
     """Measure one JSON format."""
     vocab = CoordVocab.from_tokenizer(encoder.tokenizer, SPEC_ALPHABET)
-    record = Record(images=("noise",), width=256, height=256, objects=())
-    prompts = [
-        encoder.encode_prompt(record, Image.effect_noise((256, 256), 60 + place).convert("RGB"))
-        for place in range(4)
-    ]
+    prompts = noise_prompts(encoder, count=4, side=256)
     grammar = AnswerGrammar(encoder, restrict_to=CLASSES)
     decoder = ConstrainedDecoder(model, encoder, vocab, grammar)
     said: list[Answer] = []
@@ -230,16 +231,7 @@ def random_format(
     jump = timed(inside_grammar, inside)
     objects = count_objects(said)
     tokens = max(len(answer.pieces) for answer in said) + 1
-    pad_id = encoder.tokenizer.pad_token_id
-    collate = Collator(pad_id=pad_id, image_token_id=encoder.image_token_id, side="left")
-
-    def freely() -> list[Answer]:
-        batch = collate(prompts)
-        limits = {"max_new_tokens": tokens, "min_new_tokens": tokens}
-        model.generate(**batch, **limits, do_sample=False, pad_token_id=pad_id)
-        return []
-
-    plain = timed(freely, inside)
+    plain = timed(written_freely(model, encoder, prompts, tokens=tokens), inside)
     jump["passes_per_object"] = sum(answer.passes for answer in said) / objects
     plain["passes_per_object"] = sum(len(answer.pieces) + 1 for answer in said) / objects
     for figures in (jump, plain):
@@ -251,6 +243,68 @@ def random_format(
         "passes": plain["passes_per_object"] / jump["passes_per_object"],
         "speed": plain["cpu_seconds"] / jump["cpu_seconds"],
     }
+
+
+def noise_prompts(encoder: Encoder, *, count: int, side: int) -> list[Example]:
+    """Return prompts about pictures of noise."""
+    record = Record(images=("noise",), width=side, height=side, objects=())
+    return [
+        encoder.encode_prompt(record, Image.effect_noise((side, side), 60 + place).convert("RGB"))
+        for place in range(count)
+    ]
+
+
+def written_freely(
+    model: PreTrainedModel, encoder: Encoder, prompts: Sequence[Example], *, tokens: int
+) -> Callable[[], list[Answer]]:
+    """Return the work of `generate` for so many tokens in every row."""
+    pad_id = encoder.tokenizer.pad_token_id
+    collate = Collator(pad_id=pad_id, image_token_id=encoder.image_token_id, side="left")
+
+    def work() -> list[Answer]:
+        batch = collate(prompts)
+        limits = {"max_new_tokens": tokens, "min_new_tokens": tokens}
+        model.generate(**batch, **limits, do_sample=False, pad_token_id=pad_id)
+        return []
+
+    return work
+
+
+def states() -> dict[str, object]:
+    """Measure on a tiny Qwen3.5 with random weights: eight rows, CPU milliseconds a token."""
+    with tempfile.TemporaryDirectory() as folder:
+        plain, base = Path(folder, "plain"), Path(folder, "base")
+        write_tiny_qwen3_5(plain)
+        expand_vocabulary(plain, base, alphabet=SPEC_ALPHABET, init="digits")
+        model = load_base(base, dtype="float32", attn_implementation="sdpa")
+        inputs = load_inputs(base, min_pixels=None, max_pixels=None)
+        encoder = Encoder(load_tokenizer(base), inputs, build_style("standard"))
+    vocab = CoordVocab.from_tokenizer(encoder.tokenizer, SPEC_ALPHABET)
+    prompts = noise_prompts(encoder, count=BATCH, side=64)
+    grammar = AnswerGrammar(encoder, restrict_to=("cat", "dog"))
+    inside = InsideModel(model)
+    result: dict[str, object] = {"rows": len(prompts)}
+    said: list[Answer] = []
+    for name, jump in (("jump", True), ("grammar", False)):
+        decoder = ConstrainedDecoder(model, encoder, vocab, grammar, jump=jump)
+
+        def work(decoder: ConstrainedDecoder = decoder) -> list[Answer]:
+            said[:] = decoder.answers(prompts, max_new_tokens=200)
+            return said
+
+        figures = timed(work, inside)
+        tokens = sum(len(answer.pieces) + 1 for answer in said)
+        result[name] = figures | {"tokens": tokens, "ms_per_token": per_token(figures, tokens)}
+    longest = max(len(answer.pieces) for answer in said) + 1
+    figures = timed(written_freely(model, encoder, prompts, tokens=longest), inside)
+    tokens = longest * len(prompts)
+    result["plain"] = figures | {"tokens": tokens, "ms_per_token": per_token(figures, tokens)}
+    return result
+
+
+def per_token(figures: dict[str, float], tokens: int) -> float:
+    """Return the CPU milliseconds that a token took."""
+    return 1000 * figures["cpu_seconds"] / tokens
 
 
 def engines(folder: Path) -> dict[str, object]:
@@ -378,7 +432,12 @@ def build_encoder(tokenizer: PreTrainedTokenizerBase, json_format: JsonFormat) -
         image_mean=[0.5] * 3,
         image_std=[0.5] * 3,
     )
-    style = RenderingStyle(
+    return Encoder(tokenizer, QwenVLInputs(QWEN3_VL, processor), build_style(json_format))
+
+
+def build_style(json_format: JsonFormat) -> RenderingStyle:
+    """Return how the models that nobody trained are asked."""
+    return RenderingStyle(
         system_prompt=None,
         user_prompt="Find every object.",
         json_format=json_format,
@@ -388,7 +447,6 @@ def build_encoder(tokenizer: PreTrainedTokenizerBase, json_format: JsonFormat) -
         min_pixels=None,
         max_pixels=None,
     )
-    return Encoder(tokenizer, QwenVLInputs(QWEN3_VL, processor), style)
 
 
 def main() -> None:
@@ -397,6 +455,7 @@ def main() -> None:
     commands = parser.add_subparsers(dest="what", required=True)
     commands.add_parser("quickstart").add_argument("folder", type=Path)
     commands.add_parser("random")
+    commands.add_parser("states")
     commands.add_parser("passes")
     commands.add_parser("engines").add_argument("folder", type=Path)
     arguments = parser.parse_args()
@@ -408,6 +467,8 @@ def main() -> None:
             figures = engines(arguments.folder)
         case "random":
             figures = random_model()
+        case "states":
+            figures = states()
         case _:
             tokenizer = real_tokenizer()
             formats = get_args(JsonFormat)
