@@ -24,6 +24,7 @@ class PlayedBack:
     url: str = ""
     replies: list[Reply] = field(default_factory=list)
     asked: list[dict[str, object]] = field(default_factory=list)
+    keys: list[str | None] = field(default_factory=list)
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def next(self, body: dict[str, object]) -> Reply:
@@ -47,6 +48,7 @@ def server() -> Iterator[PlayedBack]:
             self.answer((200, {}, json.dumps({"data": [{"id": "digits"}]}).encode()))
 
         def do_POST(self) -> None:
+            played.keys.append(self.headers["Authorization"])
             content = self.rfile.read(int(self.headers["Content-Length"]))
             self.answer(played.next(json.loads(content)))
 

@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from coordexp.client.detect import Client
+from coordexp.client.request import ServedAsk
 from coordexp.client.transport import Patience
 from coordexp.errors import CheckpointError, CoordExpError, InputError, RecordError
 from tests.client.conftest import PlayedBack
@@ -60,6 +61,8 @@ def test_it_asks_what_the_model_was_trained_on(
     assert [part["type"] for part in user["content"]] == ["image_url", "text"]
     assert user["content"][1]["text"] == "Find every digit."
     assert first["skip_special_tokens"] is False
+    assert first["spaces_between_special_tokens"] is False
+    assert (first["top_p"], first["repetition_penalty"]) == (1.0, 1.0)
     assert (first["temperature"], first["logprobs"], first["top_logprobs"]) == (0.0, True, 256)
     (user,) = second["messages"]  # type: ignore[misc]
     assert user["content"][1]["text"] == "Find a <|coord_5|>."
@@ -120,6 +123,18 @@ def test_pictures_and_prompts_that_cannot_be_asked_are_said(
     with pytest.raises(RecordError, match="cannot be read as a picture"):
         client.detect(whole.getvalue()[:-2000])
     assert not server.asked
+
+
+def test_more_fields_are_sent_but_none_in_the_place_of_ours(
+    server: PlayedBack, asked: Path
+) -> None:
+    server.says(completion(("{}", 1.0)))
+    ask = ServedAsk(max_tokens=7, extra={"structured_outputs": {"grammar": "root"}})
+    client_of(server, asked, ask=ask).detect(PICTURE)
+    assert server.asked[0]["structured_outputs"] == {"grammar": "root"}
+    assert server.asked[0]["max_tokens"] == 7
+    with pytest.raises(InputError, match="temperature is set by the client"):
+        client_of(server, asked, ask=ServedAsk(extra={"temperature": 1})).detect(PICTURE)
 
 
 def test_a_folder_that_does_not_say_how_to_ask_is_refused(tmp_path: Path) -> None:

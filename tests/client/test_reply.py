@@ -40,6 +40,10 @@ def test_the_end_of_the_turn_is_no_part_of_it(read: Read, kept: bool) -> None:
     assert len(answer.pieces) == len(answer.probabilities) == len(SIX)
 
 
+def test_a_probability_is_one_at_most(read: Read) -> None:
+    assert read(completion(("{}", 1.0001))).probabilities == (1.0,)
+
+
 def test_an_answer_that_was_cut_off_says_so(read: Read) -> None:
     assert read(completion(*SIX[:4], finish_reason="length")).finish_reason == "length"
 
@@ -53,9 +57,11 @@ def test_coordinates_that_vanished_are_found_out(read: Read, left: str) -> None:
         read(reply)
 
 
-def test_also_where_only_the_text_has_lost_them(read: Read) -> None:
+@pytest.mark.parametrize("place", ['["", "", "", ""]', "[]"])
+def test_also_where_only_the_text_has_lost_them(read: Read, place: str) -> None:
     reply = completion(*SIX)
     text = "".join(token for token, _ in SIX if "coord" not in token)
+    text = text.replace('["", "", "", ""]', place)
     reply["choices"][0]["message"]["content"] = text  # type: ignore[index]
     with pytest.raises(CoordExpError, match="vanished"):
         read(reply)
@@ -73,6 +79,14 @@ def test_nor_has_one_in_plain_integers(make_asked: Callable[..., Path]) -> None:
     answer = read_reply(json.dumps(plain).encode(), model.style, model.end_marks)
     assert not answer.beliefs
     assert '["1", "2", "3", "4"]' in answer.text
+
+
+def test_a_model_without_coordinate_tokens_cannot_lose_any(make_asked: Callable[..., Path]) -> None:
+    model = load_asked_model(make_asked(coord_tokens=False))
+    hollow = completion(*(("" if "coord" in token else token, p) for token, p in SIX))
+    assert not read_reply(json.dumps(hollow).encode(), model.style, model.end_marks).beliefs
+    spelled = read_reply(json.dumps(completion(*SIX)).encode(), model.style, model.end_marks)
+    assert not spelled.beliefs
 
 
 def test_without_log_probabilities_there_is_no_score(read: Read) -> None:
@@ -152,3 +166,5 @@ def test_tokens_of_another_text_are_refused() -> None:
         align_tokens("a", ["a", "é"])
     with pytest.raises(CoordExpError, match="another text"):
         align_tokens("aé", ["a"])
+    with pytest.raises(CoordExpError, match="another text"):
+        align_tokens("a", ["a", "x"])

@@ -66,6 +66,19 @@ def test_a_failure_is_no_fault_of_the_question(server: PlayedBack, asked: Path) 
     assert not isinstance(caught.value, InputError)
 
 
+def test_nobody_is_followed_elsewhere(server: PlayedBack, asked: Path) -> None:
+    server.says((302, {"Location": "/v1/models"}, b""))
+    with pytest.raises(CoordExpError, match="302"):
+        client_of(server.url, asked).detect(PICTURE)
+
+
+def test_a_key_goes_with_each_question_where_there_is_one(server: PlayedBack, asked: Path) -> None:
+    server.says(completion(*SIX))
+    client_of(server.url, asked).detect(PICTURE)
+    Client(server.url, asked, api_key="secret").detect(PICTURE)
+    assert server.keys == [None, "Bearer secret"]
+
+
 def test_where_nobody_listens_the_way_to_a_server_is_said(asked: Path) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))

@@ -19,21 +19,22 @@ from coordexp.model.fingerprint import tokenizer_fingerprint
 from coordexp.model.load import load_tokenizer
 from coordexp.rendering.style import RenderingStyle, style_to_json
 
+STYLE = RenderingStyle(
+    system_prompt="You see digits.",
+    user_prompt="Find every digit.",
+    json_format="standard",
+    object_ordering="sorted",
+    coord_tokens=True,
+    alphabet=SPEC_ALPHABET,
+    min_pixels=None,
+    max_pixels=None,
+)
+
 
 @pytest.fixture(scope="session")
 def served_model(tiny_expanded: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("served") / "digits"
     shutil.copytree(tiny_expanded, path)
-    style = RenderingStyle(
-        system_prompt="You see digits.",
-        user_prompt="Find every digit.",
-        json_format="standard",
-        object_ordering="sorted",
-        coord_tokens=True,
-        alphabet=SPEC_ALPHABET,
-        min_pixels=None,
-        max_pixels=None,
-    )
     weights = WeightsCard(
         base=None,
         tokenizer=tokenizer_fingerprint(load_tokenizer(path)),
@@ -41,7 +42,7 @@ def served_model(tiny_expanded: Path, tmp_path_factory: pytest.TempPathFactory) 
         coord_rows=None,
         tie_head=None,
     )
-    write_card(path, style=style_to_json(style), weights=weights, classes=["six", "zero"])
+    write_card(path, style=style_to_json(STYLE), weights=weights, classes=["six", "zero"])
     return path
 
 

@@ -3,21 +3,10 @@ import json
 
 import pytest
 
-from coordexp.coord_tokens.codec import SPEC_ALPHABET
 from coordexp.errors import InputError
-from coordexp.rendering.style import RenderingStyle
 from coordexp.serving.chat_body import LONGEST_PROMPT, read_chat_body
+from tests.serving.conftest import STYLE
 
-STYLE = RenderingStyle(
-    system_prompt="You see.",
-    user_prompt="Find.",
-    json_format="standard",
-    object_ordering="sorted",
-    coord_tokens=True,
-    alphabet=SPEC_ALPHABET,
-    min_pixels=None,
-    max_pixels=None,
-)
 URL = "data:image/png;base64," + base64.b64encode(b"picture").decode()
 PICTURE = {"type": "image_url", "image_url": {"url": URL, "detail": "auto"}}
 TEXT = {"type": "text", "text": "Find cats."}
@@ -34,18 +23,30 @@ def test_a_question_is_a_picture_with_or_without_words() -> None:
     assert asked.top_logprobs is None
     asked = read_chat_body(body(TEXT, PICTURE, model="m", max_tokens=7), STYLE, "m")
     assert (asked.prompt, asked.max_tokens) == ("Find cats.", 7)
+    asked = read_chat_body(body(PICTURE, max_completion_tokens=5, max_tokens=7), STYLE, "m")
+    assert asked.max_tokens == 5  # the newer name of the two
     asked = read_chat_body(body(PICTURE, logprobs=True, top_logprobs=5), STYLE, "m")
     assert asked.top_logprobs == 5
 
 
 def test_the_system_prompt_of_training_may_be_said() -> None:
     messages = [
-        {"role": "system", "content": "You see."},
+        {"role": "system", "content": STYLE.system_prompt},
         {"role": "user", "content": [PICTURE]},
     ]
     read_chat_body(json.dumps({"messages": messages}).encode(), STYLE, "m")
     messages[0]["content"] = "Be nice."
     with pytest.raises(InputError, match="system prompt of training"):
+        read_chat_body(json.dumps({"messages": messages}).encode(), STYLE, "m")
+
+
+@pytest.mark.parametrize(
+    "roles", [["system"], ["user", "user"], ["user", "system"], ["system", "system", "user"]]
+)
+def test_a_talk_of_several_turns_is_refused(roles: list[str]) -> None:
+    messages = [{"role": role, "content": STYLE.system_prompt} for role in roles]
+    messages[-1]["content"] = [PICTURE]  # type: ignore[assignment] # of a message
+    with pytest.raises(InputError, match="one question by the user"):
         read_chat_body(json.dumps({"messages": messages}).encode(), STYLE, "m")
 
 
@@ -120,6 +121,8 @@ def test_a_malformed_body_is_refused(content: bytes) -> None:
         "file:///etc/hostname",
         "/etc/hostname",
         "data:image/png,abc",
+        "data:image/png,YWJj",
+        "http://127.0.0.1:1/picture;base64,YWJj",
         "data:image/png;base64,@@@",
         "",
     ],

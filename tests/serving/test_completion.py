@@ -10,7 +10,7 @@ from coordexp.client.reply import read_reply
 from coordexp.coord_tokens.codec import SPEC_ALPHABET
 from coordexp.families.qwen3_vl.family import QWEN3_VL
 from coordexp.serving.completion import completion_json
-from tests.serving.test_chat_body import STYLE
+from tests.serving.conftest import STYLE
 
 
 def said(answer: Answer, top: int | None) -> bytes:

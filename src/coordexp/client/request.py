@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from coordexp.answers.belief import LISTED_TOKENS
 from coordexp.data.contract.special_tokens import special_token_in
 from coordexp.errors import InputError, RecordError
 from coordexp.rendering.style import RenderingStyle
@@ -17,13 +18,12 @@ class ServedAsk:
     Args:
         max_tokens: Longest answer.
         top_logprobs: How many likely tokens are listed at each place. Scores are made of the bins
-            among them: of 20 they were up to 0.08 too low, of 256 up to 0.002. `coordexp serve`
-            on transformers adds the bins that are needed.
+            among them. `coordexp serve` on transformers adds the bins that are needed.
         extra: More fields of the request, for what one kind of server has of its own.
     """
 
     max_tokens: int = 2048
-    top_logprobs: int = 256
+    top_logprobs: int = LISTED_TOKENS
     extra: Mapping[str, object] = field(default_factory=dict)
 
 

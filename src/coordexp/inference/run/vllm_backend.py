@@ -16,14 +16,14 @@ from transformers import GenerationConfig
 from transformers.utils import GENERATION_CONFIG_NAME
 
 from coordexp.answers.answer import Answer, with_masses
-from coordexp.answers.belief import CoordBelief, belief_of_listed
+from coordexp.answers.belief import LISTED_TOKENS, CoordBelief, belief_of_listed
 from coordexp.coord_tokens.vocab import CoordVocab
 from coordexp.errors import CoordExpError, InputError
 from coordexp.inference.decode.free import answer_ends
 from coordexp.inference.decode.grammar_text import answer_grammar_text
 from coordexp.inference.decode.pieces import text_pieces
 from coordexp.inference.run.ask import RESTRICTED_FREELY, AskOptions, Question
-from coordexp.inference.run.vllm_engine import LOGPROBS, build_engine, check_merged, import_vllm
+from coordexp.inference.run.vllm_engine import build_engine, check_merged, import_vllm
 from coordexp.rendering.encode import Encoder, Example
 
 
@@ -227,7 +227,7 @@ def build_sampling_params(
     sampling_params: object = vllm.SamplingParams(
         temperature=0.0,
         max_tokens=options.max_new_tokens,
-        logprobs=LOGPROBS,
+        logprobs=LISTED_TOKENS,
         stop_token_ids=sorted(stop_ids),
         structured_outputs=structured,
         skip_special_tokens=False,

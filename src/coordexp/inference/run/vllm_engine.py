@@ -13,6 +13,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from coordexp.answers.belief import LISTED_TOKENS
 from coordexp.errors import CheckpointError, CoordExpError, InputError, install_advice
 from coordexp.families.config_file import load_config
 from coordexp.inference.run.stock_model import is_stock
@@ -22,10 +23,6 @@ from coordexp.rendering.style import RenderingStyle
 
 TESTED_VERSION = "0.32"
 """What the tests run against; `pyproject.toml` asks for it too."""
-
-LOGPROBS = 256
-"""Tokens whose probability is told at each place. Of 20, vLLM's own limit, the scores of a tuned
-model were up to 0.08 too low, of 256 up to 0.0002."""
 
 ROOM = frozenset(
     {
@@ -110,7 +107,7 @@ def engine_options(
     pixels = {"min_pixels": style.min_pixels, "max_pixels": style.max_pixels}
     options: dict[str, object] = {
         MAX_MODEL_LEN: max_model_len,
-        "max_logprobs": LOGPROBS,
+        "max_logprobs": LISTED_TOKENS,
         "generation_config": "vllm",  # else its sampling and penalties are taken up
         "override_generation_config": {"eos_token_id": sorted(stop_ids)},
         "limit_mm_per_prompt": {"image": 1, "video": 0},
