@@ -240,6 +240,14 @@ def test_expanding_twice_is_refused(bench: Workbench, tiny_expanded: Path) -> No
     assert not bench.out.exists()
 
 
+def test_a_base_is_not_fetched_for_a_place_that_is_taken(bench: Workbench) -> None:
+    taken = bench.out / "mine"
+    taken.mkdir(parents=True)
+    ended = run("vocab", "expand", "Owner/Name", bench.out)
+    assert_refused(ended, str(bench.out), "exists already")
+    assert list(bench.out.iterdir()) == [taken]
+
+
 def test_merging_what_is_no_checkpoint_is_refused(bench: Workbench, tiny_base: Path) -> None:
     assert_refused(run("merge", tiny_base, bench.out), "there is nothing to merge")
     assert_refused(run("merge", bench.folder / "none", bench.out), "none")

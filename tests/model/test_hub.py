@@ -85,6 +85,7 @@ def test_what_is_neither_is_told_both_ways(given: str) -> None:
     ("leave_out", "lack"),
     [
         (("model.safetensors",), "no model.safetensors of Owner/Tiny-VL"),
+        (("tokenizer.json",), "no tokenizer.json of Owner/Tiny-VL"),
         (("config.json", "tokenizer_config.json"), "no config.json, tokenizer_config.json of"),
     ],
 )

@@ -31,18 +31,19 @@ def vocab_expand(
 ) -> None:
     """Add the coord tokens to a base checkpoint."""
     from coordexp.coord_tokens.codec import SPEC_ALPHABET  # noqa: PLC0415
+    from coordexp.files import check_writable  # noqa: PLC0415
     from coordexp.model.vocab_expansion import expand_vocabulary, pad_vocabulary  # noqa: PLC0415
 
     alphabet = parse_alphabet(spelling, bins)
+    if pad_only and alphabet is not None:
+        raise typer.BadParameter("--pad-only adds no tokens; leave --alphabet and --bins out")
+    check_writable(dst, overwrite=overwrite)  # before gigabytes are fetched
+    base = find_given(src, revision)
     if pad_only:
-        if alphabet is not None:
-            raise typer.BadParameter("--pad-only adds no tokens; leave --alphabet and --bins out")
-        base = find_given(src, revision)
         done = pad_vocabulary(
             base.path, dst, origin=base.origin, overwrite=overwrite, dry_run=dry_run
         )
     else:
-        base = find_given(src, revision)
         done = expand_vocabulary(
             base.path,
             dst,

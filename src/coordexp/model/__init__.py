@@ -1,7 +1,7 @@
 """The model: loading it, adding coord tokens to it, adapting it.
 
-- `load`: opens a base and restores checkpoints; `hub` finds one by its name on a hub,
-  where the network may be used (`offline`).
+- `load`: opens a base and restores checkpoints, out of folders that `checkpoint_folder` does not
+  refuse; `hub` finds one by its name on a hub, where the network may be used (`offline`).
 - `vocab_expansion`: the coord tokens, in the weights (`new_rows`) and in the tokenizer
   (`tokenizer_files`); `fitted_rows` fits their rows to what a base knows.
 - `shards`, `shard_writing`: weights read and written one tensor at a time.

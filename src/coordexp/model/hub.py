@@ -26,8 +26,13 @@ _NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", re.ASCII)
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _FOLDERS = "*/*"
 _INDEX = "model.safetensors.index.json"
-_WEIGHTS = (("model.safetensors",), (_INDEX,), ("adapter_config.json", "adapter_model.safetensors"))
-_BESIDE = ("tokenizer_config.json", "preprocessor_config.json")
+_BESIDE = (CONFIG, "tokenizer.json", "tokenizer_config.json", "preprocessor_config.json")
+_KINDS = (
+    ("model.safetensors", *_BESIDE),
+    (_INDEX, *_BESIDE),
+    ("adapter_config.json", "adapter_model.safetensors"),
+)
+"""What a model needs, by what its first file says that it is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,9 +143,8 @@ def _missing(folder: Path, wanted: WantedFiles) -> list[str]:
     """Return the names of the files that are not there; links into the cache may be broken."""
     if not wanted.weights:
         return [name for name in wanted.include if not (folder / name).is_file()]
-    found = next((each for each in _WEIGHTS if (folder / each[0]).is_file()), ())
-    needed = [*(found or _WEIGHTS[0]), *(() if "adapter" in str(found) else (CONFIG, *_BESIDE))]
-    if found == (_INDEX,):
+    needed = [*next((kind for kind in _KINDS if (folder / kind[0]).is_file()), _KINDS[0])]
+    if needed[0] == _INDEX:
         shards = load_object(folder / _INDEX).get("weight_map")
         needed += sorted(set(shards.values())) if isinstance(shards, dict) else []
     return [name for name in needed if not (folder / name).is_file()]

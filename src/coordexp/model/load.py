@@ -18,12 +18,12 @@ from transformers import (
 from coordexp.coord_tokens.codec import CoordAlphabet
 from coordexp.coord_tokens.vocab import CoordVocab
 from coordexp.errors import CheckpointError
-from coordexp.families.config_file import load_config
 from coordexp.families.inputs import INPUTS, ModelInputs
 from coordexp.families.known import load_family
 from coordexp.families.recurrent_layers import install_recurrent_layers
 from coordexp.model.adapters import restore_lora
 from coordexp.model.card import WeightsCard, load_weights_card
+from coordexp.model.checkpoint_folder import check_folder, check_not_quantised
 from coordexp.model.coord_offset import (
     ADAPTER_NAME,
     install_coord_offset_adapter,
@@ -42,8 +42,6 @@ from coordexp.model.shards import load_weights
 DTypeName = Literal["auto", "float32", "bfloat16", "float16"]
 Attention = Literal["sdpa", "eager", "flash_attention_2"]
 
-_PARTS_OF_A_HUB_NAME = 2  # OWNER/NAME
-
 ADAPTER_CONFIG = "adapter_config.json"
 ADAPTER_WEIGHTS = "adapter_model.safetensors"
 
@@ -55,7 +53,7 @@ def load_tokenizer(path: Path | str) -> PreTrainedTokenizerBase:
         CheckpointError: If the directory or its tokenizer cannot be read.
     """
     path = Path(path)
-    _check_directory(path, "tokenizer_config.json")
+    check_folder(path, "tokenizer_config.json")
     try:
         return cast(
             PreTrainedTokenizerBase, AutoTokenizer.from_pretrained(path, local_files_only=True)
@@ -78,7 +76,7 @@ def load_inputs(path: Path | str, *, min_pixels: int | None, max_pixels: int | N
             family, or the processor is another family's.
     """
     path = Path(path)
-    _check_directory(path, "preprocessor_config.json")
+    check_folder(path, "preprocessor_config.json")
     load = INPUTS[load_family(path).name]
     return load(path, min_pixels=min_pixels, max_pixels=max_pixels)
 
@@ -104,8 +102,8 @@ def load_base(
         InputError: If nothing can be quantised here.
     """
     path = Path(path)
-    _check_directory(path, "config.json")
-    _check_not_quantised(path)
+    check_folder(path, "config.json")
+    check_not_quantised(path)
     family = load_family(path)  # of another one, too much would be guessed
     options = {} if four_bits is None else four_bit_options(four_bits, family.towers)
     kind: str | torch.dtype = "auto" if dtype == "auto" else getattr(torch, dtype)
@@ -157,7 +155,7 @@ def load_checkpoint(
     """
     base, path = Path(base), Path(path)
     for needed in (ADAPTER_CONFIG, ADAPTER_WEIGHTS):
-        _check_directory(path, needed)
+        check_folder(path, needed)
     card = load_weights_card(path)
     saved = _saved_tensors(path, card)
     check_same_base(card, base, path)
@@ -208,42 +206,9 @@ def check_base(path: Path) -> None:
         CheckpointError: If there is no such folder, or one of them is missing or broken.
     """
     for needed in ("config.json", "tokenizer_config.json", "preprocessor_config.json"):
-        _check_directory(path, needed)
-    _check_not_quantised(path)
+        check_folder(path, needed)
+    check_not_quantised(path)
     load_weights(path)
-
-
-def _check_directory(path: Path, needed: str) -> None:
-    if not path.is_dir():
-        raise CheckpointError(f"{path}: {_no_directory(path)}")
-    if not (path / needed).is_file():
-        raise CheckpointError(f"{path}: {needed} is missing; expected a checkpoint directory")
-
-
-def _no_directory(path: Path) -> str:
-    if path.is_file():
-        return "is a file; expected the folder that it lies in"
-    if path.parts[:1] and path.parts[0].startswith("~"):
-        return "there is no such directory; ~ means nothing outside a shell, write it out"
-    if not path.is_absolute() and len(path.parts) == _PARTS_OF_A_HUB_NAME:
-        return (
-            f"there is no such directory in {Path.cwd()}; a name of a hub is not looked up here: "
-            "`coordexp vocab expand OWNER/NAME DST` fetches a base, `hf download OWNER/NAME "
-            "--local-dir DIR` any model; give the folder"
-        )
-    return "there is no such directory"
-
-
-def _check_not_quantised(path: Path) -> None:
-    config = load_config(path)
-    if config.get("quantization_config") is not None:
-        block = config["quantization_config"]
-        method = block.get("quant_method") if isinstance(block, dict) else None
-        raise CheckpointError(
-            f"{path}: quantised weights ({method}) are not taken: offsets and merging need the "
-            "exact ones. Use the original checkpoint; to train on it in four bits (QLoRA) set "
-            "model.quantization: nf4"
-        )
 
 
 def check_same_base(card: WeightsCard, base: Path, path: Path) -> None:

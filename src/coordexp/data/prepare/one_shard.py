@@ -11,7 +11,6 @@ from json.encoder import encode_basestring
 from pathlib import Path
 from typing import cast
 
-import msgspec
 from pydantic import TypeAdapter
 
 from coordexp.coord_tokens.codec import CoordAlphabet
@@ -30,6 +29,7 @@ from coordexp.data.contract.record_faults import OBJECT_KEYS, RECORD_KEYS
 from coordexp.data.files.jsonl import encode_row, parse_json_line
 from coordexp.data.files.sharding import Shard
 from coordexp.data.prepare.counts import EXAMPLES, PreparedCounts
+from coordexp.data.prepare.pixel_text import pixels_to_text
 from coordexp.data.prepare.resizing import write_resized
 from coordexp.data.prepare.selection import Selection
 from coordexp.errors import RecordError
@@ -43,7 +43,6 @@ BROKEN = "broken record or picture"
 
 
 _COUNTS = TypeAdapter(PreparedCounts)
-_ENCODER = msgspec.json.Encoder()
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,7 +244,7 @@ class _Maker:
             return json.dumps(object_to_json(item, self._todo.alphabet), ensure_ascii=False)
         bins = tuple(islice(shard_bins, len(values)))
         counts.flat += kind == "bbox_2d" and _is_flat(bins)
-        tokens, exact = self._tokens, _list_text(values)
+        tokens, exact = self._tokens, pixels_to_text(values)
         text = (
             f'{{"desc": {encode_basestring(item.desc)}, "{kind}": '
             f'[{", ".join([tokens[k] for k in bins])}], "{kind}{EXACT_SUFFIX}": {exact}}}'
@@ -271,17 +270,6 @@ def _unknown_keys(row: Iterable[str], objects: Iterable[Iterable[str]]) -> Itera
     for item in objects:
         if not OBJECT_KEYS.issuperset(item):
             yield from (f"objects[].{key}" for key in item if key not in OBJECT_KEYS)
-
-
-def _list_text(values: tuple[float, ...]) -> str:
-    """Return pixels as `json` writes them, in a third of the time.
-
-    msgspec has exponents from 1e-6 down, where `json` has them from below 1e-4.
-    """
-    text = _ENCODER.encode(values).decode()
-    if "e" in text or "0.0000" in text:
-        return f"{[*values]}"
-    return f"[{text[1:-1].replace(',', ', ')}]"
 
 
 def _is_flat(values: tuple[float, ...]) -> bool:
