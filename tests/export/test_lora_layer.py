@@ -3,12 +3,14 @@ from pathlib import Path
 import pytest
 import torch
 from peft import LoraConfig, get_peft_model
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from coordexp.errors import CheckpointError
-from coordexp.export.lora_layer import merge_lora_layer
+from coordexp.errors import CheckpointError, CoordExpError
+from coordexp.export.exact_lora import expert_factors
+from coordexp.export.lora_layer import merge_expert_stack, merge_lora_layer
 from coordexp.export.saved_adapter import load_saved_adapter
-from coordexp.model.shards import StoredTensor
+from coordexp.model.shards import StoredTensor, read_shard
 
 NAME = "model.layers.3.q_proj"
 ROWS, WIDTH = 24, 16
@@ -94,3 +96,60 @@ def test_dora_without_its_magnitude_is_refused(tmp_path: Path) -> None:
     del leaves["lora_magnitude_vector"]
     with pytest.raises(CheckpointError, match=NAME):
         merge_lora_layer(NAME, before, leaves, config)
+
+
+# --- experts ---
+
+STACK, EXPERTS = "model.layers.3.mlp.experts.down_proj", 3
+
+
+def stack_adapter(file: Path, **columns: int) -> dict[str, StoredTensor]:
+    """Return tensors as an adapter of a stack has them, of so many rows or ranks each."""
+    generator = torch.Generator().manual_seed(0)
+    tensors = {
+        "lora_A.weight": torch.randn(columns["a"], WIDTH, generator=generator),
+        "lora_B.weight": torch.randn(ROWS, columns["b"], generator=generator),
+    }
+    save_file(tensors, file)
+    return {tensor.name: tensor for tensor in read_shard(file)[0]}
+
+
+@pytest.mark.parametrize("is_turned", [False, True])
+def test_each_expert_gets_its_own_part_of_an_adapter(is_turned: bool, tmp_path: Path) -> None:
+    leaves = stack_adapter(tmp_path / "a.safetensors", a=2 * EXPERTS, b=2 * EXPERTS)
+    down, up = (leaves[leaf].load() for leaf in ("lora_A.weight", "lora_B.weight"))
+    before = torch.randn(EXPERTS, ROWS, WIDTH, generator=torch.Generator().manual_seed(1))
+    expected = before.clone()
+    for expert in range(EXPERTS):
+        expected[expert] += 4 * up[:, expert::EXPERTS] @ down[2 * expert : 2 * expert + 2]
+    stored = before.transpose(1, 2).contiguous() if is_turned else before
+    config = LoraConfig(r=2, lora_alpha=8)
+    merged = merge_expert_stack(STACK, stored, leaves, config, is_turned=is_turned)
+    found = merged.transpose(1, 2) if is_turned else merged
+    torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "ranks"), [(7, 7, "7 and 7"), (6, 3, "6 and 3")], ids=["no equal parts", "uneven"]
+)
+def test_an_adapter_without_a_part_for_each_expert_is_refused(
+    a: int, b: int, ranks: str, tmp_path: Path
+) -> None:
+    """By what merges and by what reads back, each of which counts by itself."""
+    leaves = stack_adapter(tmp_path / "a.safetensors", a=a, b=b)
+    with pytest.raises(CheckpointError, match=f"{STACK}: 3 experts, and an adapter of {ranks}"):
+        merge_expert_stack(
+            STACK, torch.zeros(3, ROWS, WIDTH), leaves, LoraConfig(), is_turned=False
+        )
+    tensors = {leaf: tensor.load() for leaf, tensor in leaves.items()}
+    with pytest.raises(CoordExpError, match=f"{STACK}: its adapter has {ranks} ranks, for 3"):
+        expert_factors(STACK, tensors, {"lora_alpha": 8}, experts=3, is_turned=False)
+
+
+def test_experts_take_no_dora(tmp_path: Path) -> None:
+    leaves = stack_adapter(tmp_path / "a.safetensors", a=EXPERTS, b=EXPERTS)
+    leaves["lora_magnitude_vector"] = leaves["lora_A.weight"]
+    with pytest.raises(CheckpointError, match=r"expected LoRA of experts, got .*magnitude"):
+        merge_expert_stack(
+            STACK, torch.zeros(3, ROWS, WIDTH), leaves, LoraConfig(), is_turned=False
+        )

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import pytest
 import torch
 from torch import Tensor
-from transformers import PreTrainedModel, Qwen3_5ForConditionalGeneration
+from transformers import PreTrainedModel
 
 from coordexp.errors import CheckpointError
 from coordexp.families.qwen3_5.family import QWEN3_5
@@ -16,19 +16,14 @@ from coordexp.families.recurrent_layers import (
     install_recurrent_layers,
     recurrent_layers,
 )
-from tests.families.tiny_models import random_model, small_qwen3_5_config
+from tests.families.tiny_models import random_qwen3_5, small_qwen3_5_config
 from tests.model.small import small_model
 
 LENGTHS = (5, 70, 1, 2)  # more and fewer tokens than a chunk and a convolution take
 
 
 def plain_model() -> PreTrainedModel:
-    config = small_qwen3_5_config(rows=96, tied=True)
-    model = random_model(Qwen3_5ForConditionalGeneration, config).eval()
-    for name, parameter in model.named_parameters():
-        if name.endswith("A_log"):
-            parameter.data = torch.linspace(-4, -1, len(parameter))
-    return model
+    return random_qwen3_5(small_qwen3_5_config(rows=96, tied=True)).eval()
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,6 @@
 import json
 from pathlib import Path
 
-import torch
 from safetensors.torch import load_file, save_file
 from transformers import Qwen3VLMoeConfig, Qwen3VLMoeForConditionalGeneration
 
@@ -15,6 +14,7 @@ from coordexp.tiny.model import (
     build_tokenizer,
     write_base,
 )
+from tests.model.small import random_model
 
 WIDTH, HIDDEN, EXPERTS = 48, 16, 4
 
@@ -70,12 +70,7 @@ def write_tiny_qwen3_vl_moe(dst: Path, *, tied: bool = True, layers: int = 2) ->
     config = small_qwen3_vl_moe_config(rows=VOCAB_ROWS, tied=tied, ids=ids, layers=layers)
     config.text_config.eos_token_id = known.text_config.eos_token_id
     config.text_config.pad_token_id = known.text_config.pad_token_id
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        model = Qwen3VLMoeForConditionalGeneration(config)
-        with torch.no_grad():
-            for parameter in model.parameters():  # large enough that every layer matters
-                parameter.add_(0.05 * torch.randn_like(parameter))
+    model = random_model(Qwen3VLMoeForConditionalGeneration, config)
     model.generation_config.eos_token_id = config.text_config.eos_token_id
     write_base(dst, model, tokenizer)
     turn_experts(dst / "model.safetensors")

@@ -3,13 +3,11 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 from transformers import (
-    PreTrainedModel,
     PreTrainedTokenizerFast,
     Qwen2_5_VLConfig,
     Qwen2_5_VLForConditionalGeneration,
@@ -26,6 +24,7 @@ from coordexp.tiny.model import (
     write_tiny_base,
 )
 from tests.families.tiny_mixture import write_tiny_qwen3_vl_moe
+from tests.model.small import random_model
 
 PATCH_PX = 14
 
@@ -93,17 +92,6 @@ def write_tiny_qwen2_5_vl(dst: Path, *, tied: bool = True, layers: int = 2) -> N
     flat = written.pop("text_config") | written
     (dst / "config.json").write_text(json.dumps(flat, indent=2), "utf-8")
     _write_processor(dst)
-
-
-def random_model(kind: Callable[[Any], PreTrainedModel], config: object) -> PreTrainedModel:
-    """Return a model whose weights are large enough that every layer matters."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        model = kind(config)
-        with torch.no_grad():
-            for parameter in model.parameters():
-                parameter.add_(0.05 * torch.randn_like(parameter))
-    return model
 
 
 def _token_ids(tokenizer: PreTrainedTokenizerFast) -> dict[str, int]:
@@ -227,10 +215,7 @@ def write_tiny_qwen3_5(dst: Path, *, tied: bool = True, layers: int = 4) -> None
     text = config.text_config
     text.bos_token_id = text.pad_token_id = tokenizer.pad_token_id
     text.eos_token_id = tokenizer.eos_token_id
-    model = random_model(Qwen3_5ForConditionalGeneration, config)
-    for name, parameter in model.named_parameters():
-        if name.endswith("A_log"):  # states that last, so that whatever leaks into one is seen
-            parameter.data = torch.linspace(-4, -1, len(parameter))
+    model = random_qwen3_5(config)
     model.generation_config.eos_token_id = tokenizer.eos_token_id
     model.to(torch.bfloat16).save_pretrained(dst)
     tokenizer.save_pretrained(dst)
@@ -240,6 +225,15 @@ def write_tiny_qwen3_5(dst: Path, *, tied: bool = True, layers: int = 4) -> None
     written["text_config"] |= {"mtp_num_hidden_layers": 1, "mtp_use_dedicated_embeddings": False}
     (dst / "config.json").write_text(json.dumps(written, indent=2), "utf-8")
     write_processor_files(dst)
+
+
+def random_qwen3_5(config: Qwen3_5Config) -> Qwen3_5ForConditionalGeneration:
+    """Return one whose states last, so that whatever leaks into them is seen."""
+    model = random_model(Qwen3_5ForConditionalGeneration, config)
+    for name, parameter in model.named_parameters():
+        if name.endswith("A_log"):
+            parameter.data = torch.linspace(-4, -1, len(parameter))
+    return model
 
 
 def draft_weights(width: int) -> dict[str, Tensor]:

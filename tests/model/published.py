@@ -11,15 +11,13 @@ from typing import Any
 
 import torch
 from transformers import (
+    AutoModelForImageTextToText,
+    PreTrainedConfig,
     PreTrainedModel,
     Qwen2_5_VLConfig,
-    Qwen2_5_VLForConditionalGeneration,
     Qwen3_5Config,
-    Qwen3_5ForConditionalGeneration,
     Qwen3VLConfig,
-    Qwen3VLForConditionalGeneration,
     Qwen3VLMoeConfig,
-    Qwen3VLMoeForConditionalGeneration,
 )
 
 from coordexp.families.family import Family
@@ -40,15 +38,34 @@ _TOKENS = {
 
 
 @dataclass(frozen=True)
+class Vision:
+    """A vision tower, which several models share.
+
+    Args:
+        deepstack: Blocks with an aligner of their own, where the language model is Qwen3-VL's.
+    """
+
+    depth: int
+    width: int
+    intermediate: int
+    heads: int = 16
+    deepstack: tuple[int, ...] = ()
+
+
+_VISION_12 = Vision(12, 768, 3072, heads=12)
+_VISION_24 = Vision(24, 1024, 4096, deepstack=(5, 11, 17))
+_VISION_27 = Vision(27, 1152, 4304, deepstack=(8, 16, 24))
+_VISION_32 = Vision(32, 1280, 3420)
+
+
+@dataclass(frozen=True)
 class Published:
     """One published model.
 
     Args:
         rows: Of the vocabulary.
         parameters: As published; Qwen3.5's count the drafts, which are no part of the model.
-        deepstack: Blocks of the vision tower with an aligner of their own, in Qwen3-VL.
         state_heads: Heads for values of the layers with states, in Qwen3.5.
-        vision_heads: Heads of the vision tower.
         experts: In each layer of the language model; 0 where that has one MLP.
         expert_width: Of what is between the two matrices of an expert.
     """
@@ -61,15 +78,16 @@ class Published:
     heads: int
     key_value_heads: int
     tied: bool
-    vision_depth: int
-    vision_width: int
-    vision_intermediate: int
+    vision: Vision
     parameters: int
-    deepstack: tuple[int, ...] = ()
     state_heads: int = 0
-    vision_heads: int = 16
     experts: int = 0
     expert_width: int = 0
+
+    @property
+    def deepstack(self) -> tuple[int, ...]:
+        """Blocks of the vision tower with an aligner of their own."""
+        return self.vision.deepstack if self.family in (QWEN3_VL, QWEN3_VL_MOE) else ()
 
     @property
     def aligner_layers(self) -> int:
@@ -106,9 +124,7 @@ class Published:
         norms = 2 * 256 + 5 * self.width
         return attention + self.width * (3 * self.intermediate + 2 * self.width) + norms
 
-    def config(
-        self, rows: int
-    ) -> Qwen3VLConfig | Qwen2_5_VLConfig | Qwen3_5Config | Qwen3VLMoeConfig:
+    def config(self, rows: int) -> PreTrainedConfig:
         """Return its configuration with another number of rows."""
         text: dict[str, Any] = {
             "vocab_size": rows,
@@ -119,10 +135,10 @@ class Published:
             "num_key_value_heads": self.key_value_heads,
         }
         vision: dict[str, Any] = {
-            "depth": self.vision_depth,
-            "hidden_size": self.vision_width,
-            "intermediate_size": self.vision_intermediate,
-            "num_heads": self.vision_heads,
+            "depth": self.vision.depth,
+            "hidden_size": self.vision.width,
+            "intermediate_size": self.vision.intermediate,
+            "num_heads": self.vision.heads,
             "temporal_patch_size": 2,
             "spatial_merge_size": 2,
             "out_hidden_size": self.width,
@@ -223,15 +239,9 @@ class Published:
 
     def model(self, rows: int = EXPANDED_ROWS) -> PreTrainedModel:
         """Return it on the meta device."""
-        config = self.config(rows)
         with torch.device("meta"):
-            if isinstance(config, Qwen2_5_VLConfig):
-                return Qwen2_5_VLForConditionalGeneration(config)
-            if isinstance(config, Qwen3_5Config):
-                return Qwen3_5ForConditionalGeneration(config)
-            if isinstance(config, Qwen3VLMoeConfig):
-                return Qwen3VLMoeForConditionalGeneration(config)
-            return Qwen3VLForConditionalGeneration(config)
+            model: PreTrainedModel = AutoModelForImageTextToText.from_config(self.config(rows))
+        return model
 
 
 PUBLISHED = {
@@ -244,11 +254,8 @@ PUBLISHED = {
         heads=16,
         key_value_heads=8,
         tied=True,
-        vision_depth=24,
-        vision_width=1024,
-        vision_intermediate=4096,
+        vision=_VISION_24,
         parameters=2_127_532_032,
-        deepstack=(5, 11, 17),
     ),
     "Qwen3-VL-4B": Published(
         family=QWEN3_VL,
@@ -259,11 +266,8 @@ PUBLISHED = {
         heads=32,
         key_value_heads=8,
         tied=True,
-        vision_depth=24,
-        vision_width=1024,
-        vision_intermediate=4096,
+        vision=_VISION_24,
         parameters=4_437_815_808,
-        deepstack=(5, 11, 17),
     ),
     "Qwen3-VL-8B": Published(
         family=QWEN3_VL,
@@ -274,11 +278,8 @@ PUBLISHED = {
         heads=32,
         key_value_heads=8,
         tied=False,
-        vision_depth=27,
-        vision_width=1152,
-        vision_intermediate=4304,
+        vision=_VISION_27,
         parameters=8_767_123_696,
-        deepstack=(8, 16, 24),
     ),
     "Qwen2.5-VL-3B": Published(
         family=QWEN2_5_VL,
@@ -289,9 +290,7 @@ PUBLISHED = {
         heads=16,
         key_value_heads=2,
         tied=True,
-        vision_depth=32,
-        vision_width=1280,
-        vision_intermediate=3420,
+        vision=_VISION_32,
         parameters=3_754_622_976,
     ),
     "Qwen2.5-VL-7B": Published(
@@ -303,9 +302,7 @@ PUBLISHED = {
         heads=28,
         key_value_heads=4,
         tied=False,
-        vision_depth=32,
-        vision_width=1280,
-        vision_intermediate=3420,
+        vision=_VISION_32,
         parameters=8_292_166_656,
     ),
     "Qwen3.5-0.8B": Published(
@@ -317,12 +314,9 @@ PUBLISHED = {
         heads=8,
         key_value_heads=2,
         tied=True,
-        vision_depth=12,
-        vision_width=768,
-        vision_intermediate=3072,
+        vision=_VISION_12,
         parameters=873_438_784,
         state_heads=16,
-        vision_heads=12,
     ),
     "Qwen3.5-2B": Published(
         family=QWEN3_5,
@@ -333,9 +327,7 @@ PUBLISHED = {
         heads=8,
         key_value_heads=2,
         tied=True,
-        vision_depth=24,
-        vision_width=1024,
-        vision_intermediate=4096,
+        vision=_VISION_24,
         parameters=2_274_069_824,
         state_heads=16,
     ),
@@ -348,9 +340,7 @@ PUBLISHED = {
         heads=16,
         key_value_heads=4,
         tied=True,
-        vision_depth=24,
-        vision_width=1024,
-        vision_intermediate=4096,
+        vision=_VISION_24,
         parameters=4_659_865_088,
         state_heads=32,
     ),
@@ -363,9 +353,7 @@ PUBLISHED = {
         heads=16,
         key_value_heads=4,
         tied=False,
-        vision_depth=27,
-        vision_width=1152,
-        vision_intermediate=4304,
+        vision=_VISION_27,
         parameters=9_653_104_368,
         state_heads=32,
     ),
@@ -378,9 +366,7 @@ PUBLISHED = {
         heads=24,
         key_value_heads=4,
         tied=False,
-        vision_depth=27,
-        vision_width=1152,
-        vision_intermediate=4304,
+        vision=_VISION_27,
         parameters=27_781_427_952,
         state_heads=48,
     ),
@@ -393,11 +379,8 @@ PUBLISHED = {
         heads=32,
         key_value_heads=4,
         tied=False,
-        vision_depth=27,
-        vision_width=1152,
-        vision_intermediate=4304,
+        vision=_VISION_27,
         parameters=31_070_754_032,
-        deepstack=(8, 16, 24),
         experts=128,
         expert_width=768,
     ),
@@ -410,11 +393,8 @@ PUBLISHED = {
         heads=64,
         key_value_heads=4,
         tied=False,
-        vision_depth=27,
-        vision_width=1152,
-        vision_intermediate=4304,
+        vision=_VISION_27,
         parameters=235_670_022_896,
-        deepstack=(8, 16, 24),
         experts=128,
         expert_width=1536,
     ),

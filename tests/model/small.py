@@ -2,15 +2,19 @@
 
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any, TypeVar
 
 import torch
 from safetensors.torch import load_file
 from torch import Tensor
-from transformers import Qwen3VLConfig, Qwen3VLForConditionalGeneration
+from transformers import PreTrainedModel, Qwen3VLConfig, Qwen3VLForConditionalGeneration
 
 IMAGE_ID, VIDEO_ID, START_ID, END_ID = 1, 2, 3, 4
 PATCH_SIZE = 4
+
+Model = TypeVar("Model", bound=PreTrainedModel)
 
 
 def small_config(*, rows: int, tied: bool) -> Qwen3VLConfig:
@@ -55,14 +59,20 @@ def small_config(*, rows: int, tied: bool) -> Qwen3VLConfig:
 def small_model(
     *, rows: int = 96, tied: bool = True, seed: int = 0
 ) -> Qwen3VLForConditionalGeneration:
-    """Return it in fp32, its weights large enough that every layer matters."""
+    """Return it in fp32."""
+    config = small_config(rows=rows, tied=tied)
+    return random_model(Qwen3VLForConditionalGeneration, config, seed=seed).eval()
+
+
+def random_model(kind: Callable[[Any], Model], config: object, *, seed: int = 0) -> Model:
+    """Return a model whose weights are large enough that every layer matters."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        model = Qwen3VLForConditionalGeneration(small_config(rows=rows, tied=tied))
+        model = kind(config)
         with torch.no_grad():
             for parameter in model.parameters():
                 parameter.add_(0.05 * torch.randn_like(parameter))
-    return model.eval()
+    return model
 
 
 def write_small_base(dst: Path, files_from: Path, *, rows: int, tied: bool) -> Path:

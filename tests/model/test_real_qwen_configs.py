@@ -127,7 +127,7 @@ def test_checkpoint_keys_are_the_published_ones(size: str) -> None:
     model = published.model(published.rows)
     tied = set(model._tied_weights_keys) if published.tied else set()
     keys = set(model.state_dict()) - tied
-    last = f"model.visual.blocks.{published.vision_depth - 1}.mlp"
+    last = f"model.visual.blocks.{published.vision.depth - 1}.mlp"
     last_mlp = f"model.language_model.layers.{published.layers - 1}.mlp"
     expected = {
         "model.language_model.embed_tokens.weight",
@@ -205,7 +205,7 @@ def test_lora_and_offsets_go_where_they_belong(adapted: Adapted) -> None:
     for name in modules:
         counts[str(tower_of(f"{name}.weight", published.family.towers))] += 1
     assert counts == {
-        "vision": published.vision_layers * published.vision_depth,
+        "vision": published.vision_layers * published.vision.depth,
         "aligner": published.aligner_layers,
         "language": published.language_layers,
     }

@@ -3,12 +3,11 @@
 import pytest
 import torch
 from torch import Tensor, nn
-from transformers import Qwen3_5ForConditionalGeneration
 
 from coordexp.families.qwen3_5.family import QWEN3_5
 from coordexp.families.recurrent_layers import install_recurrent_layers
 from coordexp.inference.decode.ragged_cache import RaggedCache
-from tests.families.tiny_models import random_model, small_qwen3_5_config
+from tests.families.tiny_models import random_qwen3_5, small_qwen3_5_config
 
 ROWS, WIDTH = 3, 48
 
@@ -16,12 +15,9 @@ ROWS, WIDTH = 3, 48
 @pytest.fixture(scope="module")
 def layer() -> nn.Module:
     """The first of a model's layers."""
-    config = small_qwen3_5_config(rows=96, tied=True)
-    model = random_model(Qwen3_5ForConditionalGeneration, config).eval()
+    model = random_qwen3_5(small_qwen3_5_config(rows=96, tied=True)).eval()
     install_recurrent_layers(model, QWEN3_5.recurrent)
     found: nn.Module = model.model.language_model.layers[0].linear_attn
-    with torch.no_grad():
-        found.A_log.copy_(torch.linspace(-4, -1, len(found.A_log)))  # type: ignore[operator, arg-type]
     return found
 
 

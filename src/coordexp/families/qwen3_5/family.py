@@ -15,13 +15,10 @@ trained as a whole is saved without them.
 """
 
 import re
+from dataclasses import replace
 
-from coordexp.families.boxes import BoxText
-from coordexp.families.family import Family, VocabularyNames
-from coordexp.families.picture_grid import PictureGrid
+from coordexp.families.qwen3_vl.family import QWEN3_VL
 from coordexp.families.towers import TowerNames
-
-_CELL_PX = 32
 
 _ALIGNER = TowerNames(
     "aligner",
@@ -29,53 +26,15 @@ _ALIGNER = TowerNames(
     place=r"(?:.*\.)?visual\.merger\.",
     leaves=("linear_fc1", "linear_fc2"),
 )
-_VISION = TowerNames(
-    "vision",
-    parameters=re.compile(r"(^|\.)visual\."),
-    place=r"(?:.*\.)?visual\.blocks\.\d+\..*\.",
-    leaves=("qkv", "proj", "linear_fc1", "linear_fc2"),
-)
-_LANGUAGE = TowerNames(
-    "language",
-    parameters=re.compile(r"(^|\.)(language_model|lm_head)\."),
-    place=r"(?:.*\.)?language_model\.layers\.\d+\..*\.",
-    leaves=(
-        "q_proj",
-        "k_proj",
-        "v_proj",
-        "o_proj",
-        "in_proj_qkv",
-        "in_proj_z",
-        "in_proj_b",
-        "in_proj_a",
-        "out_proj",
-        "gate_proj",
-        "up_proj",
-        "down_proj",
-    ),
-)
+_, _VISION, _LANGUAGE = QWEN3_VL.towers
+_LOOKS_BACK = ("q_proj", "k_proj", "v_proj", "o_proj")
+_STATES = ("in_proj_qkv", "in_proj_z", "in_proj_b", "in_proj_a", "out_proj")
+_MLP = ("gate_proj", "up_proj", "down_proj")
 
-QWEN3_5 = Family(
+QWEN3_5 = replace(
+    QWEN3_VL,
     name="qwen3_5",
-    grid=PictureGrid(
-        cell_px=_CELL_PX, least=4 * _CELL_PX**2, most=16_384 * _CELL_PX**2, largest_ratio=200
-    ),
-    image_token="<|image_pad|>",
-    end_marks=("<|im_end|>", "<|endoftext|>"),
-    text_block="text_config",
-    vocabulary=VocabularyNames(embedding="embed_tokens", head="lm_head"),
-    towers=(_ALIGNER, _VISION, _LANGUAGE),
-    boxes=BoxText(
-        box_key="bbox_2d",
-        point_key="point_2d",
-        label_key="label",
-        steps=1000,
-        question="Locate every instance that belongs to these categories: {classes}. Report bbox "
-        "coordinates in JSON format.",
-        open_question="Locate every object in the image. Report bbox coordinates and labels in "
-        "JSON format.",
-    ),
-    swift_packages=("qwen-vl-utils",),
+    towers=(_ALIGNER, _VISION, replace(_LANGUAGE, leaves=(*_LOOKS_BACK, *_STATES, *_MLP))),
     recurrent=("linear_attn",),
     unloaded=("mtp.",),
 )

@@ -8,9 +8,9 @@
                                 the square of a pack, everything else with its length
     time                        counted operations over the GPU's peak, times a share of it
 
-A GPU holds a model of its own (data parallelism): memory does not shrink with more of them. FSDP,
-DeepSpeed are not covered. Nor are CUDA's context, the scratch space of kernels and the allocator's
-gaps; a tenth of the memory is left for them.
+A GPU holds a model of its own (data parallelism): memory does not shrink with more of them. FSDP
+and DeepSpeed are not covered. Nor are CUDA's context, the scratch space of kernels and the
+allocator's gaps; a tenth of the memory is left for them.
 """
 
 import math

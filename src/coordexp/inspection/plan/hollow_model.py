@@ -16,6 +16,7 @@ from transformers import AutoConfig, AutoModelForImageTextToText, PreTrainedConf
 from coordexp.config.schema import Config
 from coordexp.coord_tokens.vocab import CoordVocab
 from coordexp.errors import CheckpointError
+from coordexp.families.family import Family
 from coordexp.families.known import load_family
 from coordexp.families.recurrent_layers import install_recurrent_layers
 from coordexp.inspection.plan.hollow_math import FLASH, SDPA, install_hollow_attention
@@ -84,7 +85,7 @@ def build_hollow(config: Config, *, flash: bool) -> HollowModel:
     install_recurrent_layers(base, family.recurrent)
     base.config.get_text_config().use_cache = False
     vocab = _vocab(config, base)
-    four_bits = _four_bits(config, base)
+    four_bits = _four_bits(config, base, family)
     install_offsets(config, base, vocab)
     model = tuned(config, base)
     model.train()
@@ -101,10 +102,10 @@ def weights_dtype(config: Config, described: PreTrainedConfig) -> torch.dtype:
     return stored if isinstance(stored, torch.dtype) else torch.bfloat16
 
 
-def _four_bits(config: Config, base: PreTrainedModel) -> tuple[Tensor, ...]:
+def _four_bits(config: Config, base: PreTrainedModel, family: Family) -> tuple[Tensor, ...]:
     if config.model.quantization is None:
         return ()
-    quantised = re.compile(four_bit_pattern(load_family(config.model.path).towers))
+    quantised = re.compile(four_bit_pattern(family.towers))
     return tuple(
         module.weight
         for name, module in base.named_modules()
