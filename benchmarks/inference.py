@@ -36,6 +36,7 @@ from inference_beside import EngineDecoder, known_answers
 from inference_engines import ENGINES, build_grammar, versions
 from inference_passes import passes_per_object
 from PIL import Image
+from quickstart_folder import HELDOUT, MODEL
 from results import processor, read_results, results_path, write_results
 from transformers import (
     PreTrainedModel,
@@ -71,8 +72,6 @@ from tests.families.tiny_models import write_tiny_qwen3_5
 BATCH = 8
 REPEATS = 3
 REAL_ROWS = 152_704
-QUICKSTART_MODEL = "runs/new-looks/1920/coord-tokens/seed-0/merged"
-QUICKSTART_HELDOUT = "data/new-looks/1920/seed-0/heldout.jsonl"
 
 
 class InsideModel:
@@ -147,10 +146,10 @@ def count_objects(answers: Sequence[Answer], *, coord_tokens: bool = True) -> in
 
 def quickstart(folder: Path) -> dict[str, object]:
     """Measure on the tuned model of a quickstart."""
-    predictor = load_predictor(folder / QUICKSTART_MODEL)
+    predictor = load_predictor(folder / MODEL)
     vocab = predictor.vocab
     assert vocab is not None
-    records = RecordFile(folder / QUICKSTART_HELDOUT, SPEC_ALPHABET)
+    records = RecordFile(folder / HELDOUT, SPEC_ALPHABET)
     prompts = [
         predictor.encoder.encode_prompt(record, load_image(records.root, record))
         for record in records
@@ -314,8 +313,8 @@ def engines(folder: Path) -> dict[str, object]:
     for json_format in get_args(JsonFormat):
         encoder = build_encoder(tokenizer, json_format)
         result[f"known answers, {json_format}"] = known_answers(encoder, REAL_ROWS)
-    predictor = load_predictor(folder / QUICKSTART_MODEL)
-    records = RecordFile(folder / QUICKSTART_HELDOUT, SPEC_ALPHABET)
+    predictor = load_predictor(folder / MODEL)
+    records = RecordFile(folder / HELDOUT, SPEC_ALPHABET)
     prompts = [
         predictor.encoder.encode_prompt(record, load_image(records.root, record))
         for record in records

@@ -23,6 +23,7 @@ from pathlib import Path
 
 import psutil
 import torch
+from quickstart_folder import HELDOUT, MODEL
 from results import processor, read_results, results_path, write_results
 
 from coordexp.answers.prediction_lines import RowOptions
@@ -79,8 +80,8 @@ def main() -> None:
     parser.add_argument("--pid", type=int, help="Of that server.")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    model = arguments.quickstart / "after" / "model"
-    data = arguments.quickstart / "data" / "heldout.jsonl"
+    model = arguments.quickstart / MODEL
+    data = arguments.quickstart / HELDOUT
     few = data.with_name("few.jsonl")
     few.write_text("".join(data.read_text("utf-8").splitlines(keepends=True)[: arguments.scenes]))
     try:

@@ -270,6 +270,15 @@ def test_every_command_is_said_when_it_begins(plan: Plan, calls: Path) -> None:
     assert said[1].startswith("known 2 one seed 0: coordexp train")
 
 
+def test_the_command_that_makes_a_base_is_said_too(plan: Plan, calls: Path) -> None:
+    graft = "{path: tiny, graft: {task: known, size: 4, seed: 9}}"
+    plan = write_again(plan, f"{{path: {plan.study.out}/base}}", graft)
+    said: list[str] = []
+    assert run_study(plan, processes=1, threads=1, say=said.append)
+    assert said[1].startswith("coordexp vocab graft")
+    assert said[1] in calls.read_text("utf-8").replace("vocab", "coordexp vocab")
+
+
 def test_an_untrained_recipe_with_coord_tokens_needs_a_base_that_has_them(
     plan: Plan, calls: Path
 ) -> None:

@@ -64,9 +64,13 @@ def test_a_file_is_no_directory(tmp_path: Path) -> None:
         pipeline.run_quickstart(tmp_path / "thesis.txt")
 
 
-@pytest.mark.parametrize("mark", ['{"made_by": "coordexp quickstart"}', "[]", "cut off"])
-def test_another_version_s_quickstart_is_not_mixed_with_this_one(tmp_path: Path, mark: str) -> None:
-    (tmp_path / pipeline.MARKER).write_text(mark)
+@pytest.mark.parametrize(
+    "mark", [b'{"made_by": "coordexp quickstart"}', b"[]", b"cut off", b"\xff"]
+)
+def test_another_version_s_quickstart_is_not_mixed_with_this_one(
+    tmp_path: Path, mark: bytes
+) -> None:
+    (tmp_path / pipeline.MARKER).write_bytes(mark)
     with pytest.raises(InputError, match="another version's quickstart"):
         pipeline.run_quickstart(tmp_path)
 

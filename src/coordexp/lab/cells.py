@@ -34,7 +34,7 @@ def run_study(plan: Plan, *, processes: int, threads: int, say: Callable[[str], 
         say(f"{plan.name}: {len(plan.cells)} runs, {len(plan.cells) - len(todo)} of them done")
         runner = StageProcesses(environment(threads))
         with _stopping_together(processes, runner) as pool:
-            prepare_bases(plan, runner)
+            prepare_bases(plan, runner, say=say)
             for cell in todo:  # before the first run, so that two never paint the same pictures
                 prepare_data(plan, cell.task, size=cell.size, seed=cell.seed)
             well = True

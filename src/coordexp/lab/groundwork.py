@@ -1,6 +1,7 @@
 """What runs of a study share and what is made before them: bases and pictures."""
 
 import shutil
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -45,8 +46,13 @@ def base_folder(plan: Plan, name: str) -> Path:
     return plan.study.out / "bases" / name if _is_made(base) else Path(base.path)
 
 
-def prepare_bases(plan: Plan, runner: StageProcesses) -> None:
+def prepare_bases(plan: Plan, runner: StageProcesses, *, say: Callable[[str], None]) -> None:
     """Make the bases that recipes of a plan start from, those that are not there yet.
+
+    Args:
+        plan: The study.
+        runner: Starts the processes.
+        say: Takes each command when it begins: a graft may take longer than a run.
 
     Raises:
         InputError: If one is not there and is none that is made.
@@ -61,7 +67,7 @@ def prepare_bases(plan: Plan, runner: StageProcesses) -> None:
         if folder.exists():
             continue
         book_folder.mkdir(parents=True, exist_ok=True)
-        book = StageBook(book_folder, runner)
+        book = StageBook(book_folder, runner, say=say)
         if base.graft is None:
             _write_base(base, folder, book)
         else:

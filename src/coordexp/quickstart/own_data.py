@@ -16,7 +16,8 @@ def own_commands(train_config: Path) -> list[tuple[str, str]]:
     copied = f"cp {shlex.quote(str(train_config))} mine.yaml"
     return [
         (
-            "Make records of your annotations: COCO here; five other formats are known",
+            "Make records of your annotations, and the same for `val`: COCO here; five other "
+            "formats are known",
             "coordexp data convert coco data/train.jsonl --split train --copy-images",
         ),
         ("See whether they keep the contract", "coordexp data check data/train.jsonl"),
@@ -26,8 +27,9 @@ def own_commands(train_config: Path) -> list[tuple[str, str]]:
             f"coordexp vocab expand {BASE} {BASE}-coord",
         ),
         (
-            "Take the quickstart's configuration; put your base, your records and your rates in. "
-            "Files in configs/ of the repository are for models of 2 to 8 billion parameters",
+            f"Take the quickstart's configuration; put in {BASE}-coord, data/train.jsonl, "
+            "runs/mine as its `output_dir`, and your rates; `use_cpu` is for machines without a "
+            "GPU. Files in configs/ of the repository are for models of 2 to 8 billion parameters",
             copied,
         ),
         ("Look for mistakes before they cost a night", "coordexp doctor --config mine.yaml"),

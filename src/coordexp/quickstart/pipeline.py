@@ -99,7 +99,7 @@ def _make_room(out: Path, plan: Plan) -> None:
     mark = json.dumps({"made_by": "coordexp quickstart", "study": _digest(plan)}) + "\n"
     marker = out / MARKER
     if marker.is_file():
-        if marker.read_text(encoding="utf-8") != mark:
+        if marker.read_bytes() != mark.encode():
             raise InputError(
                 f"{out}: holds another version's quickstart; remove it, or choose another --out"
             )
