@@ -261,7 +261,7 @@ def written_freely(
     collate = Collator(pad_id=pad_id, image_token_id=encoder.image_token_id, side="left")
 
     def work() -> list[Answer]:
-        batch = collate(prompts)
+        batch = {name: tensor.to(model.device) for name, tensor in collate(prompts).items()}
         limits = {"max_new_tokens": tokens, "min_new_tokens": tokens}
         model.generate(**batch, **limits, do_sample=False, pad_token_id=pad_id)
         return []

@@ -36,7 +36,7 @@ from objective_contenders import (
 from results import processor, read_results, results_path, write_results
 
 VOCAB = 152_670
-OURS = {"cpu": "fused", "cuda": "triton"}
+LARGEST_VOCAB = 248_320  # Qwen3.5's
 
 
 @dataclass(frozen=True)
@@ -97,19 +97,24 @@ def cpu_cases() -> list[Case]:
 
 
 def cuda_cases() -> list[Case]:
-    """Return the cases for a GPU."""
+    """Return the cases for a GPU, the most telling first: what is cut off is the least."""
     all_of_them = ("triton", "fused", "reference", "materialised CE", "torch linear CE", "Liger CE")
     base = Case("time", all_of_them, tokens=16384, dtype="bfloat16", rounds=10, device="cuda")
-    memory = replace(base, kind="memory", contenders=("triton", "fused", "Liger CE"))
-    error = replace(base, kind="error", contenders=("triton", "reference"), tokens=512)
+    times = [replace(base, width=w) for w in (4096, 2560)]
+    memory = [
+        replace(case, kind="memory", contenders=("triton", "fused", "Liger CE"), rounds=3)
+        for case in times
+    ]
+    errors = [
+        replace(
+            base, kind="error", contenders=("triton", "fused", "reference"), tokens=512, dtype=d
+        )
+        for d in ("float64", "float32", "bfloat16")
+    ]
+    wide = [replace(case, vocab=LARGEST_VOCAB) for case in (*times, *memory)]
     shares = [replace(base, supervised=s, width=2560) for s in (0.2, 0.5)]
     coords = [replace(base, coord=c, width=2560) for c in (0.13, 0.3)]
-    widths = [replace(case, width=w) for w in (4096, 2560) for case in (base, memory)]
-    return [replace(error, dtype=d) for d in ("float64", "float32", "bfloat16")] + [
-        *widths,
-        *shares,
-        *coords,
-    ]
+    return [*times, *memory, *errors, *wide, *shares, *coords]
 
 
 def main() -> None:
@@ -151,7 +156,8 @@ def in_a_process(case: Case) -> list[dict[str, object]]:
     print(f"\n{case.name()}", flush=True)
     for row in rows:
         figures = (f"{key} {value:.4g}" for key, value in row["figures"].items())
-        print(f"    {row['contender']:26} {'  '.join(figures)}", flush=True)
+        told = "  ".join(figures) or "out of memory"
+        print(f"    {row['contender']:26} {told}", flush=True)
     return [{"case": asdict(case), **row} for row in rows]
 
 
@@ -162,12 +168,20 @@ def work(case: Case) -> list[dict[str, object]]:
     measure = {"time": times, "memory": peaks, "error": errors}[case.kind]
     # Libraries, threads and compiled kernels are there before anything counts.
     small = case.inputs(tokens=64, vocab=8192) if case.device == "cpu" else case.inputs()
-    for name in contenders:
-        CONTENDERS[name](small)
-    return [
-        {"contender": name, "figures": figures}
-        for name, figures in measure(case, contenders).items()
-    ]
+    fit = [name for name in contenders if fits(name, small)]
+    del small
+    found = measure(case, fit) | {name: {} for name in contenders if name not in fit}
+    return [{"contender": name, "figures": figures} for name, figures in found.items()]
+
+
+def fits(contender: str, inputs: Inputs) -> bool:
+    """Run a contender once; return whether the GPU has the memory for it."""
+    try:
+        CONTENDERS[contender](inputs)
+    except torch.OutOfMemoryError:
+        torch.cuda.empty_cache()
+        return False
+    return True
 
 
 Table = dict[str, dict[str, float]]

