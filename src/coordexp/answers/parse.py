@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from coordexp.answers.quick_read import quick_objects
 from coordexp.answers.scan import (
     DIGITS,
     SPACE,
@@ -99,6 +100,9 @@ def parse_prediction(
         end_marks: Of the model's family. Another family's are text behind the answer.
     """
     end = end_of_answer(text, end_marks)
+    quick = _quick_read(text[:end], alphabet, coord_tokens=coord_tokens)
+    if quick is not None:
+        return quick
     reader = _Reader(text, end, alphabet, coord_tokens=coord_tokens)
     reader.read()
     status: ParseStatus = "failed"
@@ -119,6 +123,21 @@ def end_of_answer(text: str, end_marks: Sequence[str]) -> int:
         if mark is None:
             return end
         end = bare_end = bare_end - len(mark)
+
+
+def _quick_read(body: str, alphabet: CoordAlphabet, *, coord_tokens: bool) -> ParsedAnswer | None:
+    found = quick_objects(body, alphabet, coord_tokens=coord_tokens)
+    if found is None:
+        return None
+    objects = []
+    for desc, kind, bins, span, desc_span, coord_spans in found:
+        try:
+            _check_shape(kind, bins)
+        except BrokenError:
+            return None
+        geometry = Geometry(kind, bins, "bin")
+        objects.append(ParsedObject(desc, geometry, span, desc_span, coord_spans))
+    return ParsedAnswer(tuple(objects), "ok", ())
 
 
 def _is_rendered(reader: "_Reader", body: str) -> bool:
