@@ -19,6 +19,7 @@ The packages, lowest layer first:
 - `export`: merging
 - `inference`: pictures to answers
 - `evaluation`: boxes to figures
+- `rewards`: what an answer is worth
 - `training`: the run
 - `integrations`: the run inside ms-swift
 - `serving`: a model behind an address

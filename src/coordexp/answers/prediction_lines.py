@@ -124,7 +124,7 @@ def scored_objects(
         options: What is kept.
         end_marks: Of the model's family.
     """
-    parsed = _parsed(record, answer.text, style, end_marks)
+    parsed = parse_in_style(record, answer.text, style, end_marks)
     tokens = AnswerTokens(answer)
     objects = []
     for item in parsed.objects:
@@ -154,9 +154,17 @@ def scored_objects(
     return Found(objects, parsed.status, dropped)
 
 
-def _parsed(
+def parse_in_style(
     record: Record, text: str, style: RenderingStyle, end_marks: Sequence[str]
 ) -> ParsedAnswer:
+    """Return what an answer says, read as its model was taught to write, or as its family does.
+
+    Args:
+        record: What was asked about.
+        text: The answer.
+        style: How the model was asked.
+        end_marks: Of the model's family.
+    """
     if style.stock is None:
         return parse_prediction(
             text, alphabet=style.alphabet, coord_tokens=style.coord_tokens, end_marks=end_marks
