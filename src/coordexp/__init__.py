@@ -20,6 +20,7 @@ The packages, lowest layer first:
 - `inference`: pictures to answers
 - `evaluation`: boxes to figures
 - `rewards`: what an answer is worth
+- `rollouts`: a model's own answers as records
 - `training`: the run
 - `integrations`: the run inside ms-swift
 - `serving`: a model behind an address

@@ -196,7 +196,8 @@ class Custom(Block):
     token_type_metrics: TokenTypeMetrics = TokenTypeMetrics()
     instability_monitor: InstabilityRules = InstabilityRules()
     object_ordering: ObjectOrdering = "sorted"
-    """`sorted` is top to bottom, then left to right; `random` is new for each sample and epoch."""
+    """`sorted` is top to bottom, then left to right; `random` is new for each sample and epoch;
+    `record` is that of the record, as `data rollouts` writes it."""
     json_format: JsonFormat = "standard"
     """Separators `", "` and `": "`, or none of their spaces."""
     system_prompt: str | None = None

@@ -4,6 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from coordexp.coord_tokens.codec import SPEC_ALPHABET, CoordAlphabet
+from coordexp.data.contract.marks import Marks
 from coordexp.data.contract.record import Geometry, Record, RecordObject
 from coordexp.data.plan.ordering import ordered_objects
 from coordexp.data.prepare.prepare import tokenise_record
@@ -98,3 +99,10 @@ def test_the_last_bin_of_a_larger_alphabet_sorts_too() -> None:
     record = replace(BARE, objects=(far, near))
     found = ordered_objects(record, "sorted", seed=0, epoch=0, index=0, alphabet=loc)
     assert found == (near, far)
+
+
+def test_the_records_own_order_is_kept_without_what_is_not_taught() -> None:
+    crowd = replace(box("b", 0, 0, 9, 9), marks=Marks(iscrowd=True))
+    record = Record(("a.png",), 99, 99, (box("c", 9, 9, 20, 20), crowd, box("a", 0, 0, 9, 9)))
+    found = ordered_objects(record, "record", seed=7, epoch=1, index=24, alphabet=SPEC_ALPHABET)
+    assert [item.desc for item in found] == ["c", "a"]

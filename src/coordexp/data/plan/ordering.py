@@ -7,7 +7,7 @@ from coordexp.coord_tokens.codec import CoordAlphabet
 from coordexp.data.contract.geometry import bounding_box
 from coordexp.data.contract.record import Record, RecordObject
 
-ObjectOrdering = Literal["sorted", "random"]
+ObjectOrdering = Literal["sorted", "random", "record"]
 
 
 def ordered_objects(
@@ -28,7 +28,7 @@ def ordered_objects(
         record: Whose objects.
         ordering: `sorted` is top to bottom, then left to right, by the top-left corner of the
             bounding box; `random` is another order for each sample and epoch, the same again from
-            the same seed.
+            the same seed; `record` is that of the record.
         seed: Of the run.
         epoch: Which pass over the data.
         index: Which record.
@@ -36,6 +36,8 @@ def ordered_objects(
     """
     if ordering == "sorted":
         return tuple(sorted(record.taught, key=lambda item: _top_left(record, item, alphabet)))
+    if ordering == "record":
+        return record.taught
     shuffled = list(record.taught)
     # A string seed is hashed by its bytes: (1, 23) and (12, 3) differ, and every process agrees.
     random.Random(f"{seed}/{epoch}/{index}").shuffle(shuffled)
