@@ -24,6 +24,21 @@ def test_the_terminal_gets_tables_and_the_page_only_where_asked(
     assert page.read_text(encoding="utf-8").startswith("<!doctype html>")
 
 
+def test_what_questions_name_is_counted(tmp_path: Path, scenes: Path, tiny_expanded: Path) -> None:
+    config = tmp_path / "run.yaml"
+    config.write_text(
+        f"model: {{path: {tiny_expanded}}}\ntraining: {{output_dir: {tmp_path / 'out'}}}\n"
+        f"data: {{train: {scenes}}}\ncustom: {{class_list: {{}}}}\n",
+        encoding="utf-8",
+    )
+    page = tmp_path / "stats.html"
+    done = stats(scenes, "--config", config, "--out", page)
+    assert done.exit_code == 0
+    for words in ("with the longest list of classes", "asked for absent classes alone"):
+        assert words in " ".join(done.stdout.split())
+    assert "Classes asked for" in page.read_text(encoding="utf-8")
+
+
 def test_somebody_must_say_whose_tokens(scenes: Path) -> None:
     done = stats(scenes)
     assert done.exit_code == 2

@@ -68,6 +68,20 @@ def test_it_asks_what_the_model_was_trained_on(
     assert user["content"][1]["text"] == "Find a <|coord_5|>."
 
 
+def test_a_model_of_class_lists_is_asked_for_the_classes(
+    server: PlayedBack, make_asked: Callable[..., Path]
+) -> None:
+    server.says(completion(("{}", 1.0)))
+    listed = make_asked(user_prompt="Find six, zero.", class_prompt="Find {classes}.")
+    client = Client(server.url, listed)
+    client.detect(PICTURE)
+    client.detect(PICTURE, classes=["zero", "yak"])
+    client.detect(PICTURE, classes=["zero"], prompt="Find a kite.")
+    Client(server.url, make_asked()).detect(PICTURE, classes=["zero"])
+    texts = [body["messages"][-1]["content"][1]["text"] for body in server.asked]  # type: ignore[index]
+    assert texts == ["Find six, zero.", "Find zero, yak.", "Find a kite.", "Find every digit."]
+
+
 def test_a_path_the_content_of_a_file_and_a_picture_are_the_same(
     server: PlayedBack, asked: Path, tmp_path: Path
 ) -> None:

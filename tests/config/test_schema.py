@@ -108,6 +108,20 @@ COORD = "coord_tokens: {enabled: true}, coord_soft_ce_w1: {enabled: true}"
         ),
         ("custom: {user_prompt: 'Find {classes}.'}", "custom: user_prompt asks for {classes}"),
         ("custom: {classes: [cat]}", "custom: classes is given, and user_prompt has no {classes}"),
+        (
+            "custom: {class_list: {}, user_prompt: 'Find {classes}.', classes: [cat]}",
+            "custom: classes names the same ones each time, class_list others; give one",
+        ),
+        (
+            "custom: {class_list: {}, user_prompt: Find all.}",
+            "custom: class_list is given, and user_prompt has no {classes}",
+        ),
+        ("custom: {class_list: {source: file}}", "custom.class_list: source: file and file: PATH"),
+        ("custom: {class_list: {file: a.txt}}", "custom.class_list: source: file and file: PATH"),
+        (
+            "custom: {class_list: {}}\nhost: ms_swift",
+            "custom.class_list: ms-swift is given each record's question once",
+        ),
     ],
 )
 def test_what_does_not_go_together_is_refused(
@@ -191,6 +205,19 @@ def test_truncation_can_be_switched_off(write_yaml: WriteYaml) -> None:
 def test_classes_are_written_into_the_question(write_yaml: WriteYaml) -> None:
     text = "custom: {user_prompt: 'Find {classes} as {\"desc\"}.', classes: [cat, dog]}"
     assert load_config(write_yaml(text)).custom.question(()) == 'Find cat, dog as {"desc"}.'
+
+
+def test_a_class_list_leaves_a_place_in_the_question(write_yaml: WriteYaml) -> None:
+    custom = load_config(write_yaml("custom: {class_list: {}}")).custom
+    question = custom.class_question(["line"])
+    assert question is not None
+    assert "of these classes in the image: {classes}. Answer" in question
+    assert '"line"' in question
+    assert custom.question(["line"], listed=["cat", "dog"]) == question.replace(
+        "{classes}", "cat, dog"
+    )
+    text = "custom: {class_list: {}, user_prompt: 'Find {classes}.'}"
+    assert load_config(write_yaml(text)).custom.class_question(()) == "Find {classes}."
 
 
 def test_accumulation_is_derived_from_the_effective_batch(write_yaml: WriteYaml) -> None:

@@ -21,6 +21,7 @@ from tests.rendering.conftest import STYLE
             alphabet=CoordAlphabet(pattern="<loc{:04d}>", bins=1024, wildcard=None),
             min_pixels=1,
             max_pixels=10**7,
+            class_prompt="Find {classes}.",
         ),
     ],
 )
@@ -46,3 +47,14 @@ def test_a_missing_field_is_named() -> None:
     del section["coord_tokens"]
     with pytest.raises(CheckpointError, match="coord_tokens"):
         style_from_json(section)
+
+
+def test_a_style_without_class_lists_reads_as_it_did_before_there_were_any() -> None:
+    assert "class_prompt" not in style_to_json(STYLE)
+
+
+def test_only_a_question_with_a_place_for_classes_can_ask_for_some() -> None:
+    assert STYLE.asking_for(["cat"]) == STYLE
+    listed = replace(STYLE, class_prompt="Find {classes}, only {classes}.")
+    assert listed.asking_for(["cat", "dog"]).user_prompt == "Find cat, dog, only cat, dog."
+    assert listed.asking_for([]) == listed

@@ -23,7 +23,8 @@ def data_stats(
     """Count the tokens, objects, sizes and words of records.
 
     Tokens are counted as training does, with the real template and tokenizer. No picture is
-    opened.
+    opened. Where the run of --config has custom.class_list, what its questions name is counted
+    too.
     """
     from rich.console import Console  # noqa: PLC0415
 
@@ -38,7 +39,11 @@ def data_stats(
     source = source_of(config=config, model=model, alphabet=load_alphabet(file) or SPEC_ALPHABET)
     records = RecordFile(file, source.style.alphabet)
     stats = file_stats(
-        records, source.encoder(), limit=source.max_length, pack_buffer=source.pack_buffer
+        records,
+        source.encoder(),
+        limit=source.max_length,
+        pack_buffer=source.pack_buffer,
+        class_mix=source.class_mix(),
     )
     print_sheets(Console(highlight=False), sheets(stats))
     if out is not None:

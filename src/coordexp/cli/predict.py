@@ -100,7 +100,8 @@ def predict(  # noqa: PLR0913, PLR0917 - one for each option
         Path | None,
         typer.Option(
             help="Text file of descs, one a line: keep only objects of these. Scores stay relative "
-            "to everything the model could have said."
+            "to everything the model could have said. A model of custom.class_list is asked for "
+            "these alone."
         ),
     ] = None,
     restrict_to: Annotated[

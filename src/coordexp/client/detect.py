@@ -101,7 +101,8 @@ class Client:
         Args:
             image: A file, the content of one, or an upright picture.
             prompt: Asks this instead of what the model was trained on.
-            classes: Keep only these descs; None keeps all.
+            classes: Keep only these descs; None keeps all. A model that was trained with class
+                lists is also asked for these alone.
             coord_decode: A coordinate is the token's bin, or the expectation around it.
             dedup_iou: Overlap from which an object repeats another; None keeps all.
 
@@ -111,11 +112,12 @@ class Client:
             CoordExpError: If there is no answer, or one that cannot be scored.
         """
         record, picture = open_picture(image)
-        record = replace(record, prompt=prompt)
+        asked = None if classes is None else asked_classes(classes, self.model.classes)
+        record = replace(record, prompt=prompt or self.model.style.question_for(asked or ()))
         options = RowOptions(
             coord_decode=coord_decode,
             dedup_iou=dedup_iou,
-            classes=None if classes is None else asked_classes(classes, self.model.classes),
+            classes=asked,
         )
         answer = self.answer(record, picture)
         return scored_objects(

@@ -12,8 +12,10 @@ from coordexp.config.block import (
     PositiveFloat,
     kind_of_value,
 )
+from coordexp.config.class_list import ClassList
 from coordexp.coord_tokens.codec import SPEC_ALPHABET, CoordAlphabet
 from coordexp.data.contract.geometry import GeometryKind
+from coordexp.data.plan.class_lists import CLASSES_FIELD, name_classes
 from coordexp.data.plan.ordering import ObjectOrdering
 
 JsonFormat = Literal["standard", "compact"]
@@ -22,11 +24,9 @@ W1Unit = Literal["fraction", "bins"]
 W1Target = Literal["soft", "one_hot"]
 TokenId = Annotated[int, Field(ge=0)]
 
-CLASSES_FIELD = "{classes}"
-_DEFAULT_BEGINNING = (
-    "Detect every object in the image. Answer with one JSON object that maps object_1, object_2, "
-    "... to "
-)
+_DETECT_ALL = "Detect every object in the image."
+_DETECT_CLASSES = f"Detect every object of these classes in the image: {CLASSES_FIELD}."
+_DEFAULT_FORM = "Answer with one JSON object that maps object_1, object_2, ... to"
 # How the default question shows an object of each geometry.
 _SHOWN_GEOMETRY: dict[GeometryKind, str] = {
     "bbox_2d": '{"desc": what it is, "bbox_2d": [x1, y1, x2, y2]}',
@@ -35,18 +35,20 @@ _SHOWN_GEOMETRY: dict[GeometryKind, str] = {
 }
 
 
-def default_user_prompt(kinds: Sequence[GeometryKind]) -> str:
+def default_user_prompt(kinds: Sequence[GeometryKind], *, names_classes: bool = False) -> str:
     """Return the question of a configuration that gives none.
 
     Args:
         kinds: The geometries that the records hold; none of them is asked for as boxes.
+        names_classes: Whether it has a place for classes.
 
     Example:
         >>> default_user_prompt(["bbox_2d", "line"])[-66:]
         '2, y2]} or to {"desc": what it is, "line": [x1, y1, x2, y2, ...]}.'
     """
     shown = [_SHOWN_GEOMETRY[kind] for kind in kinds] or [_SHOWN_GEOMETRY["bbox_2d"]]
-    return f"{_DEFAULT_BEGINNING}{' or to '.join(shown)}."
+    asked = _DETECT_CLASSES if names_classes else _DETECT_ALL
+    return f"{asked} {_DEFAULT_FORM} {' or to '.join(shown)}."
 
 
 class Alphabet(Block):
@@ -208,22 +210,38 @@ class Custom(Block):
     own `prompt` wins."""
     classes: Annotated[tuple[str, ...], Field(min_length=1)] | None = None
     """What to look for, written into the question joined by commas."""
+    class_list: ClassList | None = None
+    """Questions that name the classes on the picture and some that are not, instead of `classes`;
+    null asks all records alike."""
 
     @model_validator(mode="after")
     def _classes_and_their_place_in_the_prompt(self) -> Self:
-        given = self.user_prompt or ""
-        if self.classes is None and CLASSES_FIELD in given:
+        has_place = CLASSES_FIELD in (self.user_prompt or "")
+        if self.classes is not None and self.class_list is not None:
+            raise ValueError("classes names the same ones each time, class_list others; give one")
+        if self.class_list is not None and self.user_prompt is not None and not has_place:
+            raise ValueError("class_list is given, and user_prompt has no {classes} to put them in")
+        if self.classes is None and self.class_list is None and has_place:
             raise ValueError("user_prompt asks for {classes}, and classes is not given")
-        if self.classes is not None and CLASSES_FIELD not in given:
+        if self.classes is not None and not has_place:
             raise ValueError("classes is given, and user_prompt has no {classes} to put them in")
         return self
 
-    def question(self, kinds: Sequence[GeometryKind]) -> str:
+    def question(self, kinds: Sequence[GeometryKind], *, listed: Sequence[str] = ()) -> str:
         """Return the user prompt with its classes filled in.
 
         Args:
             kinds: The geometries of the records, for the default.
+            listed: What `class_list` asks for where nobody says what to ask for.
         """
+        if (question := self.class_question(kinds)) is not None:
+            return name_classes(question, listed)
         if self.user_prompt is None:
             return default_user_prompt(kinds)
-        return self.user_prompt.replace(CLASSES_FIELD, ", ".join(self.classes or ()))
+        return name_classes(self.user_prompt, self.classes or ())
+
+    def class_question(self, kinds: Sequence[GeometryKind]) -> str | None:
+        """Return the question with a place for the classes of `class_list`, None without it."""
+        if self.class_list is None:
+            return None
+        return self.user_prompt or default_user_prompt(kinds, names_classes=True)

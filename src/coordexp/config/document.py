@@ -66,7 +66,7 @@ def _section(key: str, block: type[BaseModel]) -> Iterator[str]:
         yield from rows
         yield ""
     for name, field in block.model_fields.items():
-        below = _plain_block(field)
+        below = _plain_block(field) or _optional_block(field)
         if below is not None:
             yield from _section(f"{key}.{name}" if key else name, below)
 
@@ -87,6 +87,13 @@ def _plain_block(field: FieldInfo) -> type[BaseModel] | None:
     """Return the block of a key that is always one, so that it gets a section of its own."""
     block = block_of(field.annotation)
     return block if block is field.annotation else None
+
+
+def _optional_block(field: FieldInfo) -> type[BaseModel] | None:
+    """Return the block of a key that is one or null, which has a row and a section."""
+    parts = get_args(field.annotation)
+    block = block_of(field.annotation)
+    return block if set(parts) == {block, NoneType} else None
 
 
 def _default(field: FieldInfo) -> str:

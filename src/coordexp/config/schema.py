@@ -264,6 +264,16 @@ class Config(Block):
             message = "ms-swift loads the base its own way; use host: plain, or null here"
             yield BrokenRule(_FOUR_BITS, message, (_FOUR_BITS, "host"))
 
+    def _class_lists_are_the_plain_hosts(self) -> Iterator[BrokenRule]:
+        """`custom.class_list` needs `host: plain`."""
+        if self.custom.class_list is not None and self.host != "plain":
+            key = "custom.class_list"
+            message = (
+                "ms-swift is given each record's question once, for all epochs; use host: plain, "
+                "or custom.classes"
+            )
+            yield BrokenRule(key, message, (key, "host"))
+
     def _a_resumed_adapter_needs_lora(self) -> Iterator[BrokenRule]:
         """`tuner.resume_adapter` needs `tuner.train_type: lora`."""
         if self.tuner.resume_adapter is not None and self.tuner.train_type != "lora":
@@ -307,6 +317,7 @@ class Config(Block):
         _four_bits_cannot_learn,
         _four_bits_go_without_deepspeed,
         _four_bits_are_the_plain_hosts,
+        _class_lists_are_the_plain_hosts,
         _a_resumed_adapter_needs_lora,
         _experts_take_plain_lora,
         _something_learns,

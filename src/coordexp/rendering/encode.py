@@ -17,12 +17,14 @@ from transformers import PreTrainedTokenizerBase
 
 from coordexp.data.contract.chat import Chat
 from coordexp.data.contract.record import Record
+from coordexp.data.plan.class_lists import ClassLists
 from coordexp.data.plan.ordering import ordered_objects
 from coordexp.errors import CheckpointError, InputError
 from coordexp.families.inputs import ModelInputs
 from coordexp.rendering.cells import check_cells
 from coordexp.rendering.conversation import Conversation
 from coordexp.rendering.dense_json import render_answer
+from coordexp.rendering.listed_questions import ListedQuestions
 from coordexp.rendering.reserved_tokens import ReservedTokens
 from coordexp.rendering.style import RenderingStyle
 from coordexp.rendering.token_types import NO_TYPE, character_types, token_types
@@ -65,6 +67,7 @@ class Encoder:
         inputs: Of the base: how its family's model has its pictures and positions.
         style: What is asked and how it is answered.
         with_token_types: Whether examples say what each token is, for figures.
+        class_lists: Draws the classes that an example's question names; None asks all alike.
 
     Raises:
         CheckpointError: If the tokenizer lacks the image placeholder or a usable chat template.
@@ -78,6 +81,7 @@ class Encoder:
         style: RenderingStyle,
         *,
         with_token_types: bool = False,
+        class_lists: ClassLists | None = None,
     ) -> None:
         self.tokenizer = tokenizer
         self.inputs = inputs
@@ -101,6 +105,7 @@ class Encoder:
                 raise InputError(f"custom.{key}: holds {token}, which only the chat template may")
         # Most records ask it, and rendering it took longer than their answers.
         self._usual_prompt_ids = self._question_ids(style.user_prompt)
+        self.listed_questions = self._listed(class_lists)
 
     def encode(
         self, record: Record, picture: Image.Image, *, seed: int, epoch: int, index: int
@@ -111,9 +116,23 @@ class Encoder:
             RecordError: If its text holds a special token, which would end the answer or stand for
                 a picture, or if the picture cannot be looked at.
         """
+        record = self.posed(record, seed=seed, epoch=epoch, index=index)
         answer, descs = self._answer(record, seed=seed, epoch=epoch, index=index)
         example = self._example(record, picture, self._ids(answer))
         return self._typed(example, answer, descs) if self.with_token_types else example
+
+    def posed(self, record: Record, *, seed: int, epoch: int, index: int) -> Record:
+        """Return a record as `encode` asks it: with the classes of its question, where it has some.
+
+        Raises:
+            RecordError: If a question names classes and there is none to name, or one of them holds
+                a special token.
+        """
+        if self.listed_questions is None:
+            return record
+        posed = self.listed_questions.pose(record, seed=seed, epoch=epoch, index=index)
+        self.reserved.check_prompt(posed)
+        return posed
 
     def encode_prompt(self, record: Record, picture: Image.Image) -> Example:
         """Return the example up to where the answer begins, for generation.
@@ -127,13 +146,18 @@ class Encoder:
         """Return how many tokens `encode` will give the record, without opening its picture.
 
         Exact: the tokens of a picture follow from its width and height, and the order of the
-        objects moves tokens without changing their number.
+        objects moves tokens without changing their number. Where questions name classes it is a
+        bound for every epoch, `ListedQuestions.longest_prompt`.
 
         Raises:
             RecordError: As `encode` does.
         """
         answer, _ = self._answer(record, seed=0, epoch=0, index=0)
-        return self.prompt_length(record) + len(self._ids(answer))
+        length = self.prompt_length(record) + len(self._ids(answer))
+        if self.listed_questions is None or record.prompt:
+            return length
+        self.posed(record, seed=0, epoch=0, index=0)
+        return length - len(self._usual_prompt_ids) + self.listed_questions.longest_prompt(record)
 
     def prompt_length(self, record: Record) -> int:
         """Return how many tokens `encode_prompt` will give the record; as exact as `length`.
@@ -166,6 +190,22 @@ class Encoder:
         """
         text = sum(len(ids) for ids, _ in self._chat_segments(chat))
         return text + sum(self._image_tokens(size) - 1 for size in sizes)
+
+    def _listed(self, lists: ClassLists | None) -> ListedQuestions | None:
+        question = self.style.class_prompt
+        if lists is None:
+            return None
+        if question is None:
+            raise TypeError("class lists need a question with a place for them")
+        for name in lists.vocabulary:
+            if token := self.reserved.found_in(name):
+                raise InputError(f"custom.class_list: the class {name!r} holds {token}")
+        return ListedQuestions(
+            lists,
+            question,
+            prompt_of=self.conversation.prompt,
+            count=lambda text: len(self._ids(text)),
+        )
 
     def _chat_segments(self, chat: Chat) -> list[Segment]:
         self.reserved.check_chat(chat)

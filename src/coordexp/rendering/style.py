@@ -1,11 +1,13 @@
 """What training and inference must agree on, as one frozen value."""
 
 import json
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
 
 from pydantic import TypeAdapter, ValidationError
 
 from coordexp.coord_tokens.codec import CoordAlphabet
+from coordexp.data.plan.class_lists import name_classes
 from coordexp.data.plan.ordering import ObjectOrdering
 from coordexp.errors import CheckpointError
 from coordexp.families.boxes import StockAnswers
@@ -25,6 +27,8 @@ class RenderingStyle:
         alphabet: Number and spelling of the bins.
         min_pixels: Smallest picture area; None for the base's own.
         max_pixels: Largest picture area; None for the base's own.
+        class_prompt: The question with a place for the classes that are asked for, `{classes}`;
+            None where it is always the same. `user_prompt` is this one for all that were trained.
         stock: How a stock model answers, in its family's words; None for all that was trained here.
             It is no part of `coordexp.json`, which such a model does not have.
     """
@@ -37,13 +41,29 @@ class RenderingStyle:
     alphabet: CoordAlphabet
     min_pixels: int | None
     max_pixels: int | None
+    class_prompt: str | None = None
     stock: StockAnswers | None = None
+
+    def asking_for(self, classes: Sequence[str]) -> "RenderingStyle":
+        """Return the same with a question for these classes, where it can ask for some."""
+        question = self.question_for(classes)
+        return self if question is None else replace(self, user_prompt=question)
+
+    def question_for(self, classes: Sequence[str]) -> str | None:
+        """Return the question for some classes; None where it is always the same."""
+        if not classes:
+            return None
+        if self.stock is not None:
+            return self.stock.boxes.ask(classes)
+        return None if self.class_prompt is None else name_classes(self.class_prompt, classes)
 
 
 def style_to_json(style: RenderingStyle) -> dict[str, object]:
     """Return the style as JSON values, for `coordexp.json`."""
     section = asdict(style)
     del section["stock"]
+    if style.class_prompt is None:  # else a model that has none could not be read by older versions
+        del section["class_prompt"]
     return section
 
 

@@ -7,8 +7,11 @@ from pathlib import Path
 import pytest
 
 from coordexp.config.schema import Config
+from coordexp.data.plan.class_lists import ClassLists
+from coordexp.errors import InputError
 from coordexp.training.run import class_list
-from coordexp.training.run.class_list import trained_classes
+from coordexp.training.run.build import build_style
+from coordexp.training.run.class_list import build_class_lists, trained_classes
 
 MakeConfig = Callable[..., Config]
 
@@ -51,3 +54,54 @@ def test_phrases_are_not_numbered(
     monkeypatch.setattr(class_list, "MOST_CLASSES", 2)
     path = write(tmp_path / "a.jsonl", [record("the left cat", "the right cat", "a tail")])
     assert trained_classes(make_config(tmp_path / "run", data={"train": str(path)})) is None
+
+
+def listed(**block: object) -> dict[str, object]:
+    return {"user_prompt": "Find {classes}.", "class_list": block}
+
+
+def test_absent_classes_are_drawn_from_the_source(make_config: MakeConfig, tmp_path: Path) -> None:
+    path = write(tmp_path / "a.jsonl", [record("yak", "cat"), {"objects": [3, {"desc": 4}]}])
+    (tmp_path / "names.txt").write_text("zebra\ncat\n\nzebra\n", "utf-8")
+    sources: dict[str, tuple[dict[str, object], tuple[str, ...]]] = {
+        "data": ({}, ("cat", "yak")),
+        "file": ({"file": str(tmp_path / "names.txt")}, ("zebra", "cat")),
+        "record": ({}, ()),
+    }
+    for source, (more, vocabulary) in sources.items():
+        custom = listed(source=source, negatives={"most": 7, "empty_share": 0.1}, **more)
+        config = make_config(tmp_path / "run", data={"train": str(path)}, custom=custom)
+        assert build_class_lists(config) == ClassLists(vocabulary, most=7, empty_share=0.1)
+
+
+def test_a_model_is_asked_for_the_file_and_what_else_it_saw(
+    make_config: MakeConfig, tmp_path: Path
+) -> None:
+    path = write(tmp_path / "a.jsonl", [record("yak", "cat")])
+    (tmp_path / "names.txt").write_text("zebra\ncat\n", "utf-8")
+    custom = listed(source="file", file=str(tmp_path / "names.txt"))
+    config = make_config(tmp_path / "run", data={"train": str(path)}, custom=custom)
+    assert trained_classes(config) == ("zebra", "cat", "yak")
+    style = build_style(config)
+    assert style.user_prompt == "Find zebra, cat, yak."
+    assert style.class_prompt == "Find {classes}."
+
+
+def test_questions_that_name_classes_need_some(
+    make_config: MakeConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write(tmp_path / "a.jsonl", [record()])
+    config = make_config(tmp_path / "run", data={"train": str(path)}, custom=listed())
+    with pytest.raises(InputError, match=r"custom\.class_list: .* no desc"):
+        build_class_lists(config)
+    monkeypatch.setattr(class_list, "MOST_CLASSES", 1)
+    write(path, [record("the left cat", "the right cat")])
+    with pytest.raises(InputError, match="more than 1 different descs"):
+        build_style(config)
+
+
+def test_all_records_are_asked_alike_without_a_class_list(
+    make_config: MakeConfig, tmp_path: Path
+) -> None:
+    assert build_class_lists(make_config(tmp_path / "run")) is None
+    assert build_style(make_config(tmp_path / "run")).class_prompt is None

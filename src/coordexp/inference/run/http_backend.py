@@ -27,10 +27,12 @@ class ServedQuestions:
 
     Args:
         client: Asks the server.
+        classes: What a model that was trained with class lists is asked for; none for all.
     """
 
-    def __init__(self, client: Client) -> None:
+    def __init__(self, client: Client, classes: Sequence[str]) -> None:
         self._client = client
+        self._question = self.style.question_for(classes)
 
     @property
     def style(self) -> RenderingStyle:
@@ -48,7 +50,8 @@ class ServedQuestions:
 
     def question(self, record: Record, picture: Image.Image) -> Body:
         """Return the body of a request."""
-        return self._client.request(record, picture)
+        asked = replace(record, prompt=record.prompt or self._question)
+        return self._client.request(asked, picture)
 
 
 def check_server_options(asking: AskOptions) -> None:
@@ -96,6 +99,7 @@ def ask_server(
     def ask(bodies: Sequence[Body]) -> list[Answer]:
         return [client.sent(body) for body in bodies]
 
-    files = AnswerFile(ServedQuestions(client), data, out, model=str(model.resolve()))
+    questions = ServedQuestions(client, options.rows.classes or ())
+    files = AnswerFile(questions, data, out, model=str(model.resolve()))
     alone = replace(options, batch_size=1)
     return answer_file(ask, files, alone, ranks=ranks, in_flight=in_flight)

@@ -59,14 +59,15 @@ def load_style(path: Path, *, classes: Sequence[str] = ()) -> RenderingStyle:
 
     Args:
         path: A merged model, an adapter checkpoint or a stock model.
-        classes: What a stock model is asked for; none for everything.
+        classes: What a stock model is asked for, or one that was trained with class lists; none
+            for everything. Others ask for everything always.
 
     Raises:
         CheckpointError: If its `coordexp.json` cannot be used, or is missing where there was one.
     """
     if is_stock(path):
         return build_stock_style(path, classes)
-    return style_from_json(load_card_section(path, "style"))
+    return style_from_json(load_card_section(path, "style")).asking_for(classes)
 
 
 def load_encoder(path: Path, *, classes: Sequence[str] = ()) -> tuple[Encoder, CoordVocab | None]:
@@ -95,7 +96,7 @@ def load_predictor(path: Path | str, *, classes: Sequence[str] = ()) -> Predicto
 
     Args:
         path: The model.
-        classes: What a stock model is asked for; none for everything.
+        classes: As for `load_style`.
 
     Raises:
         CheckpointError: As `load_encoder` does, or if the weights cannot be loaded.

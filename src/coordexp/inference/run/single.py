@@ -54,9 +54,10 @@ def predict(
             OWNER/NAME on a hub, which is kept in memory for the next call; or what `load_predictor`
             gives.
         image: A file or an upright picture.
-        prompt: Asks this instead of what the model was trained on, or a stock model for `classes`.
+        prompt: Asks this instead of what the model was trained on.
         classes: Keep only these descs; None keeps all. A filter: the model says what it sees, and
-            what is left out is counted in the log.
+            what is left out is counted in the log. A stock model, and one that was trained with
+            class lists, is also asked for these alone.
         restrict_to: Force every object into one of these descs; None for any. Right only where
             nothing else can be in the picture: whatever the model sees comes out as something of
             the list, with a score among the list alone.
@@ -70,9 +71,8 @@ def predict(
             tokens is to be restricted.
     """
     predictor = model if isinstance(model, Predictor) else _loaded(Path(model))
-    if prompt is None and predictor.style.stock is not None:
-        prompt = predictor.style.stock.boxes.ask(classes or ())
-    record, picture = _opened(image, prompt)
+    asked = None if classes is None else asked_classes(classes, predictor.classes)
+    record, picture = _opened(image, prompt or predictor.style.question_for(asked or ()))
     options = AskOptions(
         constrain=True,
         restrict_to=None if restrict_to is None else tuple(restrict_to),
@@ -81,7 +81,7 @@ def predict(
     row_options = RowOptions(
         coord_decode=coord_decode,
         dedup_iou=dedup_iou,
-        classes=None if classes is None else asked_classes(classes, predictor.classes),
+        classes=asked,
     )
     question = Question(predictor.encoder.encode_prompt(record, picture), picture)
     (answer,) = build_ask(predictor, options)([question])

@@ -69,7 +69,8 @@ def classes_to_ask(model: Path, data: Path, given: Sequence[str] | None) -> Sequ
     it. Of more than `MOST_NAMED`, which may be whole sentences, none is named.
 
     Args:
-        model: The model; one that was trained here is asked as in training.
+        model: The model; one that was trained here is asked as in training, for what was given or
+            for all classes.
         data: JSONL of records, or a folder of pictures.
         given: What `--classes` names.
 
@@ -78,7 +79,7 @@ def classes_to_ask(model: Path, data: Path, given: Sequence[str] | None) -> Sequ
         InputError: If the classes beside the data cannot be read.
     """
     if not is_stock(model):
-        return ()
+        return given or ()
     classes = _classes_of(data) if given is None else given
     question = load_family(model).boxes.ask(classes)
     logger.warning("%s: no %s, so it is asked as a stock model: %s", model, CARD_NAME, question)

@@ -7,7 +7,8 @@ from coordexp.config.schema import Config
 from coordexp.data.contract.geometry import GEOMETRY_KINDS
 from coordexp.data.contract.record import Record
 from coordexp.data.files.mix import Mix
-from coordexp.inspection.doctor.verdict import CheckResult, Pieces
+from coordexp.inspection.doctor.verdict import CheckResult, Doubt, Pieces, judged
+from coordexp.inspection.survey.class_mix import ClassMix
 from coordexp.rendering.encode import Encoder
 
 _NAMED = 5
@@ -15,16 +16,53 @@ _NAMED = 5
 
 def prompt(pieces: Pieces) -> CheckResult:
     """Compare the question with its answers; records with a prompt of their own are left out."""
-    config, question = pieces.take(Config), pieces.take(Encoder).style.user_prompt
+    config, encoder = pieces.take(Config), pieces.take(Encoder)
+    mix = None
+    if (listed := encoder.listed_questions) is not None:
+        mix = ClassMix(listed.lists, config.training.seed)
     kinds, descs, asked = set[str](), set[str](), 0
-    for record in pieces.take(Mix):
+    for index, record in enumerate(pieces.take(Mix)):
         if isinstance(record, Record) and not record.prompt:
             asked += 1
             kinds |= {item.geometry.kind for item in record.objects}
             descs |= {item.desc for item in record.objects}
+            if mix is not None:
+                mix.count(record, index)
     if not asked:
         return CheckResult("green", "every record brings a prompt of its own")
-    return judged_prompt(question, config.custom.classes, kinds, descs)
+    if mix is not None:
+        return judged_mix(mix, descs)
+    return judged_prompt(encoder.style.user_prompt, config.custom.classes, kinds, descs)
+
+
+def judged_mix(mix: ClassMix, descs: Set[str]) -> CheckResult:
+    """Judge questions that name classes: whether some are absent, and each of them now and then.
+
+    Args:
+        mix: What they name.
+        descs: Of the objects of all records.
+    """
+    unlisted = sorted(descs - set(mix.lists.vocabulary)) if mix.lists.vocabulary else []
+    return judged(
+        mix.words(),
+        [
+            Doubt(
+                not mix.not_there,
+                "yellow",
+                "no question names an absent class, so the list gives the answer away",
+                "raise custom.class_list.negatives.most, take source: data, or give the records "
+                "federated.absent",
+            ),
+            Doubt(
+                bool(unlisted),
+                "yellow",
+                f"{_listed(unlisted)} are not in custom.class_list.file, and never asked for where "
+                "they are absent",
+                "add them to the file",
+            ),
+        ],
+        mix.sheets(),
+    )
 
 
 def judged_prompt(

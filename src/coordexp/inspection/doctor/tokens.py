@@ -17,7 +17,7 @@ from coordexp.inspection.doctor.verdict import CheckResult, Pieces, evenly_space
 from coordexp.inspection.doctor.vocabulary import CheckedBase, KnownVocab
 from coordexp.rendering.dense_json import render_answer
 from coordexp.rendering.encode import IGNORE_INDEX, Encoder
-from coordexp.training.run.build import build_encoder, build_style
+from coordexp.training.run.build import build_run_encoder
 from coordexp.training.step.dataset import RecordDataset
 
 Kind = Literal["picture", "prompt", "text", "coord", "end"]
@@ -112,11 +112,7 @@ class Looks:
 def template(pieces: Pieces) -> CheckResult:
     """Look whether the base's chat template can be trained on."""
     config = pieces.take(Config)
-    encoder = build_encoder(
-        pieces.take(CheckedBase).path,
-        build_style(config),
-        with_token_types=config.custom.token_type_metrics.enabled,
-    )
+    encoder = build_run_encoder(config, pieces.take(CheckedBase).path)
     if encoder.tokenizer.pad_token_id is None:
         return CheckResult(
             "red", "the tokenizer has no pad token", "name one in tokenizer_config.json"
@@ -181,6 +177,7 @@ def look_at(dataset: RecordDataset, index: int) -> TokenView:
     record, example = dataset.records[index], dataset[index]
     if not isinstance(record, Record):
         raise TypeError("expected a record, got a chat")
+    record = dataset.encoder.posed(record, seed=dataset.seed, epoch=dataset.epoch, index=index)
     grids = [(int(t), int(h), int(w)) for t, h, w in example.image_grid_thw.tolist()]
     return TokenView(index, record, example.input_ids.tolist(), example.labels.tolist(), grids)
 

@@ -3,6 +3,7 @@
 - `encoding`: whose tokenizer, prompt and format: a configuration's, or a model's.
 - `stats`: tokens as training will count them, objects, sizes, words; `stats_tables` and
   `stats_page` show them.
+- `class_mix`: which classes the questions of a run name.
 - `gallery`: the pictures with what is drawn on them and what the model is taught to say.
 - `run_audit`: what one run refuses beyond the contract.
 

@@ -6,13 +6,16 @@ from pathlib import Path
 from coordexp.config.custom import Custom
 from coordexp.config.load import load_config
 from coordexp.coord_tokens.codec import CoordAlphabet
+from coordexp.data.plan.class_lists import ClassLists
 from coordexp.errors import InputError
+from coordexp.inspection.survey.class_mix import ClassMix
 from coordexp.inspection.survey.stats import PACK_BUFFER
 from coordexp.model.card import has_card, load_card_section, load_weights_card
 from coordexp.model.load import load_tokenizer
 from coordexp.rendering.encode import Encoder
 from coordexp.rendering.style import RenderingStyle, style_from_json
 from coordexp.training.run.build import build_encoder, build_style
+from coordexp.training.run.class_list import build_class_lists
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +28,8 @@ class RecordEncoding:
         max_length: Most tokens of an example, None without a limit.
         pack_buffer: Examples among which the next one for a pack is chosen.
         told: Where it comes from, for readers.
+        class_lists: Draws the classes of questions; None asks all records alike.
+        seed: Of the draws.
     """
 
     path: Path
@@ -32,6 +37,8 @@ class RecordEncoding:
     max_length: int | None
     pack_buffer: int
     told: str
+    class_lists: ClassLists | None = None
+    seed: int = 0
 
     def encoder(self) -> Encoder:
         """Return the encoder.
@@ -39,7 +46,11 @@ class RecordEncoding:
         Raises:
             CheckpointError: If tokenizer or image processor cannot be loaded.
         """
-        return build_encoder(self.path, self.style)
+        return build_encoder(self.path, self.style, class_lists=self.class_lists)
+
+    def class_mix(self) -> ClassMix | None:
+        """Return a count, not begun, of what questions name; None where they name no classes."""
+        return None if self.class_lists is None else ClassMix(self.class_lists, self.seed)
 
     def check_alphabet(self, alphabet: CoordAlphabet) -> None:
         """Check that an alphabet is the source's.
@@ -88,6 +99,8 @@ def source_of_config(path: Path) -> RecordEncoding:
         max_length=config.training.global_max_length,
         pack_buffer=config.training.packing_buffer,
         told=f"as {path.name} trains",
+        class_lists=build_class_lists(config),
+        seed=config.training.seed,
     )
 
 

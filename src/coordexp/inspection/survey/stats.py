@@ -17,6 +17,7 @@ from coordexp.data.contract.record import Record
 from coordexp.data.files.jsonl import RecordFile
 from coordexp.data.plan.best_fit import pack_best_fit
 from coordexp.errors import RecordError
+from coordexp.inspection.survey.class_mix import ClassMix
 from coordexp.rendering.encode import Encoder
 
 # What a pack may hold; those that no example fits are left out.
@@ -84,6 +85,8 @@ class FileStats:
         box_px: Area of each bounding box in pixels.
         box_share: The same as a share of its picture.
         untaught: Crowds and ignored objects, which are kept for figures.
+        class_mix: Which classes the questions name; None where they name none. `lengths` are
+            bounds then, for the longest list that an epoch may draw.
     """
 
     limit: int | None
@@ -95,6 +98,7 @@ class FileStats:
     box_px: "array[float]" = field(default_factory=lambda: array("d"))
     box_share: "array[float]" = field(default_factory=lambda: array("d"))
     untaught: int = 0
+    class_mix: ClassMix | None = None
 
     @property
     def too_long(self) -> int:
@@ -124,7 +128,12 @@ class FileStats:
 
 
 def file_stats(
-    records: RecordFile, encoder: Encoder, *, limit: int | None, pack_buffer: int = PACK_BUFFER
+    records: RecordFile,
+    encoder: Encoder,
+    *,
+    limit: int | None,
+    pack_buffer: int = PACK_BUFFER,
+    class_mix: ClassMix | None = None,
 ) -> FileStats:
     """Return what a file holds, every record of it looked at.
 
@@ -133,11 +142,12 @@ def file_stats(
         encoder: Counts its tokens.
         limit: Most tokens of an example, None without a limit.
         pack_buffer: Examples among which the next one for a pack is chosen.
+        class_mix: To count which classes are asked for, where the run asks for some.
 
     Raises:
         RecordError: If a record breaks the contract; `coordexp data check` lists them all.
     """
-    stats = FileStats(limit=limit, pack_buffer=pack_buffer)
+    stats = FileStats(limit=limit, pack_buffer=pack_buffer, class_mix=class_mix)
     console = Console(stderr=True)
     steps = track(
         range(len(records)),
@@ -150,6 +160,8 @@ def file_stats(
         record = records[index]
         try:
             stats.lengths.append(encoder.length(record))
+            if class_mix is not None:
+                class_mix.count(record, index)
         except RecordError as error:
             raise error.at(records.path, index + 1) from None
         _count_objects(stats, record, encoder)

@@ -30,7 +30,7 @@ def stats_page(stats: FileStats, *, name: str, told: str) -> Page:
         name: Of the file.
         told: Whose tokens were counted.
     """
-    spreads, packs, kinds, words = sheets(stats)
+    spreads, packs, kinds, words, *asked = sheets(stats)
     values = {
         "headline": _tiles(stats),
         "lengths": _length_chart(stats),
@@ -42,6 +42,7 @@ def stats_page(stats: FileStats, *, name: str, told: str) -> Page:
         "kinds": kinds,
         "descs": _desc_chart(stats),
         "words": words,
+        "asked": asked,
     }
     subtitle = f"{name}, counted {told}."
     return Page(__name__, "statistics.html.j2", "Dataset statistics", subtitle, values)

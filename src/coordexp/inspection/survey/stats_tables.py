@@ -7,8 +7,9 @@ DESCS_SHOWN = 20
 
 
 def sheets(stats: FileStats) -> list[Sheet]:
-    """Return every table."""
-    return [_spreads(stats), _packs(stats), _sizes(stats), _descs(stats)]
+    """Return every table; the two of classes that are asked for come last, where there are any."""
+    asked = [] if stats.class_mix is None else stats.class_mix.sheets()
+    return [_spreads(stats), _packs(stats), _sizes(stats), _descs(stats), *asked]
 
 
 def too_long(stats: FileStats) -> str:
@@ -26,7 +27,8 @@ def _spreads(stats: FileStats) -> Sheet:
         figures = (spread.p50, spread.p95, spread.p99, spread.most, sum(values))
         rows.append([name, f"{spread.mean:,.1f}", *(f"{figure:,}" for figure in figures)])
     head = ["of one image", "mean", "p50", "p95", "p99", "most", "in all"]
-    return Sheet(f"{len(stats.lengths):,} records; {too_long(stats)}", head, rows)
+    bound = "" if stats.class_mix is None else "; tokens with the longest list of classes"
+    return Sheet(f"{len(stats.lengths):,} records; {too_long(stats)}{bound}", head, rows)
 
 
 def _packs(stats: FileStats) -> Sheet:

@@ -5,5 +5,6 @@
   other libraries raise on a bad setup, in the user's words.
 - `build`, `build_feed`: the configuration as objects, the records as a plan; `arguments`: what
   transformers is told; `course`: how long it will be; `experts_note`: what of a mixture learns.
-- `base_card`, `class_list`: what a checkpoint says of its base and of its classes.
+- `base_card`, `class_list`: what a checkpoint says of its base and of its classes, which questions
+  may draw from.
 """

@@ -13,6 +13,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from coordexp.config.schema import Config
 from coordexp.coord_tokens.vocab import CoordVocab, check_ids
 from coordexp.data.files.kinds import geometry_kinds
+from coordexp.data.plan.class_lists import ClassLists
 from coordexp.errors import CheckpointError, InputError
 from coordexp.families.family import Family
 from coordexp.families.known import load_family
@@ -36,6 +37,7 @@ from coordexp.objective import CoordTarget, CoordWeights
 from coordexp.rendering.encode import Encoder
 from coordexp.rendering.style import RenderingStyle
 from coordexp.training.run.base_card import build_card
+from coordexp.training.run.class_list import build_class_lists, listed_classes
 from coordexp.training.run.machine import attention_of, four_bits_of, has_gpu
 from coordexp.training.step.loss_function import Objective
 
@@ -60,13 +62,18 @@ def build_style(config: Config) -> RenderingStyle:
 
     The default question depends on what the training records hold. It is found here, once, and
     goes into `coordexp.json`; inference reads it there.
+
+    Raises:
+        InputError: If questions name classes, and the records have none.
     """
     custom = config.custom
     asks_by_default = custom.user_prompt is None
     kinds = geometry_kinds(part.path for part in config.data.parts) if asks_by_default else ()
+    listed = () if custom.class_list is None else listed_classes(config)
     return RenderingStyle(
         system_prompt=custom.system_prompt,
-        user_prompt=custom.question(kinds),
+        user_prompt=custom.question(kinds, listed=listed),
+        class_prompt=custom.class_question(kinds),
         json_format=custom.json_format,
         object_ordering=custom.object_ordering,
         coord_tokens=custom.coord_tokens.enabled,
@@ -76,10 +83,40 @@ def build_style(config: Config) -> RenderingStyle:
     )
 
 
-def build_encoder(path: Path, style: RenderingStyle, *, with_token_types: bool = False) -> Encoder:
+def build_encoder(
+    path: Path,
+    style: RenderingStyle,
+    *,
+    with_token_types: bool = False,
+    class_lists: ClassLists | None = None,
+) -> Encoder:
     """Return the encoder of a checkpoint's tokenizer and its family's inputs."""
     inputs = load_inputs(path, min_pixels=style.min_pixels, max_pixels=style.max_pixels)
-    return Encoder(load_tokenizer(path), inputs, style, with_token_types=with_token_types)
+    return Encoder(
+        load_tokenizer(path),
+        inputs,
+        style,
+        with_token_types=with_token_types,
+        class_lists=class_lists,
+    )
+
+
+def build_run_encoder(config: Config, base: Path) -> Encoder:
+    """Return the encoder of a run's examples.
+
+    Args:
+        config: Of the run.
+        base: Whose tokenizer and inputs.
+
+    Raises:
+        InputError: As `build_style` does, or if a file of classes cannot be read.
+    """
+    return build_encoder(
+        base,
+        build_style(config),
+        with_token_types=config.custom.token_type_metrics.enabled,
+        class_lists=build_class_lists(config),
+    )
 
 
 def build_vocab(config: Config) -> CoordVocab | None:

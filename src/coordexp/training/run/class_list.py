@@ -1,10 +1,18 @@
-"""The list of classes that a run leaves in `coordexp.json`, so that a class keeps its number."""
+"""The classes of a run: what it leaves in `coordexp.json`, and what its questions draw from.
+
+In `coordexp.json` they are a list, so that a class keeps its number.
+"""
 
 import logging
 import unicodedata
+from collections.abc import Iterator
+from pathlib import Path
 
+from coordexp.answers.class_filter import read_classes
 from coordexp.config.schema import Config
 from coordexp.data.files.jsonl import read_rows
+from coordexp.data.plan.class_lists import ClassLists
+from coordexp.errors import InputError
 
 logger = logging.getLogger(__name__)
 
@@ -15,24 +23,76 @@ MOST_CLASSES = 20_000
 def trained_classes(config: Config) -> tuple[str, ...] | None:
     """Return the classes of a run: those of its prompt, or else the descs of its records by name.
 
-    None where the descs are phrases rather than classes, more than `MOST_CLASSES`. Reads the data
-    once more, so call it once; the records have been checked by then.
+    Those of `custom.class_list.file` come first, in its order. None where the descs are phrases
+    rather than classes, more than `MOST_CLASSES`. Reads the data once more, so call it once.
 
     Args:
         config: Of the run.
+
+    Raises:
+        InputError: If a file cannot be read.
     """
     if config.custom.classes is not None:
         return tuple(dict.fromkeys(config.custom.classes))
+    listed = config.custom.class_list
+    named = () if listed is None or listed.file is None else _composed_classes(listed.file)
     found: set[str] = set()
     for part in config.data.parts:
-        for _, row in read_rows(part.path):
-            # A chat among the records has no objects.
-            if isinstance(row, dict) and isinstance(objects := row.get("objects"), list):
-                # In the tokenizer's composed form, which is what the model writes.
-                found.update(unicodedata.normalize("NFC", item["desc"]) for item in objects)
+        for descs in _descs(part.path):
+            found.update(descs)
         if len(found) > MOST_CLASSES:
             logger.info(
                 "more than %d different descs: coordexp.json gets no list of classes", MOST_CLASSES
             )
             return None
-    return tuple(sorted(found))
+    return (*named, *sorted(found.difference(named)))
+
+
+def build_class_lists(config: Config) -> ClassLists | None:
+    """Return what draws the classes of each question, None where all are asked alike.
+
+    Raises:
+        InputError: If a file cannot be read, or the data have phrases instead of classes.
+    """
+    listed = config.custom.class_list
+    if listed is None:
+        return None
+    vocabulary: tuple[str, ...] = ()
+    if listed.file is not None:
+        vocabulary = _composed_classes(listed.file)
+    elif listed.source == "data":
+        vocabulary = listed_classes(config)
+    negatives = listed.negatives
+    return ClassLists(vocabulary, most=negatives.most, empty_share=negatives.empty_share)
+
+
+def listed_classes(config: Config) -> tuple[str, ...]:
+    """Return the classes that a model of class lists is asked for where nobody names any.
+
+    Raises:
+        InputError: If the data have phrases instead of classes.
+    """
+    classes = trained_classes(config)
+    if not classes:
+        told = "no desc" if classes is not None else f"more than {MOST_CLASSES:,} different descs"
+        raise InputError(
+            f"custom.class_list: the records of data have {told}; questions that name classes need "
+            "records of classes"
+        )
+    return classes
+
+
+def _composed_classes(path: Path) -> tuple[str, ...]:
+    names = [unicodedata.normalize("NFC", name) for name in read_classes(path)]
+    return tuple(dict.fromkeys(names))
+
+
+def _descs(path: Path) -> Iterator[set[str]]:
+    """Yield the descs of each record, in the composed form that the model writes.
+
+    What is no record is passed over: chats, and lines that are told of by whoever checks them.
+    """
+    for _, row in read_rows(path):
+        if isinstance(row, dict) and isinstance(objects := row.get("objects"), list):
+            descs = [item.get("desc") for item in objects if isinstance(item, dict)]
+            yield {unicodedata.normalize("NFC", desc) for desc in descs if isinstance(desc, str)}

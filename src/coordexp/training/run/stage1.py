@@ -54,10 +54,9 @@ from coordexp.training.loop.optimizer import (
 from coordexp.training.loop.trainer import CoordTrainer, check_arguments
 from coordexp.training.run.arguments import build_arguments
 from coordexp.training.run.build import (
-    build_encoder,
     build_learner,
     build_objective,
-    build_style,
+    build_run_encoder,
     build_vocab,
 )
 from coordexp.training.run.build_feed import build_feed, training_collator
@@ -189,11 +188,7 @@ def build_trainer(config: Config, *, callbacks: Sequence[TrainerCallback]) -> Co
     check_machine(config)
     check_base(config.model.path)  # before the records, which may take long
     vocab = build_vocab(config)
-    encoder = build_encoder(
-        config.model.path,
-        build_style(config),
-        with_token_types=config.custom.token_type_metrics.enabled,
-    )
+    encoder = build_run_encoder(config, config.model.path)
     held_out = config.data.eval
     train_feed = build_feed(config.data.parts, config, encoder, training=True)
     eval_feed = None

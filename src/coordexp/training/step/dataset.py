@@ -112,9 +112,10 @@ def check_records(records: Samples) -> None:
 
 
 def check_texts(records: Samples, encoder: Encoder) -> None:
-    """Check that no record holds a special token of the run's tokenizer.
+    """Check that no record holds a special token of the run's tokenizer, and each can be asked.
 
-    Reading refuses those of the usual spelling; a tokenizer may have others.
+    Reading refuses those of the usual spelling; a tokenizer may have others. A question that names
+    classes needs one to name.
 
     Raises:
         RecordError: At the first record that does.
@@ -122,6 +123,8 @@ def check_texts(records: Samples, encoder: Encoder) -> None:
     for index, sample in enumerate(records):
         try:
             encoder.reserved.check(sample)
+            if isinstance(sample, Record):
+                encoder.posed(sample, seed=0, epoch=0, index=index)
         except RecordError as error:
             raise error.at(*records.place_of(index)) from None
 
