@@ -17,7 +17,7 @@ from coordexp.inspection.doctor.verdict import CheckResult, Pieces, evenly_space
 from coordexp.inspection.doctor.vocabulary import CheckedBase, KnownVocab
 from coordexp.rendering.dense_json import render_answer
 from coordexp.rendering.encode import IGNORE_INDEX, Encoder
-from coordexp.training.run.build import build_run_encoder
+from coordexp.training.run.run_encoder import build_run_encoder
 from coordexp.training.step.dataset import RecordDataset
 
 Kind = Literal["picture", "prompt", "text", "coord", "end"]

@@ -37,7 +37,7 @@ from coordexp.objective import CoordTarget, CoordWeights
 from coordexp.rendering.encode import Encoder
 from coordexp.rendering.style import RenderingStyle
 from coordexp.training.run.base_card import build_card
-from coordexp.training.run.class_list import build_class_lists, listed_classes
+from coordexp.training.run.class_list import listed_classes
 from coordexp.training.run.machine import attention_of, four_bits_of, has_gpu
 from coordexp.training.step.loss_function import Objective
 
@@ -98,24 +98,6 @@ def build_encoder(
         style,
         with_token_types=with_token_types,
         class_lists=class_lists,
-    )
-
-
-def build_run_encoder(config: Config, base: Path) -> Encoder:
-    """Return the encoder of a run's examples.
-
-    Args:
-        config: Of the run.
-        base: Whose tokenizer and inputs.
-
-    Raises:
-        InputError: As `build_style` does, or if a file of classes cannot be read.
-    """
-    return build_encoder(
-        base,
-        build_style(config),
-        with_token_types=config.custom.token_type_metrics.enabled,
-        class_lists=build_class_lists(config),
     )
 
 

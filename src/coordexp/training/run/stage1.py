@@ -56,7 +56,6 @@ from coordexp.training.run.arguments import build_arguments
 from coordexp.training.run.build import (
     build_learner,
     build_objective,
-    build_run_encoder,
     build_vocab,
 )
 from coordexp.training.run.build_feed import build_feed, training_collator
@@ -64,6 +63,7 @@ from coordexp.training.run.class_list import trained_classes
 from coordexp.training.run.course import Course, plan_course
 from coordexp.training.run.experts_note import experts_note
 from coordexp.training.run.machine import check_machine
+from coordexp.training.run.run_encoder import build_run_encoder
 from coordexp.training.run.setup_errors import run_errors, setup_errors
 from coordexp.training.step.feed import Feed
 from coordexp.training.watch.monitor import monitor_settings
