@@ -325,7 +325,7 @@ def test_a_folder_with_broken_pictures_answers_the_others(
     folder, out = tmp_path / "pics", tmp_path / "p.jsonl"
     make_odd_folder(folder, scenes)
     summary = predict_file(predictor, folder, out, plainly(batch_size=3, max_new_tokens=LENGTH))
-    assert (summary.lines, summary.indices) == (2, [4, 5])
+    assert (summary.lines, [*summary.indices]) == (2, [4, 5])
     assert [text.split(": ")[0] for text in summary.unread] == [
         str(folder / name) for name in ("cut.png", "empty.jpg", "float.tiff", "text.bmp")
     ] + [str(folder / "wide.png")]

@@ -2,7 +2,7 @@
 
 import json
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,7 @@ from coordexp.coord_tokens.codec import CoordAlphabet
 from coordexp.data.contract.geometry import bounding_box
 from coordexp.data.files.category_ids import category_ids_path, load_category_ids
 from coordexp.data.files.jsonl import read_rows
-from coordexp.files import write_text
+from coordexp.files import whole_file
 from coordexp.inference.run.inputs import load_source
 
 logger = logging.getLogger(__name__)
@@ -33,6 +33,7 @@ def write_coco_results(
     `data.files.category_ids` knows it, and a line tells of descs that it does not know; else
     it numbers the classes that the model was trained on, from 1. Behind either come all other
     descs, true and predicted, by name. `file_name` and `category_name` stand beside them.
+    Predictions are read twice, and no more than a line of them is in memory.
 
     Args:
         predictions: JSONL of predictions.
@@ -47,10 +48,9 @@ def write_coco_results(
     """
     known = {} if data.is_dir() else load_category_ids(data)
     source = load_source(data, alphabet)
-    image_ids = [source[index].metadata.get("image_id", index + 1) for index in indices]
-    rows: list[Any] = [row for _, row in read_rows(predictions)]
     first = known or {name: number for number, name in enumerate(classes, start=1)}
-    ids = _category_ids(first, (item["desc"] for row in rows for item in row["gt"] + row["pred"]))
+    descs = (item["desc"] for row in _rows(predictions) for item in row["gt"] + row["pred"])
+    ids = _category_ids(first, descs)
     if known and (new := [name for name in ids if name not in known]):
         told = ", ".join(map(repr, new[:_SHOWN])) + (", ..." if len(new) > _SHOWN else "")
         logger.warning(
@@ -61,12 +61,20 @@ def write_coco_results(
             told,
             ids[new[0]],
         )
-    results = [
-        _result(row, item, image_id, ids[item["desc"]])
-        for row, image_id in zip(rows, image_ids, strict=True)
+    results = (
+        _result(row, item, source[index].metadata.get("image_id", index + 1), ids[item["desc"]])
+        for row, index in zip(_rows(predictions), indices, strict=True)
         for item in row["pred"]
-    ]
-    write_text(out, json.dumps(results) + "\n")
+    )
+    with whole_file(out) as file:
+        file.write(b"[")
+        for place, result in enumerate(results):
+            file.write(f"{', ' if place else ''}{json.dumps(result)}".encode())
+        file.write(b"]\n")
+
+
+def _rows(predictions: Path) -> Iterator[Any]:
+    return (row for _, row in read_rows(predictions))
 
 
 def _category_ids(known: Mapping[str, int], descs: Iterable[str]) -> dict[str, int]:

@@ -1,6 +1,6 @@
 """The whole of `coordexp predict`: load, ask, write."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -43,20 +43,21 @@ def run_predict(model: Path, data: Path, out: Path, options: PredictOptions) -> 
         asked = asked_classes(options.rows.classes, trained)
         options = replace(options, rows=replace(options.rows, classes=asked))
     asked_for = classes_to_ask(model, data, options.rows.classes)
+
+    def write_coco(summary: Summary) -> None:
+        if options.coco is not None:
+            alphabet = load_style(model).alphabet
+            write_coco_results(out, data, summary.indices, options.coco, alphabet, trained or ())
+
     with launched_ranks() as ranks:
         if options.backend == "vllm":
-            summary = _ask_vllm(model, asked_for, data, out, options, ranks)
+            summary = _ask_vllm(model, asked_for, data, out, options, ranks, write_coco)
         elif options.backend == "http":
-            summary = ask_server(model, data, out, options, ranks)
+            summary = ask_server(model, data, out, options, ranks, write_coco)
         else:
             predictor = load_predictor(model, classes=asked_for)
-            summary = predict_file(predictor, data, out, options, ranks=ranks)
-        if ranks.rank > 0:
-            return None
-    if options.coco is not None:
-        alphabet = load_style(model).alphabet
-        write_coco_results(out, data, summary.indices, options.coco, alphabet, trained or ())
-    return summary
+            summary = predict_file(predictor, data, out, options, ranks=ranks, then=write_coco)
+        return summary if ranks.rank == 0 else None
 
 
 def _check_backend(model: Path, options: PredictOptions) -> None:
@@ -77,6 +78,7 @@ def _ask_vllm(
     out: Path,
     options: PredictOptions,
     ranks: Ranks,
+    then: Callable[[Summary], None],
 ) -> Summary:
     encoder, vocab = load_encoder(model, classes=asked_for)
     longest = 0  # of no use where the user says it, and a large folder takes long to look through
@@ -86,5 +88,5 @@ def _ask_vllm(
         model, encoder, vocab, options.asking, engine=options.engine, longest_prompt=longest
     )
     questions = EncodedQuestions(encoder, with_patches=False)
-    files = AnswerFile(questions, data, out, model=str(model.resolve()))
+    files = AnswerFile(questions, data, out, model=str(model.resolve()), then=then)
     return answer_file(ask, files, options, ranks=ranks)

@@ -1,7 +1,7 @@
 """Asking a server about records, with several requests under way."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -68,7 +68,12 @@ def check_server_options(asking: AskOptions) -> None:
 
 
 def ask_server(
-    model: Path, data: Path, out: Path, options: PredictOptions, ranks: Ranks
+    model: Path,
+    data: Path,
+    out: Path,
+    options: PredictOptions,
+    ranks: Ranks,
+    then: Callable[[Summary], None],
 ) -> Summary:
     """Write the predictions of a server; see `answer_file`.
 
@@ -78,6 +83,7 @@ def ask_server(
         out: JSONL of predictions.
         options: How; `batch_size` requests are under way at once.
         ranks: Which share is this process's.
+        then: As in `AnswerFile`.
 
     Raises:
         CheckpointError: If the folder does not say how the model is asked.
@@ -100,6 +106,6 @@ def ask_server(
         return [client.sent(body) for body in bodies]
 
     questions = ServedQuestions(client, options.rows.classes or ())
-    files = AnswerFile(questions, data, out, model=str(model.resolve()))
+    files = AnswerFile(questions, data, out, model=str(model.resolve()), then=then)
     alone = replace(options, batch_size=1)
     return answer_file(ask, files, alone, ranks=ranks, in_flight=in_flight)

@@ -7,30 +7,25 @@ every image has its line, rank 0 joins the parts in the order of the data and `p
 
 Keys tell records apart by what they are and not by their place: who takes a record out, or puts one
 in, keeps the answers to all others.
+
+Of what the parts hold, 24 bytes a line are in memory, and one line while it is read.
 """
 
 import json
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from coordexp.data.files.jsonl import encode_row, write_jsonl
+from coordexp.data.files.jsonl import encode_row
 from coordexp.errors import InputError
 from coordexp.identity import Identity
+from coordexp.inference.run.kept_lines import KeptLine, KeptLines
 
 Row = Mapping[str, object]
-
-
-@dataclass(frozen=True, slots=True)
-class _Place:
-    """Where a part holds the line of an image."""
-
-    path: Path
-    offset: int
+_ROW, _UNREAD = "row", "unread"
 
 
 class Parts:
@@ -48,60 +43,50 @@ class Parts:
         self._out = out
         self._run = Identity(run)
         self._header = encode_row({"run": run})
-        self._places: dict[str, _Place] = {}
-        for path in self._paths():
-            for offset, line in _whole_lines(path):
-                if offset == 0:
-                    self._check_header(path, line)
-                elif "row" in (entry := json.loads(line)):
-                    self._places[entry["key"]] = _Place(path, offset)
+        self._files = _parts_of(out)
+        self._lines = KeptLines(self._read())
 
-    @property
-    def done(self) -> frozenset[str]:
-        """The keys of the records that have their line."""
-        return frozenset(self._places)
+    def is_done(self, key: str) -> bool:
+        """Return whether a record has its line."""
+        return self._lines.find(_kept(_ROW, key)) is not None
+
+    def row(self, key: str) -> dict[str, Any] | None:
+        """Return the line of a record, None where it has none."""
+        row: dict[str, Any] | None = self._value(_ROW, key)
+        return row
+
+    def unread(self, key: str) -> str | None:
+        """Return why a picture could not be read, None where that is not known."""
+        why: str | None = self._value(_UNREAD, key)
+        return why
 
     def writer(self, rank: int) -> "PartWriter":
         """Return what appends to a rank's part."""
-        return PartWriter(self._path(rank), self._header)
-
-    def join(self, keys: Iterable[str]) -> int:
-        """Write the output file and return the number of its lines.
-
-        Args:
-            keys: Of the records, in the order of the data; those without a line are passed over.
-        """
-        return write_jsonl(self._out, self.rows(keys))
-
-    def rows(self, keys: Iterable[str]) -> Iterator[dict[str, Any]]:
-        """Yield the lines in the order of the data."""
-        for key in keys:
-            place = self._places.get(key)
-            if place is None:
-                continue
-            with place.path.open("rb") as file:
-                file.seek(place.offset)
-                yield json.loads(file.readline())["row"]
-
-    def unread(self, keys: Iterable[str]) -> list[str]:
-        """Return what was wrong with each picture that could not be read, in order."""
-        found: dict[str, str] = {}
-        for path in self._paths():
-            for offset, line in _whole_lines(path):
-                if offset and "unread" in (entry := json.loads(line)):
-                    found[entry["key"]] = entry["unread"]
-        return [found[key] for key in keys if key in found and key not in self._places]
+        path = self._out.with_name(f"{self._out.name}.part{rank}")
+        return PartWriter(path, self._header)
 
     def remove(self) -> None:
         """Delete the parts."""
-        for path in self._paths():
+        for path in _parts_of(self._out):
             path.unlink()
 
-    def _path(self, rank: int) -> Path:
-        return self._out.with_name(f"{self._out.name}.part{rank}")
+    def _read(self) -> Iterator[tuple[str, KeptLine]]:
+        for number, path in enumerate(self._files):
+            for offset, line in _whole_lines(path):
+                if offset == 0:
+                    self._check_header(path, line)
+                    continue
+                entry = json.loads(line)
+                kind = _ROW if _ROW in entry else _UNREAD
+                yield _kept(kind, entry["key"]), KeptLine(number, offset)
 
-    def _paths(self) -> Sequence[Path]:
-        return _parts_of(self._out)
+    def _value(self, kind: str, key: str) -> Any:  # noqa: ANN401 - any JSON value
+        place = self._lines.find(_kept(kind, key))
+        if place is None:
+            return None
+        with self._files[place.file].open("rb") as file:
+            file.seek(place.offset)
+            return json.loads(file.readline())[kind]
 
     def _check_header(self, path: Path, line: bytes) -> None:
         before = Identity(json.loads(line)["run"])
@@ -149,6 +134,10 @@ class PartWriter:
 def is_begun(out: Path) -> bool:
     """Return whether a run that was stopped has left parts beside an output file."""
     return bool(_parts_of(out))
+
+
+def _kept(kind: str, key: str) -> str:
+    return f"{kind} {key}"
 
 
 def _parts_of(out: Path) -> Sequence[Path]:

@@ -1,22 +1,27 @@
 """Predictions for a file of records, or a folder of pictures, as JSONL.
 
 Images are asked for in batches, which are dealt out to the ranks in turn and are the same for any
-number of ranks. The next batch is read and resized while the model works on this one.
+number of ranks. The next batch is read and resized while the model works on this one. Of an image,
+some 50 bytes stay in memory: where its record is, its key, and where its answer is kept.
 """
 
 import os
 import time
+from array import array
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from rich.console import Console
 from rich.progress import track
 
 from coordexp.answers.answer import Answer
+from coordexp.data.files.jsonl import write_jsonl
+from coordexp.errors import CoordExpError
 from coordexp.inference.run.ask import EncodedQuestions, HalvingAsk, MakesQuestions, build_ask
 from coordexp.inference.run.inputs import Excerpt, PictureInput, load_source
 from coordexp.inference.run.options import PredictOptions
@@ -53,6 +58,10 @@ class Summary:
     indices: Sequence[int] = ()
 
 
+def _nothing(_: Summary) -> None:
+    """Make nothing else."""
+
+
 def predict_file(
     predictor: Predictor,
     data: Path | str,
@@ -60,6 +69,7 @@ def predict_file(
     options: PredictOptions,
     *,
     ranks: Ranks | None = None,
+    then: Callable[[Summary], None] = _nothing,
 ) -> Summary:
     """Ask a model about each image and write what it says; see `answer_file`.
 
@@ -69,6 +79,7 @@ def predict_file(
         out: JSONL of predictions.
         options: How; the backend is the predictor.
         ranks: Which share is this process's; None for all of it.
+        then: As in `AnswerFile`.
 
     Raises:
         InputError: As `answer_file` does, or if nothing can keep the model to some descs.
@@ -80,6 +91,7 @@ def predict_file(
             Path(data),
             Path(out),
             model=str(predictor.path.resolve()),
+            then=then,
         ),
         options,
         ranks=ranks or Ranks(),
@@ -96,6 +108,8 @@ class AnswerFile(Generic[Asked]):
         out: JSONL of predictions.
         model: Name of what answers, so that only the same run is gone on with.
         indices: Which images are asked about; None for all.
+        then: What else rank 0 makes of the predictions. It comes before the answers that a stopped
+            run goes on with are deleted, so that nothing is asked twice where it was stopped here.
     """
 
     questions: MakesQuestions[Asked]
@@ -103,6 +117,7 @@ class AnswerFile(Generic[Asked]):
     out: Path
     model: str
     indices: Sequence[int] | None = None
+    then: Callable[[Summary], None] = _nothing
 
 
 def answer_file(
@@ -130,6 +145,7 @@ def answer_file(
     Raises:
         RecordError: If a record is wrong; nothing is written then.
         InputError: If the output has the remains of another run beside it.
+        CoordExpError: If answers have vanished; there is no output then.
     """
     questions, out = files.questions, files.out
     source = load_source(files.data, questions.style.alphabet)
@@ -137,7 +153,9 @@ def answer_file(
     if files.indices is not None:
         source = Excerpt(source, files.indices)
     parts = Parts(out, whole)
-    shares = _open_batches(source, options.batch_size, parts.done, ranks)
+    # Looked for twice: kept, the batches of a million images would take 100 MB.
+    shares = partial(_open_batches, source, options.batch_size, parts, ranks)
+    total = sum(1 for _ in shares())
     work = RankWork(
         ask=ask,
         questions=questions,
@@ -146,11 +164,17 @@ def answer_file(
         row_options=options.rows,
     )
     console = Console(stderr=True, quiet=quiet or ranks.rank > 0)
-    with parts.writer(ranks.rank) as writer, closing(work.lines(shares, in_flight)) as lines:
-        for entries in shown_progress(lines, total=len(shares), console=console):
+    with parts.writer(ranks.rank) as writer, closing(work.lines(shares(), in_flight)) as lines:
+        for entries in shown_progress(lines, total=total, console=console):
             writer.append(entries)
     ranks.wait()
-    return Summary() if ranks.rank > 0 else _join(Parts(out, whole), source)
+    if ranks.rank > 0:
+        return Summary()
+    parts = Parts(out, whole)
+    summary = _join(parts, source, out)
+    files.then(summary)
+    parts.remove()
+    return summary
 
 
 def shown_progress(batches: Iterable[Batch], *, total: int, console: Console) -> Iterator[Batch]:
@@ -173,31 +197,47 @@ def shown_progress(batches: Iterable[Batch], *, total: int, console: Console) ->
 
 
 def _open_batches(
-    source: PictureInput, batch_size: int, done: Collection[str], ranks: Ranks
-) -> list[list[int]]:
-    """Return a rank's batches without what has its line already."""
+    source: PictureInput, batch_size: int, parts: Parts, ranks: Ranks
+) -> Iterator[list[int]]:
+    """Yield a rank's batches without what has its line already."""
     count = len(source)
-    starts = range(0, count, batch_size)[ranks.rank :: ranks.count]
-    batches = [range(start, min(start + batch_size, count)) for start in starts]
-    still = ([index for index in batch if source.key_of(index) not in done] for batch in batches)
-    return [batch for batch in still if batch]
+    for start in range(0, count, batch_size)[ranks.rank :: ranks.count]:
+        batch = range(start, min(start + batch_size, count))
+        if still := [index for index in batch if not parts.is_done(source.key_of(index))]:
+            yield still
 
 
-def _join(parts: Parts, source: PictureInput) -> Summary:
-    keys = [source.key_of(index) for index in range(len(source))]
+def _join(parts: Parts, source: PictureInput, out: Path) -> Summary:
+    """Write the predictions in the order of the data, each line once."""
     objects = 0
     reasons: Counter[str] = Counter()
-    for row in parts.rows(keys):
-        objects += len(row["pred"])
-        reasons.update(drop["reason"] for drop in row["parse"]["dropped"])
-    unread, done = parts.unread(keys), parts.done
-    lines = parts.join(keys)
-    parts.remove()
+    unread: list[str] = []
+    indices = array("q")
+
+    def rows() -> Iterator[dict[str, Any]]:
+        nonlocal objects
+        for index in range(len(source)):
+            key = source.key_of(index)
+            if (row := parts.row(key)) is not None:
+                objects += len(row["pred"])
+                reasons.update(drop["reason"] for drop in row["parse"]["dropped"])
+                indices.append(index)
+                yield row
+            elif (why := parts.unread(key)) is not None:
+                unread.append(why)
+            else:
+                raise CoordExpError(
+                    f"{out}: image {index + 1} of {len(source)} was answered, and its answer is "
+                    f"not in {out.name}.part*; do all machines write to the same disk, and nobody "
+                    "else to these files? Given again, the command asks for what is not there"
+                )
+
+    lines = write_jsonl(out, rows())
     return Summary(
         lines=lines,
         objects=objects,
         repeated=reasons["repeated"],
         not_asked=reasons["not in classes"],
         unread=unread,
-        indices=[index for index, key in enumerate(keys) if key in done],
+        indices=indices,
     )

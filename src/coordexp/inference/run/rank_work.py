@@ -56,7 +56,7 @@ class RankWork(Generic[Asked]):
     root: str
     row_options: RowOptions
 
-    def lines(self, shares: Sequence[Sequence[int]], in_flight: int) -> Generator[Entries]:
+    def lines(self, shares: Iterable[Sequence[int]], in_flight: int) -> Generator[Entries]:
         """Yield the lines of each batch as they come."""
         with closing(self._batches(shares)) as batches:
             if in_flight == 1:
@@ -64,7 +64,7 @@ class RankWork(Generic[Asked]):
             else:
                 yield from _side_by_side(self._entries, batches, in_flight)
 
-    def _batches(self, shares: Sequence[Sequence[int]]) -> Generator[_Batch[Asked]]:
+    def _batches(self, shares: Iterable[Sequence[int]]) -> Generator[_Batch[Asked]]:
         """Yield the batches, read by another thread while this one works."""
         own = self.questions.of_its_own()
         pending: deque[Future[_Batch[Asked]]] = deque()

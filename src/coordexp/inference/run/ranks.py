@@ -3,11 +3,16 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
+from functools import partial
 
 import torch
 from accelerate import PartialState
+from torch import distributed
 
 from coordexp.processes import world_size
+
+_LONGEST_WAIT = timedelta(days=30)  # of the rank that is done first for the one that is done last
 
 
 def _alone() -> None:
@@ -37,6 +42,10 @@ def launched_ranks() -> Iterator[Ranks]:
         return
     state = PartialState(cpu=not torch.cuda.is_available())
     try:
-        yield Ranks(state.process_index, state.num_processes, state.wait_for_everyone)
+        # A group of its own: that of NCCL gives up after ten minutes, and has the GPU spin until
+        # then. Nobody waits long for one that was killed: its connection breaks.
+        group = distributed.new_group(timeout=_LONGEST_WAIT, backend="gloo")
+        wait = partial(distributed.barrier, group)
+        yield Ranks(state.process_index, state.num_processes, wait)
     finally:
         state.destroy_process_group()
