@@ -17,11 +17,24 @@ def run(*arguments: object) -> tuple[int, str]:
 
 def test_figures_are_told_and_those_that_cannot_be_measured_too(tmp_path: Path) -> None:
     path = write_predictions(tmp_path / "p.jsonl", [make_row([("a", BOX)], [("a", BOX, 0.5)])])
-    told = f"{tmp_path}: AP 1.000, AP50 1.000, AP75 1.000\nreport: {tmp_path / 'report.html'}\n"
-    assert run(path, "--out", tmp_path) == (0, told)
+    told = [
+        f"{tmp_path}: AP 1.000, AP50 1.000, AP75 1.000",
+        "best F1 1.000 at score 0.500 (0.500 to 0.500), chosen on these images",
+        f"report: {tmp_path / 'report.html'}",
+    ]
+    assert run(path, "--out", tmp_path) == (0, "\n".join([*told, ""]))
     path = write_predictions(tmp_path / "e.jsonl", [make_row()])
     code, output = run(path, "--out", tmp_path)
-    assert (code, "AP -" in output) == (0, True)
+    assert (code, "AP -" in output, "best F1" in output) == (0, True, False)
+
+
+def test_a_best_score_is_told_with_what_it_is_worth_elsewhere(tmp_path: Path) -> None:
+    path = write_predictions(tmp_path / "p.jsonl", make_random_rows(1, images=30))
+    code, output = run(path, "--out", tmp_path)
+    best = json.loads((tmp_path / "metrics.json").read_text())["score_cuts"]["best_f1"]
+    assert code == 0
+    assert f"best F1 {best['F1']:.3f} at score {best['score']:.3f} (" in output
+    assert f"; {best['F1_unseen']:.3f} with each half cut at the other's score" in output
 
 
 def test_every_option_reaches_the_figures(tmp_path: Path) -> None:

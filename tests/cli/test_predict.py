@@ -32,7 +32,7 @@ class FakeRun:
 
 @pytest.fixture
 def fake(monkeypatch: pytest.MonkeyPatch) -> FakeRun:
-    run = FakeRun(Summary(lines=3, objects=7, repeated=2, not_asked=4))
+    run = FakeRun(Summary(lines=3, objects=7, repeated=2, not_asked=4, below=5, below_lines=2))
     monkeypatch.setattr(inference_run, "run_predict", run)
     return run
 
@@ -72,13 +72,23 @@ def test_every_option_reaches_the_run(
         *("--batch-size", 2, "--max-new-tokens", 9, "--constrain", "off", "--classes", "c.txt"),
         *("--restrict-to", "r.txt"),
         *("--corners", "any", "--coord-decode", "expectation", "--dedup", "iou=0.9"),
-        *("--calibration", calibration, "--coco", "c.json", "--backend", "vllm"),
+        *(
+            "--min-score",
+            0.3,
+            "--calibration",
+            calibration,
+            "--coco",
+            "c.json",
+            "--backend",
+            "vllm",
+        ),
         *("--engine", "tensor_parallel_size=2", "--engine", "dtype=bfloat16"),
     )
     assert done.exit_code == 0
-    assert done.stdout.splitlines()[:2] == [
-        "classes c.txt: 13 objects, 4 of other classes left out",
-        "dedup iou=0.9: 9 objects, 7 without repeats",
+    assert done.stdout.splitlines()[:3] == [
+        "classes c.txt: 18 objects, 4 of other classes left out",
+        "dedup iou=0.9: 14 objects, 12 without repeats",
+        "min-score 0.3: 12 objects, 5 below it left out, in 2 of 3 answers",
     ]
     (asked,) = fake.asked
     assert asked.batch_size == 2
@@ -88,6 +98,7 @@ def test_every_option_reaches_the_run(
     assert asked.coco == Path("c.json")
     rows = asked.rows
     assert (rows.coord_decode, rows.dedup_iou, rows.classes) == ("expectation", 0.9, ("cat", "dog"))
+    assert rows.min_score == 0.3
     assert asked.backend == "vllm"
     assert asked.engine == {"tensor_parallel_size": 2, "dtype": "bfloat16"}
     assert rows.score_map is not None
@@ -130,6 +141,14 @@ def test_an_overlap_that_is_none_is_refused(fake: FakeRun, value: str) -> None:
     done = predict("--dedup", value)
     assert done.exit_code == 2
     assert "expected iou=0.9" in done.stderr
+    assert fake.asked == []
+
+
+@pytest.mark.parametrize("value", ["-0.1", "1.01", "nan", "30%", ""])
+def test_a_score_that_is_none_is_refused(fake: FakeRun, value: str) -> None:
+    done = predict("--min-score", value)
+    assert done.exit_code == 2
+    assert "expected a score from 0 to 1" in done.stderr
     assert fake.asked == []
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal
 
 from coordexp.answers.answer import Answer
 from coordexp.answers.box_scores import AnswerTokens, score, score_parts
@@ -23,6 +23,7 @@ from coordexp.rendering.style import RenderingStyle
 
 Row = dict[str, object]
 CoordDecode = Literal["token", "expectation"]
+BELOW_MIN_SCORE: Final = "below min score"
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,12 +49,15 @@ class RowOptions:
             None keeps all.
         score_map: Makes raw scores calibrated ones; None leaves them raw.
         classes: Objects of any other desc are dropped; None keeps all.
+        min_score: Objects of a lower score, calibrated where there is a map, are dropped; None
+            keeps all.
     """
 
     coord_decode: CoordDecode = "token"
     dedup_iou: float | None = None
     score_map: ScoreMap | None = None
     classes: tuple[str, ...] | None = None
+    min_score: float | None = None
 
     def to_json(self) -> dict[str, object]:
         """Return what the lines depend on, as JSON values."""
@@ -63,6 +67,7 @@ class RowOptions:
             "dedup_iou": self.dedup_iou,
             "calibration": calibration,
             "classes": self.classes,
+            **({} if self.min_score is None else {"min_score": self.min_score}),
         }
 
     def score(self, parts: dict[str, float]) -> tuple[float, dict[str, float]]:
@@ -151,6 +156,10 @@ def scored_objects(
     if options.dedup_iou is not None:
         objects, repeated = without_repeats(objects, options.dedup_iou)
         dropped += [Dropped("repeated", item.text) for item in repeated]
+    if options.min_score is not None:
+        low = [item for item in objects if item.score < options.min_score]
+        objects = [item for item in objects if item.score >= options.min_score]
+        dropped += [Dropped(BELOW_MIN_SCORE, item.text) for item in low]
     return Found(objects, parsed.status, dropped)
 
 
@@ -198,6 +207,7 @@ def prediction_row(
         **({} if record.resized is None else {"resized": list(record.resized)}),
         **({} if record.prompt is None else {"prompt": record.prompt}),
         **({} if record.federated is None else {"federated": federated_to_json(record.federated)}),
+        **({} if options.min_score is None else {"min_score": options.min_score}),
         "gt": [
             {
                 "desc": item.desc,

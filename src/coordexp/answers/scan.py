@@ -18,6 +18,7 @@ DropReason = Literal[
     "a point",
     "coord token in desc",
     "corners in the wrong order",
+    "below min score",
     "cut off",
     "empty desc",
     "key given twice",

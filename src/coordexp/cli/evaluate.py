@@ -88,12 +88,23 @@ def _report(metrics: Mapping[str, Any], out: Path, compare: Path | None) -> None
     shown = ("AP", "AP50", "AP75")
     found = [f"{name} {'-' if bbox[name] is None else f'{bbox[name]:.3f}'}" for name in shown]
     typer.echo(f"{out}: {', '.join(found)}")
+    if (best := metrics["score_cuts"]["best_f1"]) is not None:
+        typer.echo(_told_best(best))
     typer.echo(f"report: {out / 'report.html'}")
     if compare is not None:
         row = metrics["compare"]["AP"]
         if row["interval"] is not None:
             low, high = row["interval"]
             typer.echo(f"AP {row['difference']:+.3f} ({low:+.3f} to {high:+.3f}) beside {compare}")
+
+
+def _told_best(best: Mapping[str, Any]) -> str:
+    """Return the best F1 in words, and what it is worth elsewhere."""
+    spread = "" if best["interval"] is None else " ({:.3f} to {:.3f})".format(*best["interval"])
+    unseen = best["F1_unseen"]
+    elsewhere = "" if unseen is None else f"; {unseen:.3f} with each half cut at the other's score"
+    said = f"best F1 {best['F1']:.3f} at score {best['score']:.3f}{spread}"
+    return f"{said}, chosen on these images{elsewhere}"
 
 
 def _source(predictions: Path | None, coco_gt: Path | None, coco_dt: Path | None) -> Path:

@@ -9,7 +9,7 @@ import typer
 from coordexp.cli.options import Overwrite, Revision, find_given
 
 if TYPE_CHECKING:
-    from coordexp.answers.prediction_lines import ScoreMap
+    from coordexp.answers.prediction_lines import RowOptions, ScoreMap
     from coordexp.inference.run.predict import Summary
 
 
@@ -52,6 +52,17 @@ def parse_dedup(value: str) -> float:
     if name != "iou" or not 0 < iou <= 1:
         raise typer.BadParameter(f"expected iou=0.9 or another number up to 1, got {value!r}")
     return iou
+
+
+def parse_min_score(value: str) -> float:
+    """Return the score of `0.3`."""
+    try:
+        score = float(value)
+    except ValueError:
+        score = -1.0
+    if not 0 <= score <= 1:
+        raise typer.BadParameter(f"expected a score from 0 to 1, got {value!r}")
+    return score
 
 
 def load_score_map(path: Path) -> "ScoreMap":
@@ -130,6 +141,14 @@ def predict(  # noqa: PLR0913, PLR0917 - one for each option
         Path | None,
         typer.Option(help="Apply a calibration.json of coordexp evaluate to the scores."),
     ] = None,
+    min_score: Annotated[
+        float | None,
+        typer.Option(
+            parser=parse_min_score,
+            metavar="X",
+            help="Leave out objects of a lower score; what is evaluated afterwards ends there.",
+        ),
+    ] = None,
     coco: Annotated[Path | None, typer.Option(help="Write COCO results to this file too.")] = None,
     revision: Revision = None,
     overwrite: Overwrite = False,  # noqa: FBT002
@@ -175,6 +194,7 @@ def predict(  # noqa: PLR0913, PLR0917 - one for each option
             dedup_iou=dedup,
             score_map=None if calibration is None else load_score_map(calibration),
             classes=None if classes is None else read_classes(classes),
+            min_score=min_score,
         ),
         coco=coco,
         backend=backend.value,
@@ -184,23 +204,29 @@ def predict(  # noqa: PLR0913, PLR0917 - one for each option
     )
     summary = run_predict(find_given(model, revision).path, data, out, options)
     if summary is not None:  # else another rank speaks
-        _report(summary, out, classes, dedup)
+        _report(summary, out, classes, options.rows)
 
 
-def _report(summary: "Summary", out: Path, classes: Path | None, dedup: float | None) -> None:
+def _report(summary: "Summary", out: Path, classes: Path | None, options: "RowOptions") -> None:
     """Say what was written.
 
     Raises:
         Exit: With 1, if pictures could not be read.
     """
+    scored = summary.objects + summary.below
     if classes is not None:
-        said = summary.objects + summary.repeated + summary.not_asked
+        said = scored + summary.repeated + summary.not_asked
         typer.echo(
             f"classes {classes}: {said} objects, {summary.not_asked} of other classes left out"
         )
-    if dedup is not None:
-        before = summary.objects + summary.repeated
-        typer.echo(f"dedup iou={dedup:g}: {before} objects, {summary.objects} without repeats")
+    if options.dedup_iou is not None:
+        before = scored + summary.repeated
+        typer.echo(f"dedup iou={options.dedup_iou:g}: {before} objects, {scored} without repeats")
+    if options.min_score is not None:
+        typer.echo(
+            f"min-score {options.min_score:g}: {scored} objects, {summary.below} below it left "
+            f"out, in {summary.below_lines} of {summary.lines} answers"
+        )
     typer.echo(f"{out}: {summary.lines} predictions")
     if summary.unread:
         shown = "\n  ".join(summary.unread[:10])

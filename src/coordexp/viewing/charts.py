@@ -90,6 +90,7 @@ class LineChart:
         label: All of it in words.
         frame: None where there is nothing to draw.
         lines: In the order of their colours.
+        mark: Where a dashed line stands, in drawing units; None for no line.
     """
 
     title: str
@@ -97,6 +98,7 @@ class LineChart:
     label: str = ""
     frame: ChartFrame | None = None
     lines: Sequence[DrawnLine] = ()
+    mark: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +155,13 @@ class BarChart:
 
 
 def line_chart(
-    title: str, series: Sequence[Series], *, x_name: str, remark: str = "", counted: bool = True
+    title: str,
+    series: Sequence[Series],
+    *,
+    x_name: str,
+    remark: str = "",
+    counted: bool = True,
+    mark: float | None = None,
 ) -> LineChart:
     """Return lines over a common axis; noisy ones faint, under their running mean.
 
@@ -163,6 +171,7 @@ def line_chart(
         x_name: Below the axis.
         remark: A sentence under the title.
         counted: Whether the axis below counts things, such as steps, and has no fractions.
+        mark: Where a dashed line stands, among the points; None for no line.
     """
     drawn = [item for item in series if item.points]
     if not drawn:
@@ -179,7 +188,8 @@ def line_chart(
         f"{title}: from {short_number(first)} to {short_number(last)} "
         f"over {short_number(max(xs))} {x_name}{'s' if counted else ''}"
     )
-    return LineChart(title, remark, label, frame, [_line(item, frame) for item in drawn])
+    lines = [_line(item, frame) for item in drawn]
+    return LineChart(title, remark, label, frame, lines, None if mark is None else frame.x(mark))
 
 
 def bar_chart(

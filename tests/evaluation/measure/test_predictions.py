@@ -92,6 +92,13 @@ def test_tokens_crowds_and_areas_are_read(tmp_path: Path) -> None:
     assert prediction.truth[0].marks == Marks(iscrowd=True, area=12.5)
 
 
+def test_a_line_may_say_where_it_was_cut() -> None:
+    assert parse_prediction({**make_row(), "min_score": 0.25}).min_score == 0.25
+    assert parse_prediction(make_row()).min_score is None
+    with pytest.raises(RecordError, match="min_score: expected a finite number, got 'low'"):
+        parse_prediction({**make_row(), "min_score": "low"})
+
+
 def test_a_doubled_key_and_nan_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "p.jsonl"
     for line, message in (('{"root": "a", "root": "b"}', "stands twice"), ("[NaN]", "NaN")):

@@ -59,6 +59,18 @@ def test_clipped_predictions_are_counted(tmp_path: Path) -> None:
     assert metrics["objects"]["clipped"] == 1
 
 
+def test_predictions_that_were_cut_at_a_score_are_told_with_their_number(tmp_path: Path) -> None:
+    cut = [
+        {**make_row([("a", BOX)], [("a", BOX, 0.5)], image=f"{k}.png", dropped=low), "min_score": s}
+        for k, (low, s) in enumerate([(["below min score"] * 2, 0.3), ([], 0.3), (["odd"], 0.3)])
+    ]
+    (told,) = notes(tmp_path, *cut)
+    assert told.startswith("objects below a score of 0.3 were left out when they were predicted")
+    assert "2 objects in 1 of 3 answers. AP, recall and the curves" in told
+    (told,) = notes(tmp_path, *cut, {**make_row(image="9.png"), "min_score": 0})
+    assert "below a score of 0 or 0.3" in told
+
+
 def test_a_sound_file_has_no_notes(tmp_path: Path) -> None:
     assert notes(tmp_path, *make_random_rows(4)) == []
 

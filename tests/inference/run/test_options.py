@@ -68,6 +68,10 @@ def test_the_size_of_a_batch_and_other_outputs_change_no_line(
             replace(OPTIONS, rows=RowOptions(score_map=ScoreMap("d1", float))),
             "(calibration was None and is d1)",
         ),
+        (
+            replace(OPTIONS, rows=RowOptions(min_score=0.25)),
+            "(min_score was not given and is 0.25)",
+        ),
         (replace(OPTIONS, backend="vllm"), "backend was not given and is vllm"),
     ],
 )

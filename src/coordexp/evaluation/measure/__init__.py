@@ -13,6 +13,7 @@
 - `scores`: whether the scores can rank anything.
 - `ranking`, `bootstrap`: average precision from cached matches, its intervals, two files compared.
 - `calibration`: whether scores are probabilities, and a map that makes them so.
+- `score_cuts`: precision, recall and F1 from a score on, and the score at which F1 is best.
 - `breakdown`: recall by size and number of objects, referring expressions, repetition.
 - `mistakes`: what kind of mistake each wrong prediction is, and what was taken for what.
 - `tables`, `figures`: one row a class, one an image, and the contents of `metrics.json`.

@@ -29,6 +29,7 @@ from coordexp.evaluation.measure.matching import (
 )
 from coordexp.evaluation.measure.mistakes import Mistakes, confusions_to_json, find_mistakes
 from coordexp.evaluation.measure.predictions import PARSE_STATUSES, Prediction
+from coordexp.evaluation.measure.score_cuts import ScoreCuts, score_cuts
 from coordexp.evaluation.measure.scores import (
     IMAGE_ORDERS,
     RankedResult,
@@ -61,6 +62,7 @@ class Evaluation:
         repeats: What was said again.
         images: What was found in each image.
         classes: One row for each class.
+        cuts: Precision, recall and F1 over the score.
     """
 
     predictions: tuple[Prediction, ...]
@@ -72,6 +74,7 @@ class Evaluation:
     repeats: RepeatCounts
     images: ImageColumns
     classes: tuple[Row, ...]
+    cuts: ScoreCuts
 
     @property
     def instances(self) -> Instances:
@@ -103,6 +106,7 @@ class Evaluation:
             "duplicates": repeats_to_json(self.instances, self.repeats),
             "calibration": calibration_to_json(self.matches),
             "scores": self._scores(),
+            "score_cuts": self.cuts.to_json(self.instances.categories.names),
             "parse": parse_health(self.predictions),
             "categories": self._categories(),
             "per_class": list(self.classes),
@@ -143,7 +147,8 @@ def evaluate_instances(
     Args:
         predictions: As read.
         instances: The same, collected.
-        seed: Of the image orders over which figures are averaged where scores are tied.
+        seed: Of the image orders over which figures are averaged where scores are tied, and of the
+            draws and halves of images on which a best score is tried.
     """
     health = score_health(instances.predicted)
     bbox = ranked_figures(instances, "bbox", health, seed=seed)
@@ -161,6 +166,7 @@ def evaluate_instances(
         repeats=repeats,
         images=image_columns(matches, tally_images(matches), mistakes, repeats),
         classes=tuple(class_rows(names, classes, bbox, segm)),
+        cuts=score_cuts(matches, [row.image for row in predictions], seed=seed),
     )
 
 

@@ -16,7 +16,7 @@ All numbers are pixels of the original image; where `data prepare` has resized i
 the size of the file, as in a record. A box without area is allowed here, unlike in a record: a
 model may say so. A prediction that overhangs its picture is clipped, and counted. A true object may
 carry `iscrowd`, `ignore` and `area`, and a line `federated`, as in a record. `tokens` are pieces
-of the answer with their probabilities.
+of the answer with their probabilities. `min_score` says that what is below it was left out.
 """
 
 import json
@@ -35,7 +35,7 @@ from coordexp.data.contract.record import (
 from coordexp.data.files.jsonl import read_lines
 from coordexp.errors import InputError, RecordError
 from coordexp.evaluation.measure.collector import collector_paused
-from coordexp.evaluation.measure.fields import list_at, mapping_of, size_at, text_at
+from coordexp.evaluation.measure.fields import list_at, mapping_of, number_of, size_at, text_at
 from coordexp.evaluation.measure.scored_objects import ScoredObject, parse_scored_object
 
 ParseStatus = Literal["ok", "salvaged", "failed"]
@@ -76,6 +76,7 @@ class Prediction:
         resized: Width and height of the picture's file, where `data prepare` has resized it.
         tokens: The pieces of the answer and how probable each was; empty where that is not known.
         federated: Which classes were searched for, where that was not all of them.
+        min_score: What has a lower score was left out when it was predicted; None for nothing.
     """
 
     root: str
@@ -92,6 +93,7 @@ class Prediction:
     resized: tuple[int, int] | None = None
     tokens: tuple[tuple[str, float], ...] = ()
     federated: Federated | None = None
+    min_score: float | None = None
 
     def record(self) -> Record:
         """Return a record of the picture without its objects, for opening it."""
@@ -170,6 +172,7 @@ def parse_prediction(data: object) -> Prediction:
         resized=parse_resized(row),
         tokens=_tokens(row),
         federated=parse_federated(row),
+        min_score=number_of(row["min_score"], "min_score") if "min_score" in row else None,
     )
 
 

@@ -6,6 +6,7 @@ another way than the truth's, because boxes are in other units, because no answe
 
 from collections.abc import Iterator, Sequence
 
+from coordexp.answers.prediction_lines import BELOW_MIN_SCORE
 from coordexp.evaluation.measure.figures import Evaluation
 from coordexp.evaluation.measure.matching import IOU_THRESHOLDS
 
@@ -21,6 +22,7 @@ def reasons(evaluation: Evaluation) -> list[str]:
         *_unknown(evaluation),
         *_nowhere(evaluation),
         *_clipped(evaluation),
+        *_cut(evaluation),
     ]
 
 
@@ -90,6 +92,22 @@ def _clipped(evaluation: Evaluation) -> Iterator[str]:
     if count > _MANY_CLIPPED * every:
         text += "; " + _PIXELS
     yield text
+
+
+def _cut(evaluation: Evaluation) -> Iterator[str]:
+    """Tell where predictions of low scores were left out before they came here."""
+    cut = [row for row in evaluation.predictions if row.min_score is not None]
+    if not cut:
+        return
+    left_out = [sum(item.reason == BELOW_MIN_SCORE for item in row.dropped) for row in cut]
+    scores = sorted({row.min_score for row in cut if row.min_score is not None})
+    yield (
+        f"objects below a score of {' or '.join(f'{score:g}' for score in scores)} were left out "
+        f"when they were predicted (--min-score): {sum(left_out):,} objects in "
+        f"{sum(map(bool, left_out)):,} of {len(evaluation.predictions):,} answers. AP, recall and "
+        "the curves over the score end there; AP of all predictions may be higher. Where that "
+        "score was chosen on these very images, F1 is flattered too"
+    )
 
 
 def _few(names: Sequence[str]) -> str:

@@ -1,4 +1,4 @@
-"""The report of an evaluation: `page`, with its `charts` and the `gallery` of answers.
+"""The report of an evaluation: `page`, with `charts`, `cuts` at a score and a `gallery` of answers.
 
 `templates/` holds its HTML.
 """

@@ -18,6 +18,7 @@ from coordexp.evaluation.page.charts import (
     recall_by_size,
     repeats_told,
 )
+from coordexp.evaluation.page.cuts import cuts_shown
 from coordexp.evaluation.page.gallery import gallery, open_picture
 from coordexp.viewing.charts import BarChart, bar_chart
 from coordexp.viewing.draw import DrawnObject, draw_objects
@@ -42,6 +43,7 @@ def evaluation_page(evaluation: Evaluation, predictions: Path, metrics: Mapping[
         "left_out": _left_out(evaluation),
         "precision": precision_chart(evaluation),
         "calibration": calibration_charts(metrics["calibration"]),
+        "cuts": cuts_shown(evaluation.cuts, evaluation.classes),
         "recall_by_size": recall_by_size(metrics["recall_by_size"]),
         "recall_by_count": recall_by_count(metrics["recall_by_count"]),
         "mistakes": mistake_bars(metrics["mistakes"]),

@@ -20,6 +20,7 @@ from rich.console import Console
 from rich.progress import track
 
 from coordexp.answers.answer import Answer
+from coordexp.answers.prediction_lines import BELOW_MIN_SCORE
 from coordexp.data.files.jsonl import write_jsonl
 from coordexp.errors import CoordExpError
 from coordexp.inference.run.ask import EncodedQuestions, HalvingAsk, MakesQuestions, build_ask
@@ -46,6 +47,8 @@ class Summary:
         objects: Objects in them.
         repeated: Objects that were left out because they repeat another.
         not_asked: Objects that were left out because their desc is none of the classes.
+        below: Objects that were left out because their score is too low.
+        below_lines: Lines that have such objects.
         unread: What was wrong with each picture that could not be read.
         indices: Of each line, the place of its record in the data.
     """
@@ -54,6 +57,8 @@ class Summary:
     objects: int = 0
     repeated: int = 0
     not_asked: int = 0
+    below: int = 0
+    below_lines: int = 0
     unread: Sequence[str] = ()
     indices: Sequence[int] = ()
 
@@ -209,18 +214,20 @@ def _open_batches(
 
 def _join(parts: Parts, source: PictureInput, out: Path) -> Summary:
     """Write the predictions in the order of the data, each line once."""
-    objects = 0
+    objects = below_lines = 0
     reasons: Counter[str] = Counter()
     unread: list[str] = []
     indices = array("q")
 
     def rows() -> Iterator[dict[str, Any]]:
-        nonlocal objects
+        nonlocal objects, below_lines
         for index in range(len(source)):
             key = source.key_of(index)
             if (row := parts.row(key)) is not None:
                 objects += len(row["pred"])
-                reasons.update(drop["reason"] for drop in row["parse"]["dropped"])
+                own = [drop["reason"] for drop in row["parse"]["dropped"]]
+                reasons.update(own)
+                below_lines += BELOW_MIN_SCORE in own
                 indices.append(index)
                 yield row
             elif (why := parts.unread(key)) is not None:
@@ -238,6 +245,8 @@ def _join(parts: Parts, source: PictureInput, out: Path) -> Summary:
         objects=objects,
         repeated=reasons["repeated"],
         not_asked=reasons["not in classes"],
+        below=reasons[BELOW_MIN_SCORE],
+        below_lines=below_lines,
         unread=unread,
         indices=indices,
     )
