@@ -9,6 +9,7 @@ from typer.testing import CliRunner, Result
 import coordexp.inference.run.command as inference_run
 from coordexp.answers.prediction_lines import RowOptions
 from coordexp.cli.app import app
+from coordexp.inference.decode.repeat_stop import IN_A_ROW, RepeatStop
 from coordexp.inference.run.ask import AskOptions
 from coordexp.inference.run.options import PredictOptions
 from coordexp.inference.run.predict import Summary
@@ -136,12 +137,26 @@ def test_an_engine_option_that_is_no_pair_is_refused(fake: FakeRun, pair: str) -
     assert fake.asked == []
 
 
-@pytest.mark.parametrize("value", ["0.9", "iou=0", "iou=2", "iou=nan", "area=0.5"])
+@pytest.mark.parametrize(
+    "value",
+    ["0.9", "iou=0", "iou=2", "iou=nan", "area=0.5", "iou=0.9,", "iou=0.9,go", "iou=0.9,stop,stop"],
+)
 def test_an_overlap_that_is_none_is_refused(fake: FakeRun, value: str) -> None:
     done = predict("--dedup", value)
     assert done.exit_code == 2
     assert "expected iou=0.9" in done.stderr
     assert fake.asked == []
+
+
+def test_an_answer_may_end_where_it_repeats_itself(fake: FakeRun) -> None:
+    fake.summary = Summary(lines=3, objects=7, repeated=2, stopped=2)
+    done = predict("--dedup", "iou=0.95,stop")
+    assert done.exit_code == 0
+    told = "dedup iou=0.95: 9 objects, 7 without repeats; 2 answers ended at repeats\n"
+    assert done.stdout.startswith(told)
+    (asked,) = fake.asked
+    assert asked.asking.stop == RepeatStop(0.95, IN_A_ROW)
+    assert asked.rows.dedup_iou == 0.95
 
 
 @pytest.mark.parametrize("value", ["-0.1", "1.01", "nan", "30%", ""])

@@ -7,6 +7,7 @@ import torch
 
 from coordexp.inference.decode.grammar import AnswerGrammar
 from coordexp.inference.decode.growing_answer import Choice, Row
+from coordexp.inference.decode.repeat_stop import RepeatStop
 from coordexp.inference.decode.trie import Slot, Text
 from coordexp.inference.decode.walk import AllowedTokens
 from coordexp.rendering.encode import IGNORE_INDEX, Example
@@ -26,15 +27,21 @@ def empty_prompt() -> Example:
     )
 
 
-def follow(grammar: AnswerGrammar, ids: Sequence[int], *, jump: bool = True) -> Row:
-    """Return the row after it has said exactly the ids, end of turn included."""
-    row = Row(grammar, empty_prompt(), jump=jump, ordered=True, limit=100_000)
+def follow(
+    grammar: AnswerGrammar,
+    ids: Sequence[int],
+    *,
+    jump: bool = True,
+    stop: RepeatStop | None = None,
+) -> Row:
+    """Return the row after it has said exactly the ids, end of turn included, or was stopped."""
+    row = Row(grammar, empty_prompt(), jump=jump, ordered=True, limit=100_000, stop=stop)
     allowed = _allowed(grammar)
     while not row.done:
         if len(row.ids) >= len(ids):
             raise ValueError("the answer is over, and the grammar has let it through")
         row.settle(iter(list(_choices(row, grammar, allowed, ids))))
-        if row.ids != list(ids[: len(row.ids)]):
+        if not row.is_looping and row.ids != list(ids[: len(row.ids)]):
             raise NotAllowedError(f"said {row.ids}, expected {list(ids)}")
     return row
 
@@ -63,4 +70,5 @@ def _choices(
                     fits = token_id in node.options
             if not fits:
                 raise NotAllowedError(f"token {place + said}: {token_id}")
-        yield Choice(token_id, 1.0)
+        logits = torch.zeros(1) if isinstance(node.leaf, Slot) else None
+        yield Choice(token_id, 1.0, logits)

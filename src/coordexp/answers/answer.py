@@ -6,7 +6,7 @@ from typing import Literal
 
 from coordexp.answers.belief import CoordBelief
 
-FinishReason = Literal["eos", "length"]
+FinishReason = Literal["eos", "length", "repeats"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,7 +17,8 @@ class Answer:
         text: Special tokens kept, without the end of the turn.
         pieces: The text of each token, in order; they join to `text`.
         probabilities: Of each token: of a coord token the mass around it, of any other its own.
-        finish_reason: `length` when the answer was cut off.
+        finish_reason: `length` when the answer was cut off, `repeats` when it was ended because it
+            said nothing new.
         beliefs: About the coord tokens among them, by their place.
         passes: How often the model was run for it.
         coord_log_p: Log probabilities of all bins at the coord tokens, by their place; only where

@@ -2,7 +2,7 @@
 
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
@@ -42,16 +42,31 @@ class Backend(StrEnum):
     HTTP = "http"
 
 
-def parse_dedup(value: str) -> float:
-    """Return the IoU of `iou=0.9`."""
-    name, _, number = value.partition("=")
+class Dedup(NamedTuple):
+    """What becomes of objects that an answer says again.
+
+    Args:
+        iou: From which overlap on an object repeats another.
+        stop: Whether an answer ends where it says nothing else.
+    """
+
+    iou: float
+    stop: bool
+
+
+def parse_dedup(value: str) -> Dedup:
+    """Return what `iou=0.9` or `iou=0.95,stop` asks for."""
+    given, comma, stop = value.partition(",")
+    name, _, number = given.partition("=")
     try:
         iou = float(number)
     except ValueError:
         iou = -1.0
-    if name != "iou" or not 0 < iou <= 1:
-        raise typer.BadParameter(f"expected iou=0.9 or another number up to 1, got {value!r}")
-    return iou
+    if name != "iou" or not 0 < iou <= 1 or stop != ("stop" if comma else ""):
+        raise typer.BadParameter(
+            f"expected iou=0.9 or another number up to 1, or iou=0.95,stop; got {value!r}"
+        )
+    return Dedup(iou, stop=bool(comma))
 
 
 def parse_min_score(value: str) -> float:
@@ -132,9 +147,11 @@ def predict(  # noqa: PLR0913, PLR0917 - one for each option
         CoordDecode, typer.Option(help="The token's bin, or the expectation around it.")
     ] = CoordDecode.TOKEN,
     dedup: Annotated[
-        float | None,
+        Dedup | None,
         typer.Option(
-            parser=parse_dedup, metavar="iou=0.9", help="Leave out objects that repeat another."
+            parser=parse_dedup,
+            metavar="iou=0.9[,stop]",
+            help="Leave out objects that repeat another; stop: end answers that say no other.",
         ),
     ] = None,
     calibration: Annotated[
@@ -176,6 +193,7 @@ def predict(  # noqa: PLR0913, PLR0917 - one for each option
     """
     from coordexp.answers.class_filter import read_classes  # noqa: PLC0415
     from coordexp.answers.prediction_lines import RowOptions  # noqa: PLC0415
+    from coordexp.inference.decode.repeat_stop import IN_A_ROW, RepeatStop  # noqa: PLC0415
     from coordexp.inference.run.ask import AskOptions  # noqa: PLC0415
     from coordexp.inference.run.command import run_predict  # noqa: PLC0415
     from coordexp.inference.run.options import BATCH_SIZES, PredictOptions  # noqa: PLC0415
@@ -188,10 +206,11 @@ def predict(  # noqa: PLR0913, PLR0917 - one for each option
             restrict_to=None if restrict_to is None else read_classes(restrict_to),
             max_new_tokens=max_new_tokens,
             ordered=corners is Corners.ORDERED,
+            stop=RepeatStop(dedup.iou, IN_A_ROW) if dedup is not None and dedup.stop else None,
         ),
         rows=RowOptions(
             coord_decode=coord_decode.value,
-            dedup_iou=dedup,
+            dedup_iou=None if dedup is None else dedup.iou,
             score_map=None if calibration is None else load_score_map(calibration),
             classes=None if classes is None else read_classes(classes),
             min_score=min_score,
@@ -221,7 +240,10 @@ def _report(summary: "Summary", out: Path, classes: Path | None, options: "RowOp
         )
     if options.dedup_iou is not None:
         before = scored + summary.repeated
-        typer.echo(f"dedup iou={options.dedup_iou:g}: {before} objects, {scored} without repeats")
+        ended = f"; {summary.stopped} answers ended at repeats" if summary.stopped else ""
+        typer.echo(
+            f"dedup iou={options.dedup_iou:g}: {before} objects, {scored} without repeats{ended}"
+        )
     if options.min_score is not None:
         typer.echo(
             f"min-score {options.min_score:g}: {scored} objects, {summary.below} below it left "

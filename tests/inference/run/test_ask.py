@@ -6,6 +6,7 @@ from PIL import Image
 
 from coordexp.answers.answer import Answer
 from coordexp.errors import CoordExpError, InputError
+from coordexp.inference.decode.repeat_stop import RepeatStop
 from coordexp.inference.run.ask import AskOptions, HalvingAsk, Question, build_ask
 from coordexp.inference.run.predictor import Predictor
 from tests.inference.oracle import empty_prompt
@@ -54,6 +55,14 @@ def test_memory_for_no_picture_at_all_is_an_error() -> None:
 def test_any_other_failure_is_not_hidden() -> None:
     with pytest.raises(RuntimeError, match="shape"):
         HalvingAsk(SmallMemory(0, "shape mismatch"))(questions(2))
+
+
+def test_no_free_answer_ends_at_its_repeats(predictor: Predictor) -> None:
+    options = AskOptions(
+        constrain=False, restrict_to=None, max_new_tokens=5, stop=RepeatStop(0.95, 2)
+    )
+    with pytest.raises(InputError, match="--dedup with stop ends answers inside our own grammar"):
+        build_ask(predictor, options)
 
 
 def test_nothing_can_be_restricted_freely(predictor: Predictor) -> None:

@@ -4,8 +4,9 @@ from pathlib import Path
 import pytest
 
 from coordexp.errors import CheckpointError, InputError
+from coordexp.inference.decode.repeat_stop import RepeatStop
 from coordexp.inference.run.command import run_predict
-from coordexp.inference.run.options import PredictOptions
+from coordexp.inference.run.options import Backend, PredictOptions
 from tests.inference.plainly import plainly
 
 OPTIONS = plainly(batch_size=1, max_new_tokens=9)
@@ -38,3 +39,14 @@ def test_coco_results_are_asked_about_too(tmp_path: Path) -> None:
     (tmp_path / "coco.json").write_text("[]")
     assert not comes_to_the_model(tmp_path, options)
     assert comes_to_the_model(tmp_path, replace(options, overwrite=True))
+
+
+@pytest.mark.parametrize("backend", ["vllm", "http"])
+def test_only_our_own_grammar_ends_answers_at_their_repeats(
+    tmp_path: Path, backend: Backend
+) -> None:
+    asking = replace(OPTIONS.asking, stop=RepeatStop(0.95, 2))
+    url = "http://127.0.0.1:1" if backend == "http" else None
+    options = replace(OPTIONS, asking=asking, backend=backend, url=url)
+    with pytest.raises(InputError, match="inside our own grammar: --constrain on, --backend hf"):
+        run_predict(tmp_path / "model", tmp_path / "d.jsonl", tmp_path / "p.jsonl", options)

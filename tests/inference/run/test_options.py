@@ -8,6 +8,7 @@ import pytest
 
 from coordexp.answers.prediction_lines import RowOptions, ScoreMap
 from coordexp.errors import InputError
+from coordexp.inference.decode.repeat_stop import RepeatStop
 from coordexp.inference.run.options import PredictOptions
 from coordexp.inference.run.parts import Parts
 from tests.inference.plainly import plainly
@@ -67,6 +68,10 @@ def test_the_size_of_a_batch_and_other_outputs_change_no_line(
         (
             replace(OPTIONS, rows=RowOptions(score_map=ScoreMap("d1", float))),
             "(calibration was None and is d1)",
+        ),
+        (
+            replace(OPTIONS, asking=replace(OPTIONS.asking, stop=RepeatStop(0.95, 2))),
+            "(stop was not given and is {'in_a_row': 2, 'iou': 0.95})",
         ),
         (
             replace(OPTIONS, rows=RowOptions(min_score=0.25)),

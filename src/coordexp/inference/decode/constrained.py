@@ -28,7 +28,7 @@ from peft import PeftModel
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from coordexp.answers.answer import Answer, with_masses
+from coordexp.answers.answer import Answer, FinishReason, with_masses
 from coordexp.answers.belief import CoordBelief
 from coordexp.coord_tokens.vocab import CoordVocab
 from coordexp.families.recurrent_layers import check_recurrent_layers, recurrent_layers
@@ -38,6 +38,7 @@ from coordexp.inference.decode.grammar import AnswerGrammar
 from coordexp.inference.decode.growing_answer import Row
 from coordexp.inference.decode.pieces import text_pieces
 from coordexp.inference.decode.ragged_cache import RaggedCache
+from coordexp.inference.decode.repeat_stop import RepeatStop
 from coordexp.rendering.collate import Collator
 from coordexp.rendering.encode import IGNORE_INDEX, Encoder, Example
 
@@ -53,6 +54,7 @@ class ConstrainedDecoder:
         jump: Whether forced and likely tokens are appended together; the answers are the same.
         ordered: Whether a box's second corner may be no smaller than its first.
         with_coord_log_p: Whether answers tell the log probabilities of all bins.
+        stop: What ends an answer that repeats itself; None for nothing.
 
     Raises:
         CheckpointError: If the model has layers with states that cannot go back to a choice.
@@ -68,6 +70,7 @@ class ConstrainedDecoder:
         jump: bool = True,
         ordered: bool = True,
         with_coord_log_p: bool = False,
+        stop: RepeatStop | None = None,
     ) -> None:
         inner = model.get_base_model() if isinstance(model, PeftModel) else model
         self._model = cast(PreTrainedModel, inner)
@@ -77,6 +80,7 @@ class ConstrainedDecoder:
         self._jump = jump
         self._ordered = ordered
         self._with_coord_log_p = with_coord_log_p
+        self._stop = stop
         self._text: dict[int, str | None] = {}
         self._choose = Chooser(self._model, vocab, grammar)
         self._device = self._model.device
@@ -94,7 +98,14 @@ class ConstrainedDecoder:
             max_new_tokens: After this many no object is begun; the last one is finished.
         """
         rows = [
-            Row(self._grammar, prompt, jump=self._jump, ordered=self._ordered, limit=max_new_tokens)
+            Row(
+                self._grammar,
+                prompt,
+                jump=self._jump,
+                ordered=self._ordered,
+                limit=max_new_tokens,
+                stop=self._stop,
+            )
             for prompt in prompts
         ]
         cache, hidden = self._first_pass(prompts, rows)
@@ -169,7 +180,7 @@ class ConstrainedDecoder:
             text="".join(pieces),
             pieces=pieces,
             probabilities=with_masses(row.probabilities[:-1], own),
-            finish_reason="length" if row.is_cut else "eos",
+            finish_reason=_finish_reason(row),
             beliefs=own,
             passes=row.passes,
             coord_log_p=self._coord_log_p(row) if self._with_coord_log_p else {},
@@ -190,6 +201,12 @@ class ConstrainedDecoder:
         known = (self._text[token_id] for token_id in ids)
         pieces = [piece for piece in known if piece is not None]
         return tuple(pieces) if len(pieces) == len(ids) else text_pieces(self._encoder, ids)
+
+
+def _finish_reason(row: Row) -> FinishReason:
+    if row.is_looping:
+        return "repeats"
+    return "length" if row.is_cut else "eos"
 
 
 def _continued(prompt: Example, row: Row) -> Example:

@@ -71,6 +71,11 @@ class AnswerGrammar:
         return node
 
     @cached_property
+    def end_ids(self) -> Sequence[int]:
+        """The ids that end an answer after an object's last coordinate."""
+        return (*self._ids('"]}}'), self._end_id)
+
+    @cached_property
     def closers(self) -> Mapping[int, tuple[bytes, Node]]:
         """The tokens that end free text: what they still add to it, and what follows."""
         return dict(self._closers())
@@ -83,7 +88,7 @@ class AnswerGrammar:
             node.insert(self._ids(f'"{self._comma}"'), Slot(kind=None))
         if is_whole:
             node.insert(self._head(f'"]}}{self._comma}', number + 1), self._opened)
-            node.insert([*self._ids('"]}}'), self._end_id], End(), stops=True)
+            node.insert(self.end_ids, End(), stops=True)
         return node
 
     def _ids(self, text: str) -> list[int]:

@@ -7,6 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from coordexp.inference.decode.grammar import AnswerGrammar
+from coordexp.inference.decode.repeat_stop import RepeatStop, SaidObjects
 from coordexp.inference.decode.trie import End, Node, Run, Text
 from coordexp.inference.decode.walk import GrammarWalk
 from coordexp.rendering.encode import Example
@@ -39,11 +40,21 @@ class Row:
         jump: Whether a run is appended together.
         ordered: Whether a box's second corner may be no smaller than its first.
         limit: After this many tokens the answer is closed.
+        stop: What ends an answer that repeats itself; None for nothing.
     """
 
     def __init__(
-        self, grammar: AnswerGrammar, prompt: Example, *, jump: bool, ordered: bool, limit: int
+        self,
+        grammar: AnswerGrammar,
+        prompt: Example,
+        *,
+        jump: bool,
+        ordered: bool,
+        limit: int,
+        stop: RepeatStop | None,
     ) -> None:
+        self._grammar = grammar
+        self._said = None if stop is None else SaidObjects(grammar, stop)
         self._jump = jump
         self._limit = limit
         self.walk = GrammarWalk(grammar, ordered=ordered)
@@ -54,7 +65,7 @@ class Row:
         self.length = len(prompt) - 1
         self.shift = int(prompt.position_ids[0, -1]) - self.length
         self.passes = 0
-        self.is_cut = self.done = False
+        self.is_cut = self.is_looping = self.done = False
         self._chosen = int(prompt.input_ids[-1])
         self._run = self._next_run()
 
@@ -115,6 +126,17 @@ class Row:
         if isinstance(self._run.end.leaf, End):
             self._force(self._run.ids)
             self.done = True
+        elif self._said is not None:
+            loop = self._said.loop_start(self.walk, self.ids, self.coord_logits)
+            if loop is not None:
+                self._end_before(loop)
+
+    def _end_before(self, loop: int) -> None:
+        del self.ids[loop:], self.probabilities[loop:]
+        kept = {place: logits for place, logits in self.coord_logits.items() if place < loop}
+        self.coord_logits = kept
+        self._force(self._grammar.end_ids)
+        self.is_looping = self.done = True
 
     def _say(self, choice: Choice) -> None:
         if choice.coord_logits is not None:

@@ -25,8 +25,8 @@ class GrammarWalk:
     def __init__(self, grammar: AnswerGrammar, *, ordered: bool) -> None:
         self._grammar = grammar
         self._ordered = ordered
-        self._number = 0
-        self._kind: GeometryKind = "bbox_2d"
+        self.number = 0  # of the object whose coordinates were begun last
+        self.kind: GeometryKind = "bbox_2d"  # of its geometry
         self._bins: list[int] = []
         self._text = b""
         self._state = PLAIN
@@ -42,15 +42,15 @@ class GrammarWalk:
                 self._state, self._visible = PLAIN, False
                 self._write(start)
             case Slot(kind) if kind is not None:
-                self._kind, self._bins = kind, []
-                self._number += 1
+                self.kind, self._bins = kind, []
+                self.number += 1
 
     def take(self, token_id: int) -> None:
         """Go on by one token, which must be allowed."""
         match self.node.leaf:
             case Slot():
                 self._bins.append(token_id - self._grammar.first_id)
-                self.enter(self._grammar.after(self._number, self._kind, len(self._bins)))
+                self.enter(self._grammar.after(self.number, self.kind, len(self._bins)))
             case Text() if self._grammar.bytes.after(self._state)[token_id] >= 0:
                 self._write(self._grammar.bytes.pieces[token_id])
             case Text():
@@ -63,9 +63,14 @@ class GrammarWalk:
         self._state = after_bytes(self._state, piece)
         self._visible = self._visible or is_visible(self._text)
 
+    @property
+    def coordinates(self) -> int:
+        """How many coordinates of that geometry are said."""
+        return len(self._bins)
+
     def lowest_bin(self, slot: Slot) -> int:
         """Return the least bin that the coordinate at a slot ahead may have."""
-        is_second = slot.kind is None and self._kind == "bbox_2d" and len(self._bins) >= 2  # noqa: PLR2004
+        is_second = slot.kind is None and self.kind == "bbox_2d" and len(self._bins) >= 2  # noqa: PLR2004
         return self._bins[-2] if self._ordered and is_second else 0
 
     def text_state(self, text: Text) -> TextState:

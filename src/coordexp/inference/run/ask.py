@@ -4,7 +4,7 @@ import copy
 import gc
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Protocol, TypeVar
 
 import torch
@@ -17,6 +17,7 @@ from coordexp.errors import CoordExpError, InputError
 from coordexp.inference.decode.constrained import ConstrainedDecoder
 from coordexp.inference.decode.free import generate_answers
 from coordexp.inference.decode.grammar import AnswerGrammar
+from coordexp.inference.decode.repeat_stop import RepeatStop
 from coordexp.inference.run.predictor import Predictor
 from coordexp.rendering.encode import Encoder, Example
 from coordexp.rendering.style import RenderingStyle
@@ -110,6 +111,12 @@ RESTRICTED_FREELY = (
 )
 
 
+STOPPED_FREELY = (
+    "--dedup with stop ends answers inside our own grammar: --constrain on, --backend hf, and a "
+    "model with coord tokens; without stop repeats are left out of any answer"
+)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AskOptions:
     """How to ask.
@@ -120,12 +127,21 @@ class AskOptions:
         restrict_to: The only descs there may be; None for any.
         max_new_tokens: Longest answer.
         ordered: Whether the grammar keeps a box's second corner from being smaller than its first.
+        stop: What ends an answer inside the grammar that repeats itself; None for nothing.
     """
 
     constrain: bool
     restrict_to: tuple[str, ...] | None
     max_new_tokens: int
     ordered: bool = True
+    stop: RepeatStop | None = None
+
+    def to_json(self) -> dict[str, object]:
+        """Return what answers depend on, as JSON values."""
+        told: dict[str, object] = asdict(self)
+        if self.stop is None:
+            del told["stop"]
+        return told
 
 
 def build_ask(predictor: Predictor, options: AskOptions) -> Ask:
@@ -160,6 +176,7 @@ def build_limited_ask(
             AnswerGrammar(predictor.encoder, restrict_to=options.restrict_to),
             ordered=options.ordered,
             with_coord_log_p=with_coord_log_p,
+            stop=options.stop,
         )
 
         def ask_inside(questions: Sequence[Question], limit: int) -> list[Answer]:
@@ -167,6 +184,8 @@ def build_limited_ask(
             return decoder.answers(prompts, max_new_tokens=limit)
 
         return ask_inside
+    if options.stop is not None:
+        raise InputError(STOPPED_FREELY)
     if options.restrict_to is not None:
         raise InputError(RESTRICTED_FREELY)
 

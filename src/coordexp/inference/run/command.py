@@ -7,7 +7,7 @@ from pathlib import Path
 from coordexp.answers.class_filter import asked_classes
 from coordexp.errors import InputError
 from coordexp.files import check_new_file
-from coordexp.inference.run.ask import EncodedQuestions
+from coordexp.inference.run.ask import STOPPED_FREELY, EncodedQuestions
 from coordexp.inference.run.coco_results import write_coco_results
 from coordexp.inference.run.http_backend import ask_server, check_server_options
 from coordexp.inference.run.inputs import load_source, longest_prompt
@@ -63,6 +63,8 @@ def run_predict(model: Path, data: Path, out: Path, options: PredictOptions) -> 
 def _check_backend(model: Path, options: PredictOptions) -> None:
     if (options.url is None) != (options.backend != "http"):
         raise InputError("--backend http and --url go together: the server that is asked")
+    if options.asking.stop is not None and options.backend != "hf":
+        raise InputError(STOPPED_FREELY)
     if options.backend == "http":
         check_server_options(options.asking)
     if options.backend == "vllm":

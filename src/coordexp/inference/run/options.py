@@ -1,7 +1,7 @@
 """How predictions are made, as one value from the command line to the loop."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -46,7 +46,7 @@ class PredictOptions:
         A run that was stopped is gone on with only where this is the same. The size of a batch is
         not in it, nor how much room vLLM is given, nor where COCO results go.
         """
-        asking: dict[str, object] = asdict(self.asking)
+        asking = self.asking.to_json()
         if self.backend == "vllm":
             del asking["ordered"]  # its grammar cannot say that
             engine = {name: value for name, value in self.engine.items() if name not in ROOM}

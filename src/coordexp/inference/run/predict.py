@@ -47,6 +47,7 @@ class Summary:
         objects: Objects in them.
         repeated: Objects that were left out because they repeat another.
         not_asked: Objects that were left out because their desc is none of the classes.
+        stopped: Lines whose answer was ended because it said nothing new.
         below: Objects that were left out because their score is too low.
         below_lines: Lines that have such objects.
         unread: What was wrong with each picture that could not be read.
@@ -57,6 +58,7 @@ class Summary:
     objects: int = 0
     repeated: int = 0
     not_asked: int = 0
+    stopped: int = 0
     below: int = 0
     below_lines: int = 0
     unread: Sequence[str] = ()
@@ -214,20 +216,20 @@ def _open_batches(
 
 def _join(parts: Parts, source: PictureInput, out: Path) -> Summary:
     """Write the predictions in the order of the data, each line once."""
-    objects = below_lines = 0
+    counts: Counter[str] = Counter()
     reasons: Counter[str] = Counter()
     unread: list[str] = []
     indices = array("q")
 
     def rows() -> Iterator[dict[str, Any]]:
-        nonlocal objects, below_lines
         for index in range(len(source)):
             key = source.key_of(index)
             if (row := parts.row(key)) is not None:
-                objects += len(row["pred"])
                 own = [drop["reason"] for drop in row["parse"]["dropped"]]
                 reasons.update(own)
-                below_lines += BELOW_MIN_SCORE in own
+                counts["objects"] += len(row["pred"])
+                counts["below"] += BELOW_MIN_SCORE in own
+                counts["stopped"] += row["finish_reason"] == "repeats"
                 indices.append(index)
                 yield row
             elif (why := parts.unread(key)) is not None:
@@ -242,11 +244,12 @@ def _join(parts: Parts, source: PictureInput, out: Path) -> Summary:
     lines = write_jsonl(out, rows())
     return Summary(
         lines=lines,
-        objects=objects,
+        objects=counts["objects"],
         repeated=reasons["repeated"],
         not_asked=reasons["not in classes"],
+        stopped=counts["stopped"],
         below=reasons[BELOW_MIN_SCORE],
-        below_lines=below_lines,
+        below_lines=counts["below"],
         unread=unread,
         indices=indices,
     )
