@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 
 from coordexp.answers.repeats import without_repeats
 from coordexp.data.contract.box_iou import box_ious
-from coordexp.data.contract.geometry import Geometry, GeometryKind
+from coordexp.data.contract.geometry import Geometry
+from coordexp.data.contract.geometry_kinds import GeometryKind
 
 
 @dataclass(frozen=True)

@@ -132,7 +132,8 @@ def test_the_frame_is_read_tolerantly(
         ('"bbox_2d": [1, 2, 3, 4], "label": "b" "c"', "malformed"),
         ('"bbox_2d": [1, 2, 3, 4], "bbox_2d": [1, 2, 3, 4], "label": "b"', "key given twice"),
         ('"bbox_2d": [1, 2, 3, 4], "label": "b", "label": "c"', "key given twice"),
-        ('"point_2d": [1, 2], "label": "b"', "a point"),
+        ('"point_2d": [1, 2, 3, 4], "label": "b"', "wrong number of coordinates"),
+        ('"point_2d": [1, 2], "point_2d": [1, 2], "label": "b"', "key given twice"),
         ('"polygon": [1, 2, 3, 4, 5, 6], "label": "b"', "no geometry"),
         ("", "no geometry"),
     ],
@@ -166,6 +167,18 @@ def test_an_answer_that_breaks_off_keeps_what_was_whole(cut: int) -> None:
 def test_an_answer_without_any_object_has_failed(text: str, dropped: list[tuple[str, str]]) -> None:
     parsed = read(text)
     assert (parsed.status, parsed.objects, reasons(parsed)) == ("failed", (), dropped)
+
+
+def test_a_point_is_read_like_a_box() -> None:
+    found = read('[{"point_2d": [500, 1000], "label": "b"}, {"point_2d": [[0, 5]], "label": "c"}]')
+    assert found.status == "ok"
+    assert [item.geometry.kind for item in found.objects] == ["point_2d", "point_2d"]
+    assert found.objects[0].geometry.values == pytest.approx((280, 280))
+
+
+def test_of_a_box_and_a_point_for_one_thing_the_box_is_read() -> None:
+    (item,) = read('[{"point_2d": [5, 5], "bbox_2d": [1, 2, 3, 4], "label": "b"}]').objects
+    assert item.geometry.kind == "bbox_2d"
 
 
 def test_a_box_that_overhangs_is_kept_as_it_is() -> None:

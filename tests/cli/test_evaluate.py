@@ -37,6 +37,26 @@ def test_a_best_score_is_told_with_what_it_is_worth_elsewhere(tmp_path: Path) ->
     assert f"; {best['F1_unseen']:.3f} with each half cut at the other's score" in output
 
 
+def test_points_are_told_beside_boxes(tmp_path: Path) -> None:
+    row = make_row([("a", BOX)], [])
+    row["gt"].append({"desc": "b", "point_2d": [20, 20]})
+    row["pred"] = [
+        {"desc": "b", "point_2d": [21, 20], "score": 0.5},
+        {"desc": "a", "point_2d": [15, 12], "score": 0.5},
+    ]
+    path = write_predictions(tmp_path / "p.jsonl", [row])
+    code, output = run(path, "--out", tmp_path)
+    assert code == 0
+    assert "points by distance: F1@1% 1.000, F1@2% 1.000, F1@5% 1.000" in output
+    assert "points by what they hit: F1 1.000" in output
+    page = (tmp_path / "report.html").read_text()
+    for said in ("Points F1@2%", "Points inside", "Points by class.", "within 2%"):
+        assert said in page
+    assert "all 2 predicted objects are points" in page
+    (line,) = (tmp_path / "per_image.jsonl").read_text().splitlines()
+    assert json.loads(line)["points"] == {"true": 1, "predicted": 2, "right": 2}
+
+
 def test_every_option_reaches_the_figures(tmp_path: Path) -> None:
     path = write_predictions(tmp_path / "p.jsonl", make_random_rows(1, images=30))
     options = ["--matching", "exact", "--unknown", "drop", "--intervals", "--compare", path]

@@ -23,6 +23,7 @@ HARD_TO_SPLIT = (
     RecordObject('a "b"] }, {"object_2": é 汉字', Geometry("bbox_2d", (0, 1, 998, 999), "bin")),
     RecordObject("4711", Geometry("poly", (5, 6, 70, 80, 900, 10), "bin")),
     RecordObject("ends in a colon: ", Geometry("line", (0, 0, 999, 999, 1, 2), "bin")),
+    RecordObject("a point", Geometry("point_2d", (999, 0), "bin")),
 )
 
 

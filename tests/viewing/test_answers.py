@@ -23,6 +23,7 @@ from tests.viewing.rendered import rendered, rendered_page
 BOX = Geometry("bbox_2d", (4, 5, 20, 25), "px")
 POLY = Geometry("poly", (4, 5, 20, 5, 12, 25), "px")
 LINE = Geometry("line", (4, 5, 20, 25), "px")
+POINT = Geometry("point_2d", (8, 5), "px")
 
 
 def answer(*marks: Mark, title: str = "a.png", picture: bool = True) -> ShownAnswer:
@@ -95,13 +96,14 @@ def test_the_filters_count_answers() -> None:
 
 
 def test_each_geometry_has_its_shape_in_pixels_of_the_original() -> None:
-    marks = [Mark("a", "a", shape, true=True) for shape in (BOX, POLY, LINE)]
+    marks = [Mark("a", "a", shape, true=True) for shape in (BOX, POLY, LINE, POINT)]
     found = shown(answer(*marks))
     assert '<svg viewBox="0 0 40 30"' in found
     assert re.findall(r"<(poly\w+) points=\"(.*?)\"", found) == [
         ("polygon", "4 5 20 5 20 25 4 25"),
         ("polygon", "4 5 20 5 12 25"),
         ("polyline", "4 5 20 25"),
+        ("polygon", "7.583 5 8 4.583 8.417 5 8 5.417"),  # a third of a letter around it
     ]
 
 

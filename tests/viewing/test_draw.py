@@ -56,6 +56,28 @@ def test_polygons_and_lines_are_drawn_open_inside() -> None:
         assert has_colour(draw_objects(blank, predicted=[item]), PREDICTED_COLOUR)
 
 
+def test_a_point_is_a_dot_in_a_ring_that_is_wider_where_it_is_predicted() -> None:
+    blank = Image.new("RGB", (640, 640), "#808080")
+    point = drawn("point_2d", 300, 200)
+    for picture, colour, radius in (
+        (draw_objects(blank, true=[point]), TRUE_COLOUR, 9),
+        (draw_objects(blank, predicted=[point]), PREDICTED_COLOUR, 15),
+    ):
+        rgb = [int(colour[k : k + 2], 16) for k in (1, 3, 5)]
+        coloured = (np.array(picture) == rgb).all(axis=2)
+        assert coloured[200, 300]
+        # On the way to the ring there is nothing; the label stands beyond it.
+        middle = (radius + 3) // 2
+        assert not coloured[200, 300 + middle]
+        assert coloured[200, 300 + radius - 2 : 300 + radius + 2].any()
+
+
+def test_points_on_the_border_are_drawn() -> None:
+    blank = Image.new("RGB", (64, 64))
+    corners = [drawn("point_2d", x, y) for x in (0, 64) for y in (0, 64)]
+    assert has_colour(draw_objects(blank, true=corners, predicted=corners), PREDICTED_COLOUR)
+
+
 def test_the_label_holds_the_score() -> None:
     assert drawn("bbox_2d", 0, 0, 1, 1).label == "häuser"
     assert drawn("bbox_2d", 0, 0, 1, 1, score=0.456).label == "häuser 0.46"

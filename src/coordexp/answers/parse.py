@@ -31,7 +31,8 @@ from coordexp.coord_tokens.codec import (
     is_coord_token,
     token_to_int,
 )
-from coordexp.data.contract.geometry import LEAST_POINTS, Geometry, GeometryKind
+from coordexp.data.contract.geometry import Geometry
+from coordexp.data.contract.geometry_kinds import KINDS, GeometryKind
 from coordexp.data.contract.record import RecordObject
 from coordexp.rendering.dense_json import SEPARATORS, render_answer
 
@@ -271,8 +272,8 @@ def _integer_to_bin(value: str, alphabet: CoordAlphabet) -> int:
 
 
 def _check_shape(kind: GeometryKind, bins: Sequence[int]) -> None:
-    least = 2 * LEAST_POINTS[kind]
-    if len(bins) < least or len(bins) % 2 or (kind == "bbox_2d" and len(bins) != least):
+    rules = KINDS[kind]
+    if not rules.is_whole(len(bins)):
         raise BrokenError("wrong number of coordinates")
-    if kind == "bbox_2d" and (bins[2] < bins[0] or bins[3] < bins[1]):
+    if rules.form == "corners" and (bins[2] < bins[0] or bins[3] < bins[1]):
         raise BrokenError("corners in the wrong order")

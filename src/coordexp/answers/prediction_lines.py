@@ -258,7 +258,7 @@ def _expected_bins(item: ParsedObject, tokens: AnswerTokens) -> Sequence[float]:
         value if belief is None else belief.mean_bin
         for value, belief in zip(item.geometry.values, beliefs, strict=True)
     ]
-    if item.geometry.kind == "bbox_2d":
+    if item.geometry.rules.form == "corners":
         for axis in (0, 1):
             if expected[axis] > expected[axis + 2]:
                 expected[axis::2] = item.geometry.values[axis::2]

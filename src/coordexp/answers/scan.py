@@ -11,11 +11,10 @@ inside, for a string ends at the first quote without a backslash. So little is l
 from dataclasses import dataclass, field
 from typing import Literal
 
-from coordexp.data.contract.geometry import GEOMETRY_KINDS, GeometryKind
+from coordexp.data.contract.geometry_kinds import GEOMETRY_KINDS, GeometryKind
 
 Span = tuple[int, int]
 DropReason = Literal[
-    "a point",
     "coord token in desc",
     "corners in the wrong order",
     "below min score",

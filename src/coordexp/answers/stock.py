@@ -1,4 +1,4 @@
-"""Reading what a stock model wrote: its family's JSON list of boxes, in fences or without.
+"""Reading what a stock model wrote: its family's JSON list of boxes and points, fenced or not.
 
 ::
 
@@ -12,13 +12,13 @@
 Nobody taught this model our format, so the frame is read tolerantly: words around the list, a list
 inside an object, keys in any order, other keys beside them, corners as two pairs, decimals, an
 answer that breaks off. What stands in an object is not: as in `coordexp.answers.parse` it is
-kept as it is or dropped with a reason. A box that overhangs the picture is kept, evaluation says
-so. A point is dropped as such: figures have no place for it. The time is linear in the text.
+kept as it is or dropped with a reason. What overhangs the picture is kept, evaluation says so. The
+time is linear in the text.
 """
 
 import json
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from coordexp.answers.parse import (
@@ -30,11 +30,11 @@ from coordexp.answers.parse import (
 )
 from coordexp.answers.scan import SPACE, BrokenError, DropReason, Scanner, Span
 from coordexp.data.contract.geometry import Geometry
+from coordexp.data.contract.geometry_kinds import GEOMETRY_KINDS, KINDS, GeometryKind
 from coordexp.families.boxes import StockAnswers
 
 ToPixels = Callable[[list[float]], tuple[float, ...]]
 
-_CORNERS = 4
 # Longer ones are no place in a picture, and Python refuses to read thousands of digits.
 _NUMBER = re.compile(r"-?\d{1,7}(?:\.\d{1,17})?")
 # Possessive, for a run of backticks could be cut in very many ways.
@@ -100,8 +100,7 @@ class _InsideError(Exception):
 class _Fields:
     """What stands between an object's braces."""
 
-    boxes: list[list[Span]] = field(default_factory=list)
-    points: int = 0
+    geometries: list[tuple[GeometryKind, list[Span]]] = field(default_factory=list)
     labels: list[Span] = field(default_factory=list)
 
 
@@ -110,7 +109,11 @@ class _ListReader:
 
     def __init__(self, text: str, answers: StockAnswers, to_pixels: ToPixels) -> None:
         self.text = text
-        self.keys = answers.boxes
+        self.label_key = answers.boxes.label_key
+        self.kinds: Mapping[str, GeometryKind] = {
+            answers.boxes.box_key: "bbox_2d",
+            answers.boxes.point_key: "point_2d",
+        }
         self.to_pixels = to_pixels
         self.objects: list[ParsedObject] = []
         self.dropped: list[Dropped] = []
@@ -150,12 +153,11 @@ class _ListReader:
             begin, end = scanner.string()
             key = self.text[begin:end]
             scanner.take(":")
-            if key == self.keys.label_key:
+            if key == self.label_key:
                 fields.labels.append(scanner.string())
-            elif key == self.keys.box_key:
-                fields.boxes.append(_flat_list(scanner))
+            elif key in self.kinds:
+                fields.geometries.append((self.kinds[key], _flat_list(scanner)))
             else:
-                fields.points += key == self.keys.point_key
                 _pass_value(scanner)
             if scanner.peek() == ",":
                 scanner.take(",")
@@ -165,14 +167,15 @@ class _ListReader:
 
     def _keep(self, fields: _Fields, span: Span) -> None:
         try:
-            spans = _only_box(fields)
+            kind, spans = _only_geometry(fields)
             label_span, label = self._label(fields)
             values = [self._number(place) for place in spans]
-            _check_corners(values)
+            if KINDS[kind].form == "corners":
+                _check_corners(values)
         except BrokenError as error:
             self._drop(error.reason, self.text[slice(*span)])
             return
-        geometry = Geometry("bbox_2d", self.to_pixels(values), "px")
+        geometry = Geometry(kind, self.to_pixels(values), "px")
         self.objects.append(ParsedObject(label, geometry, span, label_span, tuple(spans)))
 
     def _label(self, fields: _Fields) -> tuple[Span, str]:
@@ -246,14 +249,17 @@ def _pass_value(scanner: Scanner) -> None:
         scanner.bare()
 
 
-def _only_box(fields: _Fields) -> list[Span]:
-    if len(fields.boxes) > 1:
+def _only_geometry(fields: _Fields) -> tuple[GeometryKind, list[Span]]:
+    """Return the geometry of an object, of two kinds the one that comes first in `KINDS`."""
+    if not fields.geometries:
+        raise BrokenError("no geometry")
+    kinds = [kind for kind, _ in fields.geometries]
+    if len(set(kinds)) < len(kinds):
         raise BrokenError("key given twice")
-    if not fields.boxes:
-        raise BrokenError("a point" if fields.points else "no geometry")
-    if len(fields.boxes[0]) != _CORNERS:
+    kind, spans = min(fields.geometries, key=lambda given: GEOMETRY_KINDS.index(given[0]))
+    if not KINDS[kind].is_whole(len(spans)):
         raise BrokenError("wrong number of coordinates")
-    return fields.boxes[0]
+    return kind, spans
 
 
 def _check_corners(values: list[float]) -> None:

@@ -30,6 +30,14 @@ class CrowdName(StrEnum):
     drop_picture = "drop-picture"
 
 
+class PointName(StrEnum):
+    """What becomes of single points."""
+
+    drop = "drop"
+    keep = "keep"
+    only = "only"
+
+
 class IgnoredName(StrEnum):
     """What becomes of ignored and difficult objects."""
 
@@ -60,6 +68,13 @@ CopyImages = Annotated[
 GeometryOption = Annotated[
     GeometryName,
     typer.Option(help="Boxes; polygons only; or a polygon where one is enough, else a box."),
+]
+Points = Annotated[
+    PointName,
+    typer.Option(
+        help="labelme's points and COCO's keypoints ('person left eye'): left out, kept beside the "
+        "others as point_2d, or all that is kept."
+    ),
 ]
 Include = Annotated[list[str] | None, typer.Option(help="Keep only this class; may be repeated.")]
 Exclude = Annotated[list[str] | None, typer.Option(help="Leave this class out; may be repeated.")]
@@ -104,6 +119,7 @@ def data_convert(  # noqa: PLR0913 - one parameter for each option
     images: Images = None,
     copy_images: CopyImages = False,
     geometry: GeometryOption = GeometryName.bbox,
+    points: Points = PointName.drop,
     include: Include = None,
     exclude: Exclude = None,
     crowd: Crowd = CrowdName.keep,
@@ -127,6 +143,7 @@ def data_convert(  # noqa: PLR0913 - one parameter for each option
 
     choice = KeepRules(
         geometry=geometry.value,
+        points=points.value,
         include=frozenset(include or ()),
         exclude=frozenset(exclude or ()),
         crowd=crowd.value,

@@ -1,6 +1,6 @@
 """`coordexp evaluate`."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -90,6 +90,8 @@ def _report(metrics: Mapping[str, Any], out: Path, compare: Path | None) -> None
     typer.echo(f"{out}: {', '.join(found)}")
     if (best := metrics["score_cuts"]["best_f1"]) is not None:
         typer.echo(_told_best(best))
+    for line in _points_told(metrics["points"]):
+        typer.echo(line)
     typer.echo(f"report: {out / 'report.html'}")
     if compare is not None:
         row = metrics["compare"]["AP"]
@@ -105,6 +107,15 @@ def _told_best(best: Mapping[str, Any]) -> str:
     elsewhere = "" if unseen is None else f"; {unseen:.3f} with each half cut at the other's score"
     said = f"best F1 {best['F1']:.3f} at score {best['score']:.3f}{spread}"
     return f"{said}, chosen on these images{elsewhere}"
+
+
+def _points_told(points: Mapping[str, Any] | None) -> Iterator[str]:
+    """Yield what is said of points, nothing where there are none."""
+    for name in ("distance", "inside"):
+        if points is not None and points[name] is not None:
+            found = [(key, value) for key, value in points[name].items() if key.startswith("F1")]
+            told = ", ".join(f"{k} {'-' if v is None else f'{v:.3f}'}" for k, v in found)
+            yield f"points by {'distance' if name == 'distance' else 'what they hit'}: {told}"
 
 
 def _source(predictions: Path | None, coco_gt: Path | None, coco_dt: Path | None) -> Path:

@@ -20,13 +20,14 @@ from coordexp.coord_tokens.codec import (
     is_coord_token,
     token_to_int,
 )
+from coordexp.data.contract.geometry_kinds import GEOMETRY_KINDS
 from coordexp.errors import CoordExpError
 from coordexp.rendering.style import RenderingStyle
 
 # Tells that there are bytes which form no character by themselves; no text at all says the same.
 _PART = "\ufffd"
 # A geometry of which only quotes and commas are left.
-_HOLLOW = re.compile(r'"(?:bbox_2d|poly|line)"\s*:\s*\[\s*[",][\s",]*\]')
+_HOLLOW = re.compile(rf'"(?:{"|".join(GEOMETRY_KINDS)})"\s*:\s*\[\s*[",][\s",]*\]')
 _REASONS: Mapping[str | None, FinishReason] = {"stop": "eos", "length": "length"}
 
 

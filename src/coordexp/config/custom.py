@@ -14,7 +14,7 @@ from coordexp.config.block import (
 )
 from coordexp.config.class_list import ClassList
 from coordexp.coord_tokens.codec import SPEC_ALPHABET, CoordAlphabet
-from coordexp.data.contract.geometry import GeometryKind
+from coordexp.data.contract.geometry_kinds import GEOMETRY_KINDS, KINDS, GeometryKind
 from coordexp.data.plan.class_lists import CLASSES_FIELD, name_classes
 from coordexp.data.plan.ordering import ObjectOrdering
 
@@ -27,12 +27,6 @@ TokenId = Annotated[int, Field(ge=0)]
 _DETECT_ALL = "Detect every object in the image."
 _DETECT_CLASSES = f"Detect every object of these classes in the image: {CLASSES_FIELD}."
 _DEFAULT_FORM = "Answer with one JSON object that maps object_1, object_2, ... to"
-# How the default question shows an object of each geometry.
-_SHOWN_GEOMETRY: dict[GeometryKind, str] = {
-    "bbox_2d": '{"desc": what it is, "bbox_2d": [x1, y1, x2, y2]}',
-    "poly": '{"desc": what it is, "poly": [x1, y1, x2, y2, x3, y3, ...]}',
-    "line": '{"desc": what it is, "line": [x1, y1, x2, y2, ...]}',
-}
 
 
 def default_user_prompt(kinds: Sequence[GeometryKind], *, names_classes: bool = False) -> str:
@@ -46,7 +40,10 @@ def default_user_prompt(kinds: Sequence[GeometryKind], *, names_classes: bool = 
         >>> default_user_prompt(["bbox_2d", "line"])[-66:]
         '2, y2]} or to {"desc": what it is, "line": [x1, y1, x2, y2, ...]}.'
     """
-    shown = [_SHOWN_GEOMETRY[kind] for kind in kinds] or [_SHOWN_GEOMETRY["bbox_2d"]]
+    shown = [
+        f'{{"desc": what it is, "{kind}": [{KINDS[kind].spelled}]}}'
+        for kind in kinds or GEOMETRY_KINDS[:1]
+    ]
     asked = _DETECT_CLASSES if names_classes else _DETECT_ALL
     return f"{asked} {_DEFAULT_FORM} {' or to '.join(shown)}."
 
@@ -206,8 +203,8 @@ class Custom(Block):
     """The system turn; null has none."""
     user_prompt: Annotated[str, Field(min_length=1)] | None = None
     """The question, after the image; `{classes}` in it becomes the list below. null asks for every
-    object, as the geometries that the training records hold: `bbox_2d`, `poly`, `line`. A record's
-    own `prompt` wins."""
+    object, as the geometries that the training records hold, such as `bbox_2d` or `point_2d`. A
+    record's own `prompt` wins."""
     classes: Annotated[tuple[str, ...], Field(min_length=1)] | None = None
     """What to look for, written into the question joined by commas."""
     class_list: ClassList | None = None

@@ -220,7 +220,7 @@ def _check_raw_scores(rows: Sequence[Prediction], path: Path) -> None:
 
 def _warnings(evaluation: Evaluation) -> list[str]:
     warnings = [evaluation.health.warning()]
-    if not len(evaluation.instances.truth):
+    if not len(evaluation.instances.truth) and not len(evaluation.instances.true_points):
         warnings.append("there is not one true object, so nothing can be measured but the answers")
     overruled = sum(
         item.marks.ignore and item.marks.iscrowd is False

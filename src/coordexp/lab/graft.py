@@ -168,7 +168,7 @@ def _write_records(answers: Sequence[Prediction], pictures: Path, work: Path) ->
         "left_out": len(answers) - len(kept),
         "train": len(train),
         "heldout": len(heldout),
-        "objects": sum(_has_area(item) for row in train for item in row.predicted),
+        "objects": sum(_is_visible(item) for row in train for item in row.predicted),
     }
     if not counts["objects"]:
         raise InputError(
@@ -185,12 +185,14 @@ def _record(row: Prediction) -> dict[str, Any]:
         "images": [f"{_PICTURES}/{row.image}"],
         "width": row.width,
         "height": row.height,
-        "objects": [_object(item) for item in row.predicted if _has_area(item)],
+        "objects": [_object(item) for item in row.predicted if _is_visible(item)],
     }
 
 
-def _has_area(item: ScoredObject) -> bool:
-    """Return whether an object could be pointed at: a base may write a corner twice."""
+def _is_visible(item: ScoredObject) -> bool:
+    """Return whether an object is a point, or has area: a base may write a corner twice."""
+    if item.geometry.rules.form == "place":
+        return True
     x1, y1, x2, y2 = bounding_box(item.geometry.values)
     return x1 < x2 and y1 < y2
 

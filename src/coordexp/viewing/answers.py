@@ -23,6 +23,7 @@ from coordexp.viewing.elements import FilterChoice, data_uri, filter_choices
 LONGEST_SIDE, QUALITY = 480, 75
 NO_MISTAKE = "(no mistake)"
 _TONES = (0.25, 0.5, 0.8, 0.95)
+_REACH = 1 / 3  # of a point's diamond, in letters
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,15 +63,17 @@ class Mark:
     @property
     def shape(self) -> str:
         """The name of the element that draws its outline."""
-        return "polyline" if self.geometry.kind == "line" else "polygon"
+        return "polyline" if self.geometry.rules.form == "path" else "polygon"
 
-    @property
-    def points(self) -> str:
-        """Its outline."""
-        values = self.geometry.values
-        if self.geometry.kind == "bbox_2d":
+    def points(self, letter_size: float) -> str:
+        """Return its outline; that of a point is a diamond around it."""
+        values, form = self.geometry.values, self.geometry.rules.form
+        if form == "corners":
             x1, y1, x2, y2 = values
             values = (x1, y1, x2, y1, x2, y2, x1, y2)
+        elif form == "place":
+            (x, y), reach = values, letter_size * _REACH
+            values = (x - reach, y, x, y - reach, x + reach, y, x, y + reach)
         return " ".join(f"{value:.4g}" for value in values)
 
     def label_place(self, letter_size: float) -> tuple[float, float]:

@@ -1,9 +1,10 @@
 """Objects on a picture, through supervision: by class, or true beside predicted.
 
 True objects are thin and green, predicted ones thick and pink, so that both show where they
-agree; where nothing is predicted, each class has its colour. Of a crowd the lines are thin and the
-labels left out: they would cover what is there. Small pictures are enlarged first: a label has the
-same size on every picture and stays readable. Labels are drawn with DejaVu Sans, which matplotlib
+agree; where nothing is predicted, each class has its colour. A point is the middle of a ring, which
+is wider where it is predicted. Of a crowd the lines are thin and the labels left out: they would
+cover what is there. Small pictures are enlarged first: a label has the same size on every picture
+and stays readable. Labels are drawn with DejaVu Sans, which matplotlib
 ships; it covers Latin, Greek, Cyrillic and more, but no Chinese, Japanese or Korean.
 """
 
@@ -12,13 +13,14 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 from PIL import Image
 
-from coordexp.data.contract.geometry import bounding_box
+from coordexp.data.contract.geometry import Box, bounding_box
 from coordexp.data.contract.record import Geometry
 from coordexp.viewing.class_colours import class_colour, ink_on
 
@@ -32,10 +34,12 @@ Labels = Literal["auto", "on", "off"]
 
 TRUE_COLOUR, PREDICTED_COLOUR = "#00b487", "#f5347f"
 Scene = np.ndarray[tuple[int, ...], np.dtype[np.uint8]]
+Points = np.ndarray[tuple[int, ...], np.dtype[np.int64]]
 
 MOST_LABELLED = 30
 THICKNESS, THIN = (3, 5), (1, 2)
 ENLARGED_SIDE, LONGEST_SIDE = 640, 960
+_RING_CORNERS, _RING_SHARE = 24, 3  # its radius, in line widths
 FONT_SIZE, FONT_PADDING = 27, 5
 SMALL_FONT_SIZE, SMALL_FONT_PADDING = 13, 2
 
@@ -130,19 +134,40 @@ def _outline(scene: Scene, stroke: _Stroke, factor: float) -> Scene:
     geometry, thickness = stroke.item.geometry, stroke.thickness
     colour = sv.Color.from_hex(stroke.colour)
     points = np.rint(np.array(geometry.values).reshape(-1, 2) * factor).astype(np.int64)
-    if geometry.kind == "poly":
-        return sv.draw_polygon(scene, points, colour, thickness)
-    if geometry.kind == "line":
-        for (x1, y1), (x2, y2) in zip(points[:-1].tolist(), points[1:].tolist(), strict=True):
-            scene = sv.draw_line(scene, sv.Point(x1, y1), sv.Point(x2, y2), colour, thickness)
-        return scene
-    (x1, y1), (x2, y2) = points.tolist()
-    return sv.draw_rectangle(scene, sv.Rect(x1, y1, x2 - x1, y2 - y1), colour, thickness)
+    match geometry.rules.form:
+        case "ring":
+            return sv.draw_polygon(scene, points, colour, thickness)
+        case "path":
+            return _path(scene, points, colour, thickness)
+        case "place":
+            return _places(scene, points, colour, thickness)
+        case "corners":
+            (x1, y1), (x2, y2) = points.tolist()
+            return sv.draw_rectangle(scene, sv.Rect(x1, y1, x2 - x1, y2 - y1), colour, thickness)
+
+
+def _path(scene: Scene, points: Points, colour: sv.Color, thickness: int) -> Scene:
+    for (x1, y1), (x2, y2) in pairwise(points.tolist()):
+        scene = sv.draw_line(scene, sv.Point(x1, y1), sv.Point(x2, y2), colour, thickness)
+    return scene
+
+
+def _places(scene: Scene, points: Points, colour: sv.Color, thickness: int) -> Scene:
+    """Draw a ring around each point and a dot in its middle, which is the point."""
+    turns = np.linspace(0, 2 * np.pi, _RING_CORNERS, endpoint=False)
+    ring = np.stack([np.cos(turns), np.sin(turns)], axis=1) * (_RING_SHARE * thickness)
+    for point in points:
+        corner = point - thickness // 2
+        dot = sv.Rect(int(corner[0]), int(corner[1]), thickness, thickness)
+        scene = sv.draw_filled_rectangle(scene, dot, colour)
+        around = np.rint(point + ring).astype(np.int64)
+        scene = sv.draw_polygon(scene, around, colour, max(1, thickness // 2))
+    return scene
 
 
 def _labelled(scene: Scene, strokes: Sequence[_Stroke], factor: float) -> Scene:
-    boxes = [bounding_box(stroke.item.geometry.values) for stroke in strokes]
-    detections = sv.Detections(xyxy=np.array(boxes, dtype=np.float32) * np.float32(factor))
+    boxes = np.array([_extent(stroke, factor) for stroke in strokes], dtype=np.float32)
+    detections = sv.Detections(xyxy=boxes)
     colours = [stroke.colour for stroke in strokes]
     small = is_crowd(len(strokes))
     # One annotator for all of them, so that no label covers another.
@@ -156,6 +181,14 @@ def _labelled(scene: Scene, strokes: Sequence[_Stroke], factor: float) -> Scene:
         smart_position=True,
     )
     return annotator.annotate(scene, detections, labels=[stroke.item.label for stroke in strokes])
+
+
+def _extent(stroke: _Stroke, factor: float) -> Box:
+    """Return the box beside which the label stands: around a point, that of its ring."""
+    x1, y1, x2, y2 = (value * factor for value in bounding_box(stroke.item.geometry.values))
+    is_place = stroke.item.geometry.rules.form == "place"
+    reach = _RING_SHARE * stroke.thickness if is_place else 0
+    return x1 - reach, y1 - reach, x2 + reach, y2 + reach
 
 
 @cache

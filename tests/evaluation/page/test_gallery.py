@@ -39,6 +39,23 @@ def test_the_worst_come_first_and_empty_images_are_fine() -> None:
     assert worst_first(evaluated(some_rows())) == [1, 3, 0, 2]
 
 
+def test_points_are_right_wrong_missed_and_ranked_like_boxes(tmp_path: Path) -> None:
+    rows = [make_row(image=name) for name in ("fine.png", "bad.png")]
+    rows[0]["gt"] = [{"desc": "cat", "point_2d": [50, 50]}, {"desc": "dog", "bbox_2d": [*BOX]}]
+    rows[0]["pred"] = [
+        {"desc": "cat", "point_2d": [51, 50], "score": 0.5},
+        {"desc": "dog", "point_2d": [20, 20], "score": 0.5},
+    ]
+    rows[1]["gt"] = [{"desc": "cat", "point_2d": [50, 50]}]
+    rows[1]["pred"] = [{"desc": "cat", "point_2d": [90, 50], "score": 0.5}]
+    assert worst_first(evaluated(rows)) == [1, 0]
+    bad, fine = shown(rows, tmp_path).split("<article")[1:]
+    assert re.findall(r"<em>(.*?)</em>", bad) == ["miss", "point at nothing"]
+    assert re.findall(r"<em>(.*?)</em>", fine) == []
+    assert "2 of 2 found, 2 predicted" in fine
+    assert "0 of 1 found, 1 predicted" in bad
+
+
 def test_marks_tell_what_became_of_each_object(tmp_path: Path) -> None:
     rows = some_rows()
     write_predictions(tmp_path / "p.jsonl", rows)

@@ -6,10 +6,11 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from coordexp.coord_tokens.codec import SPEC_ALPHABET, contains_coord_token
-from coordexp.data.contract.geometry import LEAST_POINTS, Geometry, GeometryKind
+from coordexp.data.contract.geometry import Geometry
+from coordexp.data.contract.geometry_kinds import GEOMETRY_KINDS, KINDS, GeometryKind
 from coordexp.data.contract.record import RecordObject
 from coordexp.errors import InputError
-from coordexp.inference.decode.grammar import KINDS, AnswerGrammar
+from coordexp.inference.decode.grammar import AnswerGrammar
 from coordexp.rendering.dense_json import render_answer
 from coordexp.rendering.encode import Encoder
 from tests.inference.oracle import NotAllowedError, follow
@@ -59,9 +60,10 @@ def objects(draw: st.DrawFn) -> RecordObject:
         | st.text(st.characters(codec="ascii"), min_size=1, max_size=12)
         | st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=6)
     )
-    kind: GeometryKind = draw(st.sampled_from(KINDS))
+    kind: GeometryKind = draw(st.sampled_from(GEOMETRY_KINDS))
     bins = st.integers(0, 999)
-    points = 2 if kind == "bbox_2d" else draw(st.integers(LEAST_POINTS[kind], 5))
+    rules = KINDS[kind]
+    points = draw(st.integers(rules.least_points, rules.most_points or 5))
     values = draw(st.tuples(*[bins] * (2 * points)))
     if kind == "bbox_2d":
         x1, y1, x2, y2 = values

@@ -45,6 +45,17 @@ def test_golden_results(tmp_path: Path) -> None:
     assert cat["segmentation"] == [[0, 0, 10, 0, 10, 20]]
 
 
+def test_points_are_left_out_and_counted(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    data, out = tmp_path / "d.jsonl", tmp_path / "c.json"
+    write_jsonl(data, [{"images": ["a.png"], **SIZE, "objects": []}])
+    point = {"desc": "cat", "point_2d": [1, 2], "score": 0.5}
+    line = {**LINE, "image": "a.png", "pred": [point, found("dog"), point]}
+    write_jsonl(tmp_path / "p.jsonl", [line])
+    write_coco_results(tmp_path / "p.jsonl", data, [0], out, SPEC_ALPHABET)
+    assert [row["category_name"] for row in json.loads(out.read_text("utf-8"))] == ["dog"]
+    assert "2 points are left out: COCO's results are boxes" in caplog.text
+
+
 SIZE = {"width": 100, "height": 100}
 LINE = {"root": ".", **SIZE, "gt": [], "raw_text": "", "finish_reason": "eos"}
 

@@ -54,6 +54,17 @@ def test_no_picture_is_opened(tmp_path: Path, tiny_expanded: Path) -> None:
     assert stats.lengths[0] > stats.lengths[1]
 
 
+def test_a_point_has_no_size(tmp_path: Path, tiny_expanded: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    point = {"desc": "nose", "point_2d": [5, 9]}
+    row = {"images": ["gone.png"], "width": 128, "height": 128, "objects": [point, point]}
+    path.write_text(json.dumps(row) + "\n")
+    stats = counted(path, tiny_expanded)
+    assert (stats.kinds, list(stats.box_px)) == ({"point_2d": 2}, [])
+    assert ["point_2d", "2", "100.0%"] in sheets(stats)[2].rows
+    stats_page(stats, name="a.jsonl", told="by a test")
+
+
 def test_what_is_not_taught_is_counted_apart(tmp_path: Path, tiny_expanded: Path) -> None:
     box = {"desc": "cat", "bbox_2d": [0, 0, 20, 20]}
     row = {"images": ["gone.png"], "width": 64, "height": 64, "objects": [box]}

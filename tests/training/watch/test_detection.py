@@ -48,6 +48,15 @@ def test_the_best_is_kept_without_what_only_training_needs(tmp_path: Path) -> No
     assert not (tmp_path / ".partial").exists()
 
 
+def test_where_all_is_points_the_best_has_most_of_them(tmp_path: Path) -> None:
+    for step, points in ((2, 0.5), (4, 0.75), (6, 0.25)):
+        measured(tmp_path, **{f"step{step}": None})
+        path = tmp_path / "detection" / f"step-{step}" / "detection.json"
+        path.write_text(json.dumps({"step": step, "figures": {"points": points}}))
+    keep_best(tmp_path)
+    assert best(tmp_path) == "weights 4"
+
+
 def test_equals_and_the_unmeasured_change_nothing(tmp_path: Path) -> None:
     measured(tmp_path, step2=None)
     keep_best(tmp_path)

@@ -95,9 +95,9 @@ class Suspicion:
         for index, item in objects:
             geometry = item.geometry
             kind, values = geometry.kind, geometry.values
-            if kind == "bbox_2d":
+            if geometry.rules.form == "corners":
                 self._count_box(line, index, width, height, geometry)
-            elif kind == "poly" and item.marks.is_taught:
+            elif geometry.rules.form == "ring" and item.marks.is_taught:
                 state.outlines.append((line, index, values))
             if geometry.unit == "bin":
                 continue

@@ -1,4 +1,4 @@
-"""Boxes, polygons and polylines: what an object's geometry is, and the one place that checks it.
+"""An object's geometry, of whatever kind, and the one place that checks it.
 
 Values are x, y, x, y, ... in one flat list. Numbers are pixels in `[0, width]` and `[0, height]`;
 strings are coord tokens and become bins. One geometry never mixes the two.
@@ -6,10 +6,10 @@ strings are coord tokens and become bins. One geometry never mixes the two.
 
 import math
 import reprlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from operator import itemgetter
-from typing import Literal, cast, get_args
+from typing import Literal, cast
 
 from typing_extensions import TypeIs
 
@@ -21,25 +21,23 @@ from coordexp.coord_tokens.codec import (
 )
 from coordexp.data.contract import rules
 from coordexp.data.contract.faults import Fault, raise_first
+from coordexp.data.contract.geometry_kinds import KINDS, GeometryKind, KindRules
 from coordexp.errors import RecordError
 
 _MOST_SHOWN = 4  # values outside of an image, in one line of a report
 
-GeometryKind = Literal["bbox_2d", "poly", "line"]
 Unit = Literal["px", "bin"]
 Box = tuple[float, float, float, float]
 
-GEOMETRY_KINDS: tuple[GeometryKind, ...] = get_args(GeometryKind)
 _NUMBERS = frozenset((int, float))  # and no bool, which is a kind of int
-LEAST_POINTS: Mapping[GeometryKind, int] = {"bbox_2d": 2, "poly": 3, "line": 2}
 
 
 @dataclass(frozen=True, slots=True)
 class Geometry:
-    """A box, polygon or polyline.
+    """Where something is.
 
     Args:
-        kind: Which of the three.
+        kind: What its values mean.
         values: x, y, x, y, ...; a box is `(x1, y1, x2, y2)`.
         unit: Pixels of the record's image, or bins.
     """
@@ -47,6 +45,11 @@ class Geometry:
     kind: GeometryKind
     values: tuple[float, ...]
     unit: Unit
+
+    @property
+    def rules(self) -> KindRules:
+        """What its kind has of its own."""
+        return KINDS[self.kind]
 
     def to_bins(self, width: int, height: int, alphabet: CoordAlphabet) -> tuple[int, ...]:
         """Return the values as bins.
@@ -113,7 +116,7 @@ def plain_pixels(
         return plain_box(values, width, height)
     if type(values) is not list or not _NUMBERS.issuperset(map(type, values)):
         return None
-    if len(values) % 2 or len(values) < 2 * LEAST_POINTS[kind]:
+    if not KINDS[kind].is_whole(len(values)):
         return None
     return Geometry(kind, tuple(values), "px") if _are_inside(values, width, height) else None
 
@@ -188,8 +191,8 @@ def geometry_faults(
         return
     found = sorted(_pixel_faults(kind, good, (width, height)), key=itemgetter(0))
     yield from (fault for _, fault in found)
-    if kind == "bbox_2d":
-        yield from _corner_faults(good, has_area=True)
+    if KINDS[kind].form == "corners":
+        yield from _corner_faults(kind, good, has_area=True)
 
 
 def _shape_faults(kind: GeometryKind, values: object) -> Iterator[Fault]:
@@ -205,15 +208,16 @@ def _shape_faults(kind: GeometryKind, values: object) -> Iterator[Fault]:
     if texts not in (0, len(values)):
         message = f"{kind}: pixels and coord tokens are mixed; use one or the other"
         yield Fault(rules.MIXED_UNITS, message)
-    count, least = len(values), 2 * LEAST_POINTS[kind]
-    if kind == "bbox_2d" and count != least:
-        yield Fault(rules.POINTS, f"bbox_2d: expected 4 values x1, y1, x2, y2, got {count}")
-    if count % 2:
+    count, own = len(values), KINDS[kind]
+    if own.is_whole(count):
+        return
+    if own.most_points == own.least_points:
+        message = f"{kind}: expected {own.count} {own.spelled}, got {count}"
+    elif count % 2:
         message = f"{kind}: expected x, y pairs, got an odd number of values ({count})"
-        yield Fault(rules.POINTS, message)
-    if count < least:
-        message = f"{kind}: expected at least {least // 2} points, got {count // 2}"
-        yield Fault(rules.POINTS, message)
+    else:
+        message = f"{kind}: expected at least {own.least_points} points, got {count // 2}"
+    yield Fault(rules.POINTS, message)
 
 
 def _token_faults(
@@ -224,8 +228,8 @@ def _token_faults(
     except RecordError as error:
         yield Fault(rules.COORD_TOKEN, f"{kind}: {error.message}")
         return
-    if kind == "bbox_2d":
-        yield from _corner_faults(bins, has_area=False)
+    if KINDS[kind].form == "corners":
+        yield from _corner_faults(kind, bins, has_area=False)
 
 
 def _pixel_faults(
@@ -251,13 +255,15 @@ def _pixel_faults(
         yield outside[0], Fault(rules.OUTSIDE_IMAGE, first, in_full=in_full)
 
 
-def _corner_faults(values: Sequence[float], *, has_area: bool) -> Iterator[Fault]:
+def _corner_faults(
+    kind: GeometryKind, values: Sequence[float], *, has_area: bool
+) -> Iterator[Fault]:
     x1, y1, x2, y2 = values
     if x2 < x1 or y2 < y1:
         message = (
-            f"bbox_2d: expected x1 <= x2 and y1 <= y2, got {shown(list(values))}; "
+            f"{kind}: expected x1 <= x2 and y1 <= y2, got {shown(list(values))}; "
             "a box is x1, y1, x2, y2, not x, y, width, height"
         )
         yield Fault(rules.CORNER_ORDER, message)
     elif has_area and (x2 == x1 or y2 == y1):
-        yield Fault(rules.NO_AREA, f"bbox_2d: the box has no area: {shown(list(values))}")
+        yield Fault(rules.NO_AREA, f"{kind}: the box has no area: {shown(list(values))}")

@@ -12,14 +12,8 @@ from coordexp.coord_tokens.codec import (
 )
 from coordexp.data.contract import rules
 from coordexp.data.contract.faults import Fault
-from coordexp.data.contract.geometry import (
-    GEOMETRY_KINDS,
-    Geometry,
-    GeometryKind,
-    build_geometry,
-    geometry_faults,
-    shown,
-)
+from coordexp.data.contract.geometry import Geometry, build_geometry, geometry_faults, shown
+from coordexp.data.contract.geometry_kinds import GEOMETRY_KINDS, GeometryKind
 from coordexp.data.contract.marks import (
     NO_MARKS,
     Marks,

@@ -10,14 +10,8 @@ from collections.abc import Callable, Mapping
 from functools import cache, lru_cache
 
 from coordexp.coord_tokens.codec import CoordAlphabet
-from coordexp.data.contract.geometry import (
-    GEOMETRY_KINDS,
-    LEAST_POINTS,
-    Geometry,
-    GeometryKind,
-    plain_box,
-    plain_pixels,
-)
+from coordexp.data.contract.geometry import Geometry, plain_box, plain_pixels
+from coordexp.data.contract.geometry_kinds import GEOMETRY_KINDS, KINDS, GeometryKind
 from coordexp.data.contract.marks import MARK_KEYS, mark_faults, parse_marks
 from coordexp.data.contract.objects import EXACT_SUFFIX, RecordObject, desc_faults
 
@@ -88,10 +82,10 @@ class QuickLook:
             bins = tuple(map(self._bin_of, tokens))
         except (KeyError, TypeError):  # the latter of what cannot be a key, such as a list
             return None
-        if kind == "bbox_2d":
-            good = len(bins) == 4 and bins[0] <= bins[2] and bins[1] <= bins[3]  # noqa: PLR2004
-        else:
-            good = len(bins) % 2 == 0 and len(bins) >= 2 * LEAST_POINTS[kind]
+        rules = KINDS[kind]
+        good = rules.is_whole(len(bins)) and (
+            rules.form != "corners" or (bins[0] <= bins[2] and bins[1] <= bins[3])
+        )
         return Geometry(kind, bins, "bin") if good else None
 
     def _with_more(

@@ -20,12 +20,8 @@ from typing import cast
 from coordexp.coord_tokens.codec import SPEC_ALPHABET, CoordAlphabet, ints_to_tokens
 from coordexp.data.contract.faults import raise_first
 from coordexp.data.contract.federated import Federated, federated_to_json, parse_federated
-from coordexp.data.contract.geometry import (
-    GEOMETRY_KINDS,
-    Geometry,
-    GeometryKind,
-    parse_geometry,
-)
+from coordexp.data.contract.geometry import Geometry, parse_geometry
+from coordexp.data.contract.geometry_kinds import GEOMETRY_KINDS, GeometryKind
 from coordexp.data.contract.objects import (
     EXACT_SUFFIX,
     RecordObject,

@@ -13,7 +13,8 @@ from coordexp.coord_tokens.codec import CoordAlphabet
 from coordexp.data.contract import rules
 from coordexp.data.contract.faults import Fault
 from coordexp.data.contract.federated import federated_faults
-from coordexp.data.contract.geometry import GEOMETRY_KINDS, shown
+from coordexp.data.contract.geometry import shown
+from coordexp.data.contract.geometry_kinds import GEOMETRY_KINDS
 from coordexp.data.contract.json_line import encode_row
 from coordexp.data.contract.marks import MARK_KEYS
 from coordexp.data.contract.objects import EXACT_SUFFIX, object_faults

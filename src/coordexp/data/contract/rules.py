@@ -4,6 +4,7 @@ Warnings, which the contract allows, stand where they are guessed: in `coordexp.
 """
 
 from coordexp.data.contract.faults import Rule
+from coordexp.data.contract.geometry_kinds import GEOMETRY_KINDS, KINDS
 
 
 def _violation(name: str, fix: str) -> Rule:
@@ -29,11 +30,12 @@ SPECIAL_TOKEN = _violation(
     "special-token", "say it in other words; a tokenizer would read an end, or a picture, in it"
 )
 ONE_GEOMETRY = _violation(
-    "one-geometry", "keep one of bbox_2d, poly and line; make two objects where you mean two"
+    "one-geometry",
+    f"keep one of {', '.join(GEOMETRY_KINDS)}; make two objects where you mean two",
 )
 FLAT_LIST = _violation("flat-list", "write x, y, x, y, ... as numbers in one flat list")
 MIXED_UNITS = _violation("mixed-units", "use pixels or coord tokens within one geometry")
-POINTS = _violation("points", "a box has 4 values, a line at least 4, a polygon at least 6")
+POINTS = _violation("points", ", ".join(f"{kind.noun} has {kind.count}" for kind in KINDS.values()))
 COORD_TOKEN = _violation(
     "coord-token", "bins go from 0 to one below their number; numbers 0..1000 need to be rescaled"
 )

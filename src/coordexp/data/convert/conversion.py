@@ -91,6 +91,7 @@ def convert_dataset(conversion: Conversion) -> tuple[str, Report]:
         images=_images_folder(conversion),
         zero_based=conversion.zero_based,
         outlines=conversion.choice.geometry != "bbox",
+        points=conversion.choice.points != "drop",
         empty=conversion.choice.empty,
     )
     kind, dataset = open_dataset(conversion.src, query, tally, kind=conversion.kind)
@@ -187,7 +188,7 @@ def _check_end(conversion: Conversion, tally: Tally) -> None:
     report = tally.report()
     if not report.pictures_kept:
         raise InputError(_lost(conversion.src, report, "nothing is left to write"))
-    if not report.objects_kept and report.lost("object"):
+    if not report.objects_kept and (report.lost("object") or conversion.choice.points == "only"):
         # A file of pictures that show nothing would teach the model to find nothing.
         raise InputError(_lost(conversion.src, report, "every object was dropped"))
     if conversion.strict and report.problems:

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
-from coordexp.data.contract.geometry import GEOMETRY_KINDS, GeometryKind
+from coordexp.data.contract.geometry_kinds import GEOMETRY_KINDS, GeometryKind
 
 
 def geometry_kinds(paths: Iterable[Path]) -> tuple[GeometryKind, ...]:

@@ -233,17 +233,17 @@ class _Maker:
         )
 
     def _object_text(self, item: RecordObject, shard_bins: Iterator[int]) -> str:
-        kind, values = item.geometry.kind, item.geometry.values
+        kind, values, rules = item.geometry.kind, item.geometry.values, item.geometry.rules
         counts = self.counts
         counts.untaught += not item.marks.is_taught
-        if kind == "poly" and item.marks.is_taught:
+        if rules.form == "ring" and item.marks.is_taught:
             self._outlines.append(item.best_geometry.values)
         if item.geometry.unit == "bin":
             counts.already_tokens += 1
-            counts.flat += kind == "bbox_2d" and _is_flat(values)
+            counts.flat += rules.form == "corners" and _is_flat(values)
             return json.dumps(object_to_json(item, self._todo.alphabet), ensure_ascii=False)
         bins = tuple(islice(shard_bins, len(values)))
-        counts.flat += kind == "bbox_2d" and _is_flat(bins)
+        counts.flat += rules.form == "corners" and _is_flat(bins)
         tokens, exact = self._tokens, pixels_to_text(values)
         text = (
             f'{{"desc": {encode_basestring(item.desc)}, "{kind}": '

@@ -10,6 +10,7 @@
 - `matching`: which prediction finds what, at COCO's ten IoU thresholds (`greedy`), and F1.
 - `average_precision`: average precision and recall through faster-coco-eval, which reads a
   `coco_dataset`; `coco_tiles` where its table would not fit.
+- `points`: which predicted points are near a true one, or hit what is true; `point_figures`.
 - `scores`: whether the scores can rank anything.
 - `ranking`, `bootstrap`: average precision from cached matches, its intervals, two files compared.
 - `calibration`: whether scores are probabilities, and a map that makes them so.

@@ -82,7 +82,7 @@ def has_masks(instances: Instances) -> bool:
     """Return whether a true object that counts is a polygon."""
     truth = instances.truth
     pairs = zip(truth.geometries, truth.counted.tolist(), strict=True)
-    return any(counted and geometry.kind == "poly" for geometry, counted in pairs)
+    return any(counted and geometry.rules.form == "ring" for geometry, counted in pairs)
 
 
 def most_detections(instances: Instances) -> int:
@@ -167,8 +167,8 @@ def _compared(items: Objects, kind: CocoKind) -> Objects:
     """Return what has a region; of crowds and ignored objects without an outline it is the box."""
     if kind == "bbox":
         return items
-    polygons = np.array([g.kind == "poly" for g in items.geometries], dtype=np.bool_)
-    boxes = np.array([g.kind == "bbox_2d" for g in items.geometries], dtype=np.bool_)
+    polygons = np.array([g.rules.form == "ring" for g in items.geometries], dtype=np.bool_)
+    boxes = np.array([g.rules.form == "corners" for g in items.geometries], dtype=np.bool_)
     return items.chosen(polygons | (boxes & ~items.counted))
 
 

@@ -112,7 +112,7 @@ def _searches(instances: Instances) -> tuple[list[list[int]], list[list[int]]]:
 def _region(geometry: Geometry, size: tuple[int, int]) -> Any:  # noqa: ANN401 - COCO's own
     width, height = size
     outline = [float(value) for value in geometry.values]
-    if geometry.kind == "bbox_2d":
+    if geometry.rules.form == "corners":
         x1, y1, x2, y2 = outline
         outline = [x1, y1, x2, y1, x2, y2, x1, y2]
     return mask.merge(mask.frPyObjects([outline], height, width))

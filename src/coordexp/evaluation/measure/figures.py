@@ -28,6 +28,8 @@ from coordexp.evaluation.measure.matching import (
     tally_images,
 )
 from coordexp.evaluation.measure.mistakes import Mistakes, confusions_to_json, find_mistakes
+from coordexp.evaluation.measure.point_figures import point_counts, point_figures
+from coordexp.evaluation.measure.points import PointMatches, match_points
 from coordexp.evaluation.measure.predictions import PARSE_STATUSES, Prediction
 from coordexp.evaluation.measure.score_cuts import ScoreCuts, score_cuts
 from coordexp.evaluation.measure.scores import (
@@ -61,6 +63,7 @@ class Evaluation:
         mistakes: Of what kind each wrong prediction is.
         repeats: What was said again.
         images: What was found in each image.
+        points: What became of points.
         classes: One row for each class.
         cuts: Precision, recall and F1 over the score.
     """
@@ -73,6 +76,7 @@ class Evaluation:
     mistakes: Mistakes
     repeats: RepeatCounts
     images: ImageColumns
+    points: PointMatches
     classes: tuple[Row, ...]
     cuts: ScoreCuts
 
@@ -98,6 +102,7 @@ class Evaluation:
             "bbox": self.bbox.figures.overall.to_json(),
             "segm": self.segm.figures.overall.to_json() if self.segm else None,
             "f1": f1_figures(self.matches, self.images.tally.total()),
+            "points": point_figures(self.points),
             "referring": referring_accuracy(self.matches),
             "recall_by_size": recall_by_size(self.matches),
             "recall_by_count": recall_by_count(self.matches),
@@ -114,7 +119,11 @@ class Evaluation:
 
     def per_image(self) -> list[Row]:
         """Return the lines of `per_image.jsonl`."""
-        return image_rows(self.predictions, self.matches, self.images)
+        rows = image_rows(self.predictions, self.matches, self.images)
+        if not self.points:
+            return rows
+        points = point_counts(self.points)
+        return [{**row, "points": own} for row, own in zip(rows, points, strict=True)]
 
     def _scores(self) -> dict[str, Any]:
         boxes, masks = self.bbox.sd, self.segm.sd if self.segm else None
@@ -165,6 +174,7 @@ def evaluate_instances(
         mistakes=mistakes,
         repeats=repeats,
         images=image_columns(matches, tally_images(matches), mistakes, repeats),
+        points=match_points(instances),
         classes=tuple(class_rows(names, classes, bbox, segm)),
         cuts=score_cuts(matches, [row.image for row in predictions], seed=seed),
     )

@@ -24,6 +24,7 @@ from coordexp.evaluation.measure.scored_objects import ScoredObject
 LEFT_OUT_TRUTH = "true objects without area"
 LEFT_OUT_LINES = "predicted lines without area"
 LEFT_OUT_UNKNOWN = "predicted objects of unknown desc"
+LEFT_OUT_POINTS = "true and predicted points, which have figures of their own"
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -99,8 +100,10 @@ class Instances:
     Args:
         sizes: Width and height of each image.
         categories: The classes.
-        truth: What is there.
-        predicted: What the model says.
+        truth: What is there, but for points.
+        predicted: What the model says, but for points.
+        true_points: The points that are there.
+        predicted_points: The points that the model says.
         unknown: How often each predicted desc came that is no class.
         left_out: How many objects take no part in the figures, and why.
         frequency: Of the classes in the dataset, by id, where it is federated; None elsewhere.
@@ -110,6 +113,8 @@ class Instances:
     categories: Categories
     truth: Objects
     predicted: Objects
+    true_points: Objects
+    predicted_points: Objects
     unknown: Mapping[str, int]
     left_out: Mapping[str, int]
     frequency: Mapping[int, Frequency] | None = None
@@ -135,30 +140,32 @@ def collect_instances(
     """
     descs = dict.fromkeys(item.desc for row in predictions for item in row.truth)
     categories = build_categories(descs, matching=matching, unknown=unknown)
-    truth, predicted = _Columns(categories), _Columns(categories)
+    truth = _Side(_Columns(categories), _Columns(categories), LEFT_OUT_TRUTH)
+    predicted = _Side(_Columns(categories), _Columns(categories), LEFT_OUT_LINES)
     unknown_descs: Counter[str] = Counter()
-    left_out: Counter[str] = Counter()
+    left_out: Counter[str | None] = Counter()
     bucket, drop = categories.bucket_id, unknown == "drop"
     for image, row in enumerate(predictions):
         for place, item in enumerate(row.truth):
-            if not truth.add(image, place, item, keep_flat=False):
-                left_out[LEFT_OUT_TRUTH] += 1
-        predicted.search = _Search.of(row, categories)
+            left_out[truth.add(image, place, item, keep_flat=False)] += 1
+        predicted.search_for(_Search.of(row, categories))
         for place, item in enumerate(row.predicted):
-            if predicted.category_of(item.desc) == bucket:
+            if predicted.regions.category_of(item.desc) == bucket:
                 unknown_descs[item.desc] += 1
                 if drop:
                     left_out[LEFT_OUT_UNKNOWN] += 1
                     continue
-            if not predicted.add(image, place, item, keep_flat=item.geometry.kind != "line"):
-                left_out[LEFT_OUT_LINES] += 1
+            keep_flat = item.geometry.rules.has_area
+            left_out[predicted.add(image, place, item, keep_flat=keep_flat)] += 1
     return Instances(
         sizes=tuple((row.width, row.height) for row in predictions),
         categories=categories,
-        truth=truth.objects(),
-        predicted=predicted.objects(),
+        truth=truth.regions.objects(),
+        predicted=predicted.regions.objects(),
+        true_points=truth.points.objects(),
+        predicted_points=predicted.points.objects(),
         unknown=dict(unknown_descs.most_common()),
-        left_out=dict(left_out),
+        left_out={why: count for why, count in left_out.items() if why is not None},
         frequency=_frequencies(predictions, categories),
     )
 
@@ -229,7 +236,7 @@ class _Columns:
     def add(self, image: int, place: int, item: ScoredObject, *, keep_flat: bool) -> bool:
         """Add an object and return whether it was kept; one without area may not be."""
         geometry = item.geometry
-        plain = geometry.kind == "bbox_2d"
+        plain = geometry.rules.form == "corners"
         box = geometry.values if plain else bounding_box(geometry.values)
         if not keep_flat and (box[0] == box[2] or box[1] == box[3]):
             return False
@@ -262,3 +269,29 @@ class _Columns:
             known_area=np.array([item.marks.area for item in self.items], dtype=np.float64),
             geometries=tuple(item.geometry for item in self.items),
         )
+
+
+@dataclass(frozen=True, slots=True)
+class _Side:
+    """Truth or predictions in the making.
+
+    Args:
+        regions: All but points.
+        points: These.
+        flat: Why one without area is left out.
+    """
+
+    regions: _Columns
+    points: _Columns
+    flat: str
+
+    def search_for(self, search: _Search | None) -> None:
+        """Go on to an image that was searched so."""
+        self.regions.search = self.points.search = search
+
+    def add(self, image: int, place: int, item: ScoredObject, *, keep_flat: bool) -> str | None:
+        """Add an object and return why the figures of boxes leave it out, None where not."""
+        if item.geometry.rules.form == "place":
+            self.points.add(image, place, item, keep_flat=True)
+            return LEFT_OUT_POINTS
+        return None if self.regions.add(image, place, item, keep_flat=keep_flat) else self.flat

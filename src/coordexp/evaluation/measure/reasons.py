@@ -21,6 +21,7 @@ def reasons(evaluation: Evaluation) -> list[str]:
         *_unread(evaluation),
         *_unknown(evaluation),
         *_nowhere(evaluation),
+        *_points_for_boxes(evaluation),
         *_clipped(evaluation),
         *_cut(evaluation),
     ]
@@ -81,6 +82,14 @@ def _nowhere(evaluation: Evaluation) -> Iterator[str]:
 
 
 _PIXELS = "boxes are pixels of the original picture, x1, y1, x2, y2"
+
+
+def _points_for_boxes(evaluation: Evaluation) -> Iterator[str]:
+    """Tell where boxes are asked for and all that is answered is points."""
+    instances = evaluation.instances
+    said = len(instances.predicted_points)
+    if len(instances.truth) and said and not len(instances.predicted):
+        yield f"all {said:,} predicted objects are points: AP and F1 are of boxes, see `points`"
 
 
 def _clipped(evaluation: Evaluation) -> Iterator[str]:

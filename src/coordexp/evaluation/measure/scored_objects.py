@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import TypeGuard
 
 from coordexp.coord_tokens.codec import SPEC_ALPHABET
-from coordexp.data.contract.geometry import LEAST_POINTS
+from coordexp.data.contract.geometry_kinds import KINDS
 from coordexp.data.contract.marks import NO_MARKS, Marks, parse_marks
 from coordexp.data.contract.record import (
     GEOMETRY_KINDS,
@@ -90,7 +90,7 @@ def _parts(row: Mapping[str, object]) -> Mapping[str, float]:
 
 
 def _geometry(kind: GeometryKind, values: object, width: int, height: int) -> Geometry:
-    flat = kind == "bbox_2d" and _has_no_area(values)
+    flat = KINDS[kind].form == "corners" and _has_no_area(values)
     # A line has a box's other rules: four finite pixels inside the image.
     # Tokens of any alphabet are refused below, or as no token of this one.
     geometry = parse_geometry("line" if flat else kind, values, width, height, SPEC_ALPHABET)
@@ -109,9 +109,9 @@ def _inside(kind: GeometryKind, values: object, width: int, height: int) -> list
     xs, ys = values[0::2], values[1::2]
     if min(xs) >= 0 and min(ys) >= 0 and max(xs) <= width and max(ys) <= height:
         return None
-    if kind == "poly":
+    if KINDS[kind].form == "ring":
         ring = clip_ring(values, width, height)
-        if len(ring) >= 2 * LEAST_POINTS[kind]:
+        if KINDS[kind].is_whole(len(ring)):
             return list(ring)
     sizes = (width, height)
     return [min(max(value, 0), sizes[place % 2]) for place, value in enumerate(values)]

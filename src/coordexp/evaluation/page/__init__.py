@@ -1,4 +1,4 @@
-"""The report of an evaluation: `page`, with `charts`, `cuts` at a score and a `gallery` of answers.
+"""The report of an evaluation: `page`, with `charts`, `cuts` at a score, `points` and a `gallery`.
 
 `templates/` holds its HTML.
 """

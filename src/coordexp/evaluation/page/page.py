@@ -20,6 +20,7 @@ from coordexp.evaluation.page.charts import (
 )
 from coordexp.evaluation.page.cuts import cuts_shown
 from coordexp.evaluation.page.gallery import gallery, open_picture
+from coordexp.evaluation.page.points import point_sheets, point_tiles
 from coordexp.viewing.charts import BarChart, bar_chart
 from coordexp.viewing.draw import DrawnObject, draw_objects
 from coordexp.viewing.elements import Sheet, Shot, Tile, Tone, inline_picture
@@ -122,11 +123,13 @@ def _headline(evaluation: Evaluation, metrics: Mapping[str, Any]) -> list[Tile]:
         Tile("F1@0.5", shown(f1["F1@0.5"]), "needs no scores"),
         Tile("Mean best IoU", shown(f1["mean_best_iou"]), "of each true object"),
         Tile("Parsed whole", shown_share(parse["ok_share"]), "of all answers"),
+        *point_tiles(metrics["points"]),
     ]
 
 
 def _figures(evaluation: Evaluation, metrics: Mapping[str, Any]) -> list[Sheet]:
-    return [_coco_sheet(evaluation), _f1_sheet(metrics["f1"]), *_more_sheets(metrics)]
+    sheets = [_coco_sheet(evaluation), _f1_sheet(metrics["f1"])]
+    return [*sheets, *point_sheets(metrics["points"]), *_more_sheets(metrics)]
 
 
 def _left_out(evaluation: Evaluation) -> str:

@@ -6,7 +6,7 @@ answer is made of these pieces, each a small trie of the ids that the tokenizer 
     start   {"object_1": {"desc   |  {}
     open    ": "                  and the desc's first characters where they share a token with it
     text    black cat             any tokens, see `json_bytes`
-    close   ", "bbox_2d": ["      |  poly  |  line; with the desc's last characters: `)",`
+    close   ", "bbox_2d": ["      |  poly  |  ...; with the desc's last characters: `)",`
     sep     ", "
     finish  "]}, "object_2": {"desc  |  "]}}
 
@@ -21,14 +21,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import cache, cached_property
 from typing import Literal
 
-from coordexp.data.contract.geometry import LEAST_POINTS, GeometryKind
+from coordexp.data.contract.geometry_kinds import GEOMETRY_KINDS, KINDS, GeometryKind
 from coordexp.errors import InputError
 from coordexp.inference.decode.json_bytes import PLAIN, TokenBytes, is_visible
 from coordexp.inference.decode.trie import End, Leaf, Node, Slot, Text
 from coordexp.rendering.dense_json import SEPARATORS
 from coordexp.rendering.encode import Encoder
 
-KINDS: tuple[GeometryKind, ...] = ("bbox_2d", "poly", "line")
 _DESC = '{"desc'  # the tokenizer begins anew after the name of a key
 
 
@@ -83,10 +82,10 @@ class AnswerGrammar:
     def _after(self, number: int, kind: GeometryKind, count: int) -> Node:
         """Return what follows the `count`-th coordinate of object `number`."""
         node = Node()
-        is_whole = count % 2 == 0 and count >= 2 * LEAST_POINTS[kind]
-        if not is_whole or kind != "bbox_2d":
+        rules = KINDS[kind]
+        if not rules.is_full(count):
             node.insert(self._ids(f'"{self._comma}"'), Slot(kind=None))
-        if is_whole:
+        if rules.is_whole(count):
             node.insert(self._head(f'"]}}{self._comma}', number + 1), self._opened)
             node.insert(self.end_ids, End(), stops=True)
         return node
@@ -117,7 +116,7 @@ class AnswerGrammar:
         """Yield how a desc can begin: the ids from `_DESC` on, the plain ones first."""
         opened = (_DESC + self._open_text).encode()
         for piece in self._neighbours(side="begin"):
-            ids = self._answer_ids(piece, KINDS[0])
+            ids = self._answer_ids(piece, GEOMETRY_KINDS[0])
             size, count = 0, 0
             while size < len(opened):
                 size, count = size + len(self.bytes.pieces[ids[count]]), count + 1
@@ -125,7 +124,7 @@ class AnswerGrammar:
             if size <= len(opened) + len(piece.encode()):
                 yield tuple(ids[:count]), Text(start)
             elif is_visible(start):  # one token holds the desc and both its quotes
-                for kind in KINDS:
+                for kind in GEOMETRY_KINDS:
                     yield tuple(self._answer_ids(piece, kind)), Slot(kind)
 
     def _answer_ids(self, desc: str, kind: GeometryKind) -> list[int]:
@@ -135,17 +134,17 @@ class AnswerGrammar:
         check_names(names)
         for name in names:
             desc = json.dumps(name, ensure_ascii=False)[1:-1]
-            for kind in KINDS:
+            for kind in GEOMETRY_KINDS:
                 yield tuple(self._answer_ids(desc, kind)), Slot(kind)
 
     def _closers(self) -> Iterator[tuple[int, tuple[bytes, Node]]]:
         found: dict[int, tuple[bytes, str]] = {}
         for piece in self._neighbours(side="end"):
-            token_id, begin, _ = self._closer_after(piece, KINDS[0])
+            token_id, begin, _ = self._closer_after(piece, GEOMETRY_KINDS[0])
             found.setdefault(token_id, (begin, piece))
         for token_id, (begin, piece) in found.items():
             node = Node()
-            for kind in KINDS:
+            for kind in GEOMETRY_KINDS:
                 closer, _, rest = self._closer_after(piece, kind)
                 if closer == token_id:
                     node.insert(rest, Slot(kind))

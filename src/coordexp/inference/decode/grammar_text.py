@@ -4,7 +4,7 @@ It is written in the EBNF that xgrammar reads, which is what vLLM takes for stru
 
     root    ::= "{" ("}" | object1)
     object1 ::= "\"object_1" head desc ", \"" shape ("}" | ", " object2)
-    shape   ::= "bbox_2d\": [\"" coord "\", \"" coord ... "\"]}"  |  poly  |  line
+    shape   ::= "bbox_2d\": [\"" coord "\", \"" coord ... "\"]}"  |  poly  |  ...
     coord   ::= Token(151670, ..., 152669)
 
 Names of keys, kinds of geometry, separators and escapes are those of `grammar`, our own decoder's.
@@ -20,13 +20,14 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 
 from coordexp.coord_tokens.vocab import CoordVocab
-from coordexp.data.contract.geometry import LEAST_POINTS, GeometryKind
-from coordexp.inference.decode.grammar import KINDS, check_names
+from coordexp.data.contract.geometry_kinds import KINDS, GeometryKind
+from coordexp.inference.decode.grammar import check_names
 from coordexp.inference.decode.json_bytes import ESCAPES
 from coordexp.rendering.dense_json import SEPARATORS
 from coordexp.rendering.style import RenderingStyle
 
-_FEWEST_TOKENS = 8  # of an object: four coordinates, and what stands around each
+# Of an object: its coordinates, and what stands around each.
+_FEWEST_TOKENS = 4 * min(kind.least_points for kind in KINDS.values())
 _QUOTE = r'"\""'
 _MOST_SPACE = 0x3000  # the last of Unicode's white space
 
@@ -74,9 +75,9 @@ def _objects(comma: str, most: int) -> Iterator[str]:
 
 
 def _shape(kind: GeometryKind, sep: str, colon: str) -> str:
-    points = LEAST_POINTS[kind]
-    coords = f" {sep} ".join(["coord"] * (2 * points))
-    more = "" if kind == "bbox_2d" else f" ({sep} coord {sep} coord)*"
+    least = 2 * KINDS[kind].least_points
+    coords = f" {sep} ".join(["coord"] * least)
+    more = "" if KINDS[kind].is_full(least) else f" ({sep} coord {sep} coord)*"
     opened, closed = _literal(f'{kind}"{colon}["'), _literal('"]}')
     return f"{opened} {coords}{more} {closed}"
 

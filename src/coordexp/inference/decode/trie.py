@@ -8,7 +8,7 @@ A run ends at a leaf, or at a choice where nothing is likely.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from coordexp.data.contract.geometry import GeometryKind
+from coordexp.data.contract.geometry_kinds import GeometryKind
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
-from coordexp.data.contract.geometry import GeometryKind
+from coordexp.data.contract.geometry_kinds import GEOMETRY_KINDS, KINDS, GeometryKind
 from coordexp.inference.decode.grammar import AnswerGrammar
 from coordexp.inference.decode.json_bytes import PLAIN, after_bytes, is_visible
 from coordexp.inference.decode.trie import Node, Slot, Text
@@ -19,14 +19,14 @@ class GrammarWalk:
 
     Args:
         grammar: What may be said.
-        ordered: Whether a box's second corner may be no smaller than its first.
+        ordered: Whether a second corner may be no smaller than the first.
     """
 
     def __init__(self, grammar: AnswerGrammar, *, ordered: bool) -> None:
         self._grammar = grammar
         self._ordered = ordered
         self.number = 0  # of the object whose coordinates were begun last
-        self.kind: GeometryKind = "bbox_2d"  # of its geometry
+        self.kind: GeometryKind = GEOMETRY_KINDS[0]  # of its geometry
         self._bins: list[int] = []
         self._text = b""
         self._state = PLAIN
@@ -70,7 +70,8 @@ class GrammarWalk:
 
     def lowest_bin(self, slot: Slot) -> int:
         """Return the least bin that the coordinate at a slot ahead may have."""
-        is_second = slot.kind is None and self.kind == "bbox_2d" and len(self._bins) >= 2  # noqa: PLR2004
+        is_corner = slot.kind is None and KINDS[self.kind].form == "corners"
+        is_second = is_corner and len(self._bins) >= 2  # noqa: PLR2004
         return self._bins[-2] if self._ordered and is_second else 0
 
     def text_state(self, text: Text) -> TextState:

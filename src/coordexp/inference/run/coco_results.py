@@ -8,6 +8,7 @@ from typing import Any
 
 from coordexp.coord_tokens.codec import CoordAlphabet
 from coordexp.data.contract.geometry import bounding_box
+from coordexp.data.contract.geometry_kinds import GEOMETRY_KINDS, KINDS
 from coordexp.data.files.category_ids import category_ids_path, load_category_ids
 from coordexp.data.files.jsonl import read_rows
 from coordexp.files import whole_file
@@ -28,12 +29,14 @@ def write_coco_results(
 ) -> None:
     """Write a list of `image_id, category_id, bbox, score`, and a polygon's `segmentation`.
 
+    Points are left out, and a line tells how many.
+
     `image_id` is the record's `metadata.image_id`, which `data convert` keeps from COCO, or else
     the place of the record in the data, from 1. `category_id` is the annotation file's own where
     `data.files.category_ids` knows it, and a line tells of descs that it does not know; else
     it numbers the classes that the model was trained on, from 1. Behind either come all other
     descs, true and predicted, by name. `file_name` and `category_name` stand beside them.
-    Predictions are read twice, and no more than a line of them is in memory.
+    Predictions are read three times, and no more than a line of them is in memory.
 
     Args:
         predictions: JSONL of predictions.
@@ -65,12 +68,16 @@ def write_coco_results(
         _result(row, item, source[index].metadata.get("image_id", index + 1), ids[item["desc"]])
         for row, index in zip(_rows(predictions), indices, strict=True)
         for item in row["pred"]
+        if not _is_point(item)
     )
     with whole_file(out) as file:
         file.write(b"[")
         for place, result in enumerate(results):
             file.write(f"{', ' if place else ''}{json.dumps(result)}".encode())
-        file.write(b"]\n")
+        file.write(b"]
+")
+    if points := sum(_is_point(item) for row in _rows(predictions) for item in row["pred"]):
+        logger.warning("%s: %d points are left out: COCO's results are boxes", out, points)
 
 
 def _rows(predictions: Path) -> Iterator[Any]:
@@ -84,10 +91,14 @@ def _category_ids(known: Mapping[str, int], descs: Iterable[str]) -> dict[str, i
     return {**known, **{name: number for number, name in enumerate(new, start=first)}}
 
 
+def _is_point(item: dict[str, Any]) -> bool:
+    return any(kind in item for kind, rules in KINDS.items() if rules.form == "place")
+
+
 def _result(
     row: dict[str, Any], item: dict[str, Any], image_id: object, category_id: int
 ) -> dict[str, object]:
-    values = next(item[kind] for kind in ("bbox_2d", "poly", "line") if kind in item)
+    values = next(item[kind] for kind in GEOMETRY_KINDS if kind in item)
     x1, y1, x2, y2 = bounding_box(values)
     result: dict[str, object] = {
         "image_id": image_id,

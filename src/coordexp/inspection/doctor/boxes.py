@@ -87,7 +87,7 @@ class Trip:
         desc: Its words.
         error_px: Largest change of a coordinate.
         error_bins: The same in bins; rounding costs half a bin at most.
-        iou: Of its bounding box with what became of it; 1 for lines, which have no area.
+        iou: Of its bounding box with what became of it; 1 for what has no area.
     """
 
     index: int
@@ -126,7 +126,7 @@ def _trip(look: TokenView, item: RecordObject, read: Geometry, alphabet: CoordAl
         desc=item.desc,
         error_px=max(errors),
         error_bins=max(error / one for error, one in zip(errors, step, strict=True)),
-        iou=1.0 if read.kind == "line" else _iou(bounding_box(known), bounding_box(back)),
+        iou=_iou(bounding_box(known), bounding_box(back)) if read.rules.has_area else 1.0,
     )
 
 

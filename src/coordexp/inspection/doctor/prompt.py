@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable, Sequence, Set
 
 from coordexp.config.schema import Config
-from coordexp.data.contract.geometry import GEOMETRY_KINDS
+from coordexp.data.contract.geometry_kinds import GEOMETRY_KINDS
 from coordexp.data.contract.record import Record
 from coordexp.data.files.mix import Mix
 from coordexp.inspection.doctor.verdict import CheckResult, Doubt, Pieces, judged
@@ -102,7 +102,7 @@ def judged_prompt(
 
 def _is_named(kind: str, question: str) -> bool:
     # `line` and `poly` are words; as a key they stand in quotes.
-    return f'"{kind}"' in question or (kind == "bbox_2d" and kind in question)
+    return f'"{kind}"' in question or (not kind.isalpha() and kind in question)
 
 
 def _and(kinds: Sequence[str]) -> str:

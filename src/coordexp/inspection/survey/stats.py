@@ -82,7 +82,7 @@ class FileStats:
         objects: Number of objects of each record; here and below, of those that are taught.
         descs: How often each desc stands.
         kinds: How often each geometry.
-        box_px: Area of each bounding box in pixels.
+        box_px: Area of each bounding box in pixels; points have none.
         box_share: The same as a share of its picture.
         untaught: Crowds and ignored objects, which are kept for figures.
         class_mix: Which classes the questions name; None where they name none. `lengths` are
@@ -175,6 +175,8 @@ def _count_objects(stats: FileStats, record: Record, encoder: Encoder) -> None:
     for item in taught:
         stats.descs[item.desc] += 1
         stats.kinds[item.geometry.kind] += 1
+        if item.geometry.rules.form == "place":
+            continue
         pixels = item.best_geometry.to_pixels(record.width, record.height, encoder.style.alphabet)
         x1, y1, x2, y2 = bounding_box(pixels)
         area = (x2 - x1) * (y2 - y1)

@@ -46,10 +46,10 @@ def _packs(stats: FileStats) -> Sheet:
 
 
 def _sizes(stats: FileStats) -> Sheet:
-    count = max(1, len(stats.box_px))
+    boxes, every = max(1, len(stats.box_px)), max(1, stats.kinds.total())
     rows = [
-        [name, f"{number:,}", f"{number / count:.1%}"]
-        for name, number in [*stats.sizes().items(), *stats.kinds.most_common()]
+        *([name, f"{n:,}", f"{n / boxes:.1%}"] for name, n in stats.sizes().items()),
+        *([name, f"{n:,}", f"{n / every:.1%}"] for name, n in stats.kinds.most_common()),
     ]
     if stats.untaught:
         rows.append(["crowds and ignored, beside these: never taught", f"{stats.untaught:,}", ""])

@@ -4,7 +4,7 @@
 just been saved, answers the same few records of `data.eval`, and writes
 
     detection/step-500/   predictions.jsonl, metrics.json, report.html with boxes drawn, ...
-    best/                 the weights with the highest AP so far, ready for `coordexp merge`
+    best/                 the best weights so far, by AP or F1 of points, for `coordexp merge`
 
 `detection.json`, written last, says that the folder is complete. The row of the log comes after its
 checkpoint, so a resumed run looks first whether its checkpoint has been asked: what was measured is
@@ -20,7 +20,7 @@ import logging
 import random
 import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,6 +34,8 @@ from typing_extensions import override
 from coordexp.answers.prediction_lines import RowOptions
 from coordexp.config.schema import Config
 from coordexp.evaluation.evaluate import evaluate_predictions
+from coordexp.evaluation.measure.point_figures import share_name
+from coordexp.evaluation.measure.points import SHOWN_SHARE
 from coordexp.files import write_text
 from coordexp.inference.run.ask import AskOptions, EncodedQuestions, HalvingAsk, build_ask
 from coordexp.inference.run.inputs import load_source
@@ -56,7 +58,9 @@ _LOGGED = {
     "AP75": ("bbox", "AP75"),
     "F1": ("f1", "F1@0.5"),
     "parsed": ("parse", "ok_share"),
+    "points": ("points", "distance", f"F1@{share_name(SHOWN_SHARE)}"),
 }
+_RANKED = ("AP", "points")  # the first that there is chooses the best
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,12 +193,16 @@ def _answer(detection: Detection, checkpoint: Path, predictions: Path) -> Summar
 
 
 def keep_best(run: Path) -> None:
-    """Copy the weights of the step with the highest AP so far to `best/`; the first of equals."""
+    """Copy the weights of the best step so far to `best/`; the first of equals.
+
+    The best has the highest AP; where the truth is points alone, their highest F1.
+    """
     summaries = {step: known_summary(run, step) or {} for step in _measured_steps(run)}
-    steps = [step for step, summary in summaries.items() if "AP" in summary]
-    if not steps:
+    figure = next((name for name in _RANKED if any(name in s for s in summaries.values())), None)
+    if figure is None:
         return
-    best = min(steps, key=lambda step: (-summaries[step]["AP"], step))
+    steps = [step for step, summary in summaries.items() if figure in summary]
+    best = min(steps, key=lambda step: (-summaries[step][figure], step))
     kept = run / BEST / SUMMARY_NAME
     source = run / f"checkpoint-{best}"
     known = json.loads(kept.read_text(encoding="utf-8"))["step"] if kept.exists() else None
@@ -216,8 +224,15 @@ def _measured_steps(run: Path) -> list[int]:
 
 def _figures(metrics: Mapping[str, Any]) -> dict[str, float]:
     """Return what is logged; what cannot be measured, AP without true objects say, is left out."""
-    found = {name: metrics[block][key] for name, (block, key) in _LOGGED.items()}
-    return {name: float(value) for name, value in found.items() if value is not None}
+    found = {name: _figure(metrics, path) for name, path in _LOGGED.items()}
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def _figure(metrics: Mapping[str, Any], path: Sequence[str]) -> float | None:
+    found: Any = metrics
+    for key in path:
+        found = None if found is None else found[key]
+    return None if found is None else float(found)
 
 
 @contextmanager

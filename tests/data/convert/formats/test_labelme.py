@@ -39,7 +39,40 @@ def test_every_kind_of_shape(tmp_path: Path) -> None:
         (1, 1, 5, 5, 9, 1),
         (2, 3, 3, 4),
     ]
-    assert done.counts == {"dropped: a shape of type 'point', which has no extent": 1}
+    reason = "a shape of type 'point', which has no extent (--points keep writes points)"
+    assert done.counts == {f"dropped: {reason}": 1}
+
+
+def test_points_stay_points_where_they_are_wanted(tmp_path: Path) -> None:
+    src = write_labelme(
+        tmp_path,
+        shape("point", [[1.5, 48]]),
+        shape("points", [[5, 2], [7, 3]], label="dog"),
+        shape("rectangle", [[1, 1], [9, 9]]),
+        shape("point", [[65, 1]]),
+        shape("point", []),
+        shape("point", [[1, 2, 3]]),
+        shape("point", [[64.01, 9]], group_id=3),
+        shape("point", [[8, 9]], group_id=3),
+    )
+    done = convert(src, tmp_path / "keep.jsonl", KeepRules(points="keep"))
+    assert [(item.geometry.kind, item.geometry.values) for item in done.records[0].objects] == [
+        ("point_2d", (1.5, 48)),
+        ("point_2d", (5, 2)),
+        ("point_2d", (7, 3)),
+        ("bbox_2d", (1, 1, 9, 9)),
+        ("point_2d", (64, 9)),
+        ("point_2d", (8, 9)),
+    ]
+    assert done.counts == {
+        "dropped: a point outside the picture": 1,
+        "dropped: too few coordinates": 1,
+        "dropped: a point that is not x and y": 1,
+        "changed: within 0.02 pixels of the border: put on it": 1,
+    }
+    alone = convert(src, tmp_path / "only.jsonl", KeepRules(points="only", least_side=5))
+    assert {item.geometry.kind for item in alone.records[0].objects} == {"point_2d"}
+    assert alone.counts["dropped: no point, and --points only wants no other"] == 1
 
 
 def test_a_group_is_one_thing_in_pieces(tmp_path: Path) -> None:

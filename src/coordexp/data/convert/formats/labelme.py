@@ -2,9 +2,9 @@
 
 Rectangles have any two opposite corners, or all four, which may be turned: then they are outlines.
 Polygons of one label and `group_id` are pieces of one thing. A circle becomes its box. Lines and
-line strips stay lines. A point has no extent and is dropped, and so is what labelme itself names
-`__ignore__`. Of painted masks only the box is read. A picture inside the file (`imageData`) counts
-where its file is not there.
+line strips stay lines. Points stay points, each of several an object of its own, and are dropped
+where none are wanted. What labelme itself names `__ignore__` is left out. Of painted masks only the
+box is read. A picture inside the file (`imageData`) counts where its file is not there.
 """
 
 import math
@@ -80,7 +80,8 @@ def _read(source: Source, tally: Tally) -> Dataset:
             document = load_json(file)
             if _is_labelme(document):
                 folders = (file.parent, root / file.parent.relative_to(home), root)
-                picture = _picture(file, document, folders, tally)
+                shapes = tuple(_shapes(file, document, tally, points=query.points))
+                picture = _picture(file, document, folders, shapes)
                 rivals = beside[file.parent] - {fold_case(file.stem)}
                 yield replace(picture, rivals=rivals, embedded=_embedded(file, document, home))
 
@@ -96,13 +97,15 @@ def _stems(folder: Path) -> frozenset[str]:
     return frozenset(fold_case(path.stem) for path in files if not is_hidden(path.name))
 
 
-def _picture(file: Path, document: Row, folders: tuple[Path, ...], tally: Tally) -> SourcePicture:
+def _picture(
+    file: Path, document: Row, folders: tuple[Path, ...], shapes: tuple[Shape, ...]
+) -> SourcePicture:
     name = document.get("imagePath")
     return SourcePicture(
         names=(name,) if isinstance(name, str) and name.strip() else (),
         folders=folders,
         place=str(file),
-        shapes=tuple(_shapes(file, document, tally)),
+        shapes=shapes,
         width=document.get("imageWidth"),
         height=document.get("imageHeight"),
         stem=file.stem,
@@ -117,12 +120,11 @@ def _embedded(file: Path, document: Row, home: Path) -> EmbeddedPicture | None:
     return EmbeddedPicture(PurePosixPath(name.as_posix()), data)
 
 
-def _shapes(file: Path, document: Row, tally: Tally) -> Iterator[Shape]:
+def _shapes(file: Path, document: Row, tally: Tally, *, points: bool) -> Iterator[Shape]:
     groups: dict[tuple[str, object], list[Shape]] = {}
-    for at, row in enumerate(_listed(document.get("shapes"))):
-        place = f"{file}: shapes[{at}]"
+    for place, row in _rows(file, document, points=points):
         try:
-            shape = _shape(row, place)
+            shape = _shape(row, place, points=points)
         except UnusableError as error:
             tally.drop_unread_object(error.reason, place, asked=error.asked)
             continue
@@ -130,24 +132,43 @@ def _shapes(file: Path, document: Row, tally: Tally) -> Iterator[Shape]:
         # A turned rectangle is an outline too, but always the whole of its thing.
         is_piece = isinstance(row, dict) and row.get("shape_type") in (None, "", "polygon")
         group = row.get("group_id") if isinstance(row, dict) and is_piece else None
-        key = (shape.desc, at if group is None else f"group {group}")
+        key = (shape.desc, place if group is None else f"group {group}")
         groups.setdefault(key, []).append(shape)
     for parts in groups.values():
         outlines = tuple(ring for part in parts for ring in part.outlines)
         yield replace(parts[0], outlines=outlines)
 
 
+def _rows(file: Path, document: Row, *, points: bool) -> Iterator[tuple[str, object]]:
+    """Yield each shape and where it stands; where points are wanted, each of several alone."""
+    for at, row in enumerate(_listed(document.get("shapes"))):
+        place = f"{file}: shapes[{at}]"
+        several = _listed(row.get("points")) if points and _is_pointlike(row) else []
+        if isinstance(row, dict) and len(several) > 1:
+            for k, point in enumerate(several):
+                yield f"{place}: points[{k}]", {**row, "points": [point]}
+        else:
+            yield place, row
+
+
+def _is_pointlike(row: object) -> TypeGuard[Row]:
+    return isinstance(row, dict) and row.get("shape_type") in _WITHOUT_EXTENT
+
+
 def _listed(value: object) -> list[object]:
     return value if isinstance(value, list) else []
 
 
-def _shape(row: object, place: str) -> Shape:
+def _shape(row: object, place: str, *, points: bool) -> Shape:
     if not isinstance(row, dict) or not isinstance(row.get("label"), str):
         raise UnusableError("a shape without a label")
     desc = row["label"]
     if desc == _IGNORED:
         raise UnusableError("labelled __ignore__", asked=True)
     kind = row.get("shape_type") or "polygon"  # old files have no type
+    if points and kind in _WITHOUT_EXTENT:
+        x, y = _points(row.get("points"), least=1)
+        return Shape(desc=desc, place=place, point=(x, y))
     _check_kind(kind)
     values = _points(row.get("points"), least=_LEAST_POINTS.get(kind, _ALL_CORNERS))
     if kind == "polygon" or _is_turned(kind, values):
@@ -159,7 +180,9 @@ def _shape(row: object, place: str) -> Shape:
 
 def _check_kind(kind: object) -> None:
     if isinstance(kind, str) and kind in _WITHOUT_EXTENT:
-        raise UnusableError(f"a shape of type {shown(kind)}, which has no extent")
+        raise UnusableError(
+            f"a shape of type {shown(kind)}, which has no extent (--points keep writes points)"
+        )
     if not isinstance(kind, str) or kind not in (*_LEAST_POINTS, *_TURNED):
         raise UnusableError(f"a shape of type {shown(kind)}, which is not known")
 

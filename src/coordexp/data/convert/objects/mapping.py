@@ -1,7 +1,7 @@
 """From a shape to an object of the contract, with everything that is changed on the way counted."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal
 
 from coordexp.coord_tokens.codec import SPEC_ALPHABET, contains_coord_token
@@ -25,6 +25,7 @@ from coordexp.data.convert.reading.tally import Fate, Tally
 GeometryChoice = Literal["bbox", "poly", "prefer-poly"]
 CrowdPolicy = Literal["keep", "drop", "drop-picture"]
 IgnoredPolicy = Literal["keep", "teach", "drop"]
+PointPolicy = Literal["drop", "keep", "only"]
 
 ROUNDING_PX = 0.02
 """COCO's two decimals and YOLO's six put an edge on the border beyond it by less than this."""
@@ -40,6 +41,8 @@ class KeepRules:
 
     Args:
         geometry: Boxes; polygons; or polygons where one is enough and boxes elsewhere.
+        points: Whether single points, which none of these can be, are left out, kept beside them,
+            or all that is kept.
         include: Only these classes; empty for all.
         exclude: Not these.
         crowd: What happens to groups that nobody has taken apart: kept for figures and never
@@ -53,6 +56,7 @@ class KeepRules:
     """
 
     geometry: GeometryChoice = "bbox"
+    points: PointPolicy = "drop"
     include: frozenset[str] = frozenset()
     exclude: frozenset[str] = frozenset()
     crowd: CrowdPolicy = "keep"
@@ -73,10 +77,10 @@ def shape_to_object(
     """
     _check_class(shape, choice)
     marks = _kept_marks(shape, choice)
-    mapper = _Mapper(_in_pixels(shape, width, height), width, height)
+    mapper = _Mapper(shape.in_pixels(width, height), width, height)
     geometry = mapper.geometry(choice)
     x1, y1, x2, y2 = bounding_box(geometry.values)
-    if geometry.kind != "line" and min(x2 - x1, y2 - y1) < choice.least_side:
+    if geometry.rules.has_area and min(x2 - x1, y2 - y1) < choice.least_side:
         raise UnusableError(f"smaller than {choice.least_side:g} pixels", asked=True)
     for fate, reason in (*mapper.changes, *_remarks(marks)):
         tally.add("object", fate, reason, shape.place)
@@ -119,22 +123,9 @@ def _check_class(shape: Shape, choice: KeepRules) -> None:
         shape.desc.encode("utf-8")
     except UnicodeEncodeError:
         raise UnusableError("a class name that is no text") from None
-    if shape.desc in choice.exclude or (choice.include and shape.desc not in choice.include):
+    names = {shape.desc, shape.whole}
+    if names & choice.exclude or (choice.include and not names & choice.include):
         raise UnusableError("class not wanted", asked=True)
-
-
-def _in_pixels(shape: Shape, width: int, height: int) -> Shape:
-    if shape.unit == "px":
-        return shape
-
-    def scaled(values: tuple[float, ...]) -> tuple[float, ...]:
-        return tuple(value * (height if at % 2 else width) for at, value in enumerate(values))
-
-    box = None
-    if shape.box is not None:
-        x1, y1, x2, y2 = shape.box
-        box = (x1 * width, y1 * height, x2 * width, y2 * height)
-    return replace(shape, box=box, outlines=tuple(map(scaled, shape.outlines)), unit="px")
 
 
 class _Mapper:
@@ -147,6 +138,13 @@ class _Mapper:
         self.changes: list[tuple[Fate, str]] = []
 
     def geometry(self, choice: KeepRules) -> Geometry:
+        if self.shape.point is not None:
+            return self._point(self.shape.point)
+        if choice.points == "only":
+            raise UnusableError("no point, and --points only wants no other", asked=True)
+        return self._region(choice)
+
+    def _region(self, choice: KeepRules) -> Geometry:
         if choice.geometry == "bbox":
             return self._box(self._whole_box())
         if self.shape.line is not None:
@@ -273,6 +271,15 @@ class _Mapper:
         if x1 < 0 or y1 < 0 or x2 > self.width or y2 > self.height:
             raise UnusableError("a line that leaves the picture")
         return Geometry("line", _written(line), "px")
+
+    def _point(self, point: tuple[float, float]) -> Geometry:
+        # Off the border by more than a rounding it is elsewhere: nothing on the border is meant.
+        x, y = point
+        if max(-x, -y, x - self.width, y - self.height) > ROUNDING_PX:
+            raise UnusableError("a point outside the picture")
+        self._count_overhang((x, y, x, y))
+        inside = (min(max(x, 0), self.width), min(max(y, 0), self.height))
+        return Geometry("point_2d", _written(inside), "px")
 
     def _count_overhang(self, box: Box) -> bool:
         x1, y1, x2, y2 = box

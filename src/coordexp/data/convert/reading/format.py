@@ -18,6 +18,7 @@ class Query:
         images: The folder of the pictures, where the user names it.
         zero_based: Whether VOC's corners count from 0; None to decide by what they are.
         outlines: Whether polygons are wanted.
+        points: Whether single points are wanted.
         empty: Whether pictures without objects are wanted.
     """
 
@@ -25,6 +26,7 @@ class Query:
     images: Path | None
     zero_based: bool | None
     outlines: bool
+    points: bool = False
     empty: bool = True
 
 

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
@@ -31,7 +31,7 @@ class UnusableError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """One annotated thing. At least one of box, outlines, mask and line is there.
+    """One annotated thing. At least one of box, outlines, mask, line and point is there.
 
     Args:
         desc: Its class name or phrase.
@@ -40,6 +40,8 @@ class Shape:
         outlines: Rings of x, y, x, y, ...; more than one where the thing is in pieces.
         mask: COCO's run-length encoding, as it stands in the file, of the whole picture.
         line: An open line, x, y, x, y, ...
+        point: A place, x and y.
+        whole: The class of the thing that a named point is on; `--include` knows it by both.
         marks: Whether it is a crowd, or ignored, and its stated area.
         box_flaw: What is wrong with its box, which is then None.
         outline_flaw: What is wrong with its outlines, of which there are then none.
@@ -52,10 +54,26 @@ class Shape:
     outlines: tuple[tuple[float, ...], ...] = ()
     mask: Mapping[str, object] | None = None
     line: tuple[float, ...] | None = None
+    point: tuple[float, float] | None = None
+    whole: str | None = None
     marks: Marks = NO_MARKS
     box_flaw: str | None = None
     outline_flaw: str | None = None
     unit: Literal["px", "share"] = "px"
+
+    def in_pixels(self, width: int, height: int) -> "Shape":
+        """Return the same in pixels of a picture of this size."""
+        if self.unit == "px":
+            return self
+
+        def scaled(values: tuple[float, ...]) -> tuple[float, ...]:
+            return tuple(value * (height if at % 2 else width) for at, value in enumerate(values))
+
+        box = None
+        if self.box is not None:
+            x1, y1, x2, y2 = self.box
+            box = (x1 * width, y1 * height, x2 * width, y2 * height)
+        return replace(self, box=box, outlines=tuple(map(scaled, self.outlines)), unit="px")
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,11 @@ from coordexp.data.contract.federated import Federated
 from coordexp.data.contract.geometry import shown
 from coordexp.data.convert.formats.coco.document import Names, Row, rows_under
 from coordexp.data.convert.formats.coco.ids import Ids, id_of
+from coordexp.data.convert.formats.coco.keypoints import (
+    KeypointNames,
+    keypoint_names,
+    keypoints_to_shapes,
+)
 from coordexp.data.convert.formats.coco.shape import annotation_to_shape, area_flaw
 from coordexp.data.convert.pictures.finding import likeliest_folder
 from coordexp.data.convert.reading.format import Query, Source
@@ -73,13 +78,15 @@ def read_instances(
     unique = [*_unique_images(images, tally)]
     first_names = [name for _, row in unique for name in form.file_names(row)[:1]]
     categories = Ids(names)
+    named = keypoint_names(rows_under(path, document, "categories"))
+    keypoints = named if source.query.points else {}
     folder = _picture_folder(path, first_names, source.query)
 
     def pictures() -> Iterator[SourcePicture]:
         for at, row in unique:
             file_names = form.file_names(row)
             found = annotations.get(id_of(row["id"]), ())
-            shapes = tuple(_shapes(found, names, categories, tally))
+            shapes = tuple(_shapes(found, names, categories, keypoints, tally))
             yield SourcePicture(
                 names=file_names,
                 folders=(folder,),
@@ -142,7 +149,11 @@ def _unique_images(images: Sequence[Row], tally: Tally) -> Iterator[tuple[int, R
 
 
 def _shapes(
-    annotations: Sequence[tuple[int, Row]], names: Names, categories: Ids, tally: Tally
+    annotations: Sequence[tuple[int, Row]],
+    names: Names,
+    categories: Ids,
+    keypoints: KeypointNames,
+    tally: Tally,
 ) -> Iterator[Shape]:
     """Yield the shapes of one image; what is no shape is dropped."""
     for at, row in annotations:
@@ -162,6 +173,8 @@ def _shapes(
         if (flaw := area_flaw(row, shape)) is not None:
             tally.add("object", "noted", flaw, place)
         yield shape
+        if category in keypoints:
+            yield from keypoints_to_shapes(row, shape, keypoints[category], tally)
 
 
 def _picture_folder(path: Path, names: Sequence[str], query: Query) -> Path:
