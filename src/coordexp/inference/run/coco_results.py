@@ -74,8 +74,7 @@ def write_coco_results(
         file.write(b"[")
         for place, result in enumerate(results):
             file.write(f"{', ' if place else ''}{json.dumps(result)}".encode())
-        file.write(b"]
-")
+        file.write(b"]\n")
     if points := sum(_is_point(item) for row in _rows(predictions) for item in row["pred"]):
         logger.warning("%s: %d points are left out: COCO's results are boxes", out, points)
 
