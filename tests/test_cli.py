@@ -33,6 +33,7 @@ COMMANDS = (
     ("lab", "report"),
     ("data",),
     ("data", "convert"),
+    ("data", "split"),
     ("data", "prepare"),
     ("data", "view"),
     ("data", "stats"),

@@ -11,7 +11,7 @@ from functools import cache
 from typing import cast
 
 from coordexp.coord_tokens.codec import CoordAlphabet, common_spelling, contains_coord_token
-from coordexp.data.contract.geometry import GEOMETRY_KINDS, GeometryKind
+from coordexp.data.contract.geometry_kinds import GEOMETRY_KINDS, GeometryKind
 from coordexp.rendering.dense_json import SEPARATORS
 
 Span = tuple[int, int]

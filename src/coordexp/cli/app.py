@@ -20,7 +20,11 @@ from typing_extensions import override
 from coordexp.cli.data_check import data_check
 from coordexp.cli.data_convert import data_convert
 from coordexp.cli.data_prepare import data_prepare
+<<<<<<< HEAD
 from coordexp.cli.data_rollouts import data_rollouts
+=======
+from coordexp.cli.data_split import data_split
+>>>>>>> ce1c9a7 (Split records into parts that share no picture)
 from coordexp.cli.data_stats import data_stats
 from coordexp.cli.data_view import data_view
 from coordexp.cli.demo import demo
@@ -104,6 +108,7 @@ data_app = typer.Typer(help="Records: the data contract.", no_args_is_help=True)
 app.command()(quickstart)
 app.add_typer(data_app, name="data")
 data_app.command("convert")(data_convert)
+data_app.command("split")(data_split)
 data_app.command("prepare")(data_prepare)
 data_app.command("check")(data_check)
 data_app.command("stats")(data_stats)

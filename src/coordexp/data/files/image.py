@@ -80,9 +80,32 @@ def load_image(root: Path, record: Record) -> Image.Image:
         RecordError: If the picture is missing, outside the folder, truncated, no picture, or of
             another size than the record says.
     """
+    return _loaded(root, record, least=None)
+
+
+def load_small_image(root: Path, record: Record, *, least: int) -> Image.Image:
+    """Return the record's picture, upright, as RGB, for a look at no more than a few cells.
+
+    A JPEG is decoded at a half, a quarter or an eighth of its size, which is many times faster;
+    anything else as it is.
+
+    Args:
+        root: As for `load_image`.
+        record: As for `load_image`.
+        least: Neither side becomes smaller than this.
+
+    Raises:
+        RecordError: As `load_image` does.
+    """
+    return _loaded(root, record, least=least)
+
+
+def _loaded(root: Path, record: Record, *, least: int | None) -> Image.Image:
     path = _picture_path(root, record)
     with _errors_in_words(record), Image.open(path) as picture:
         turned = _check_size(picture, record, path)
+        if least is not None:
+            picture.draft(None, (least, least))
         picture.load()
         return _to_rgb(ImageOps.exif_transpose(picture) if turned else picture)
 
