@@ -1,13 +1,8 @@
 """The command line: `app` assembles it, and nearly every other module holds one command.
 
-<<<<<<< HEAD
-- `data_convert`, `data_check`, `data_prepare`, `data_stats`, `data_view`: before a run;
-  `data_rollouts`: between two.
+- `data_convert`, `data_split`, `data_prepare`, `data_check`, `data_stats`, `data_view`: before a
+  run; `data_rollouts`: between two.
 - `vocab`, `plan`, `doctor`, `train`, `merge`, `predict`, `evaluate`: a run and what comes of it.
-=======
-- `data_convert`, `data_split`, `data_prepare`, `data_check`, `data_stats`, `data_view`: before it.
-- `vocab`, `plan`, `doctor`, `train`, `merge`, `predict`, `evaluate`: a run, what comes of it.
->>>>>>> ce1c9a7 (Split records into parts that share no picture)
 - `serve`, `demo`: a model behind an address.
 - `quickstart`, `lab`: all of it at once, and many times. `swift`: the plugin of ms-swift.
 - `options`, `sheets`: what several of them share.

@@ -20,11 +20,8 @@ from typing_extensions import override
 from coordexp.cli.data_check import data_check
 from coordexp.cli.data_convert import data_convert
 from coordexp.cli.data_prepare import data_prepare
-<<<<<<< HEAD
 from coordexp.cli.data_rollouts import data_rollouts
-=======
 from coordexp.cli.data_split import data_split
->>>>>>> ce1c9a7 (Split records into parts that share no picture)
 from coordexp.cli.data_stats import data_stats
 from coordexp.cli.data_view import data_view
 from coordexp.cli.demo import demo
