@@ -22,6 +22,7 @@ class PlayedBack:
     """What a server says, one reply after another and then the last for good; what it was asked."""
 
     url: str = ""
+    owner: str = "somebody"
     replies: list[Reply] = field(default_factory=list)
     asked: list[dict[str, object]] = field(default_factory=list)
     keys: list[str | None] = field(default_factory=list)
@@ -45,7 +46,8 @@ def server() -> Iterator[PlayedBack]:
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            self.answer((200, {}, json.dumps({"data": [{"id": "digits"}]}).encode()))
+            models = {"data": [{"id": "digits", "owned_by": played.owner}]}
+            self.answer((200, {}, json.dumps(models).encode()))
 
         def do_POST(self) -> None:
             played.keys.append(self.headers["Authorization"])
@@ -79,7 +81,7 @@ def server() -> Iterator[PlayedBack]:
 def make_asked(tiny_base: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
     """Write the three small files of a model that was trained in some style."""
 
-    def make(**changes: object) -> Path:
+    def make(*, coord_ids: tuple[int, int] | None = (389, 1388), **changes: object) -> Path:
         folder = tmp_path_factory.mktemp("asked")
         for name in ("config.json", "preprocessor_config.json"):
             shutil.copy(tiny_base / name, folder)
@@ -95,7 +97,7 @@ def make_asked(tiny_base: Path, tmp_path_factory: pytest.TempPathFactory) -> Cal
             **changes,
         }
         weights = WeightsCard(
-            base=None, tokenizer="", coord_ids=None, coord_rows=None, tie_head=None
+            base=None, tokenizer="", coord_ids=coord_ids, coord_rows=None, tie_head=None
         )
         write_card(
             folder,

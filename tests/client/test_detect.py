@@ -185,6 +185,56 @@ def test_two_models_want_a_name(asked: Path, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(client._transport, "ask", lambda _path: both)
     with pytest.raises(InputError, match="serves a, b"):
         client.detect(PICTURE)
+    client = Client("http://127.0.0.1:1", asked)
     monkeypatch.setattr(client._transport, "ask", lambda _path: b"<html>")
     with pytest.raises(CoordExpError, match="tells no models"):
         client.detect(PICTURE)
+
+
+def sent_to(server: PlayedBack, asked: Path, **options: object) -> dict[str, object]:
+    server.says(completion(*SIX, ("<|im_end|>", 1.0)))
+    client_of(server, asked, **options).detect(PICTURE)
+    return server.asked[-1]
+
+
+def test_vllm_is_sent_the_grammar(server: PlayedBack, asked: Path) -> None:
+    server.owner = "vllm"
+    structured = sent_to(server, asked, ask=ServedAsk(max_tokens=80))["structured_outputs"]
+    assert isinstance(structured, dict)
+    rules = structured["grammar"].splitlines()
+    assert rules[0] == 'root ::= "{" ("}" | object1)'
+    assert f"coord ::= Token({', '.join(map(str, range(389, 1389)))})" in rules
+    assert sum(rule.startswith("object") for rule in rules) == 11  # as far as 80 tokens reach
+    named = sent_to(server, asked, name="digits")
+    assert "structured_outputs" in named
+
+
+def test_no_grammar_is_sent_to_other_servers_nor_where_it_is_not_wanted_or_known(
+    server: PlayedBack, asked: Path, make_asked: Callable[..., Path]
+) -> None:
+    assert "structured_outputs" not in sent_to(server, asked)
+    server.owner = "vllm"
+    assert "structured_outputs" not in sent_to(server, asked, ask=ServedAsk(constrain=False))
+    for unknown in ({"coord_ids": None}, {"coord_tokens": False}):
+        assert "structured_outputs" not in sent_to(server, make_asked(**unknown))
+    own = {"structured_outputs": {"grammar": 'root ::= "{}"'}}
+    assert (
+        sent_to(server, asked, ask=ServedAsk(extra=own))["structured_outputs"]
+        == own["structured_outputs"]
+    )
+    assert "structured_outputs" not in sent_to(server, asked, name="one that it does not tell of")
+
+
+def test_a_server_that_tells_no_models_is_asked_by_name(
+    server: PlayedBack, asked: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = client_of(server, asked, name="digits")
+    whole = client._transport.ask
+
+    def ask(path: str, body: dict[str, object] | None = None) -> bytes:
+        return whole(path, body) if body else b"no such page"
+
+    monkeypatch.setattr(client._transport, "ask", ask)
+    server.says(completion(*SIX, ("<|im_end|>", 1.0)))
+    assert len(client.detect(PICTURE).objects) == 1
+    assert "structured_outputs" not in server.asked[-1]

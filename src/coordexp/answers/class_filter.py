@@ -64,6 +64,19 @@ def asked_classes(names: Sequence[str], trained: Sequence[str] | None) -> tuple[
     return asked
 
 
+def check_names(names: Sequence[str]) -> None:
+    """Check the descs that answers are restricted to.
+
+    Raises:
+        InputError: If one is empty, given twice, or not in NFC as the tokenizer has it.
+    """
+    for index, name in enumerate(names):
+        if not name.strip() or name in names[:index]:
+            raise InputError(f"restrict_to: {name!r} is empty or given twice")
+        if not unicodedata.is_normalized("NFC", name):
+            raise InputError(f"restrict_to: {name!r} is not in Unicode's composed form (NFC)")
+
+
 def class_ids(descs: Iterable[str], classes: Sequence[str]) -> list[int]:
     """Return the place of each desc in a list of classes, from 0.
 

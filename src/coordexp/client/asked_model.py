@@ -4,6 +4,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from coordexp.coord_tokens.vocab import CoordVocab
 from coordexp.errors import CheckpointError
 from coordexp.families.config_file import CONFIG
 from coordexp.families.known import load_family, load_grid
@@ -27,6 +28,7 @@ class AskedModel:
         grid: The sizes at which it looks at pictures.
         end_marks: Of its family.
         classes: What it was trained on, in the order of their numbers; None where not known.
+        vocab: Its coord vocabulary; None for the text baseline, and where that is not known.
     """
 
     path: Path
@@ -34,6 +36,7 @@ class AskedModel:
     grid: PictureGrid
     end_marks: tuple[str, ...]
     classes: tuple[str, ...] | None
+    vocab: CoordVocab | None = None
 
 
 def served_name(model: Path) -> str:
@@ -60,12 +63,14 @@ def load_asked_model(folder: Path | str) -> AskedModel:
             "has none: ask it with --backend hf)"
         )
     style = style_from_json(load_card_section(path, "style"))
-    base = load_weights_card(path).base
-    source = path if base is None or (path / CONFIG).is_file() else Path(base)
+    card = load_weights_card(path)
+    source = path if card.base is None or (path / CONFIG).is_file() else Path(card.base)
+    ids = card.coord_ids if style.coord_tokens else None
     return AskedModel(
         path=path,
         style=style,
         grid=load_grid(source).limited(least=style.min_pixels, most=style.max_pixels),
         end_marks=load_family(source).end_marks,
         classes=load_trained_classes(path),
+        vocab=None if ids is None else CoordVocab(style.alphabet, ids[0]),
     )

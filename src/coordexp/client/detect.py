@@ -2,7 +2,7 @@
 
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -11,6 +11,7 @@ from PIL import Image
 
 from coordexp.answers.answer import Answer
 from coordexp.answers.class_filter import asked_classes
+from coordexp.answers.grammar_text import answer_grammar_text
 from coordexp.answers.prediction_lines import CoordDecode, Found, RowOptions, scored_objects
 from coordexp.client.asked_model import AskedModel, load_asked_model
 from coordexp.client.picture import Picture, fit_picture, open_picture, picture_url
@@ -72,20 +73,46 @@ class Client:
         """
         if self._name is not None:
             return self._name
-        try:
-            names = [
-                str(each["id"]) for each in json.loads(self._transport.ask("/v1/models"))["data"]
-            ]
-        except (ValueError, LookupError, TypeError):
-            raise CoordExpError(
-                f"{self._transport.url}: tells no models at /v1/models; is it a server of the kind "
-                "of coordexp serve or vLLM?"
-            ) from None
+        names = [*self._owners]
         if len(names) != 1:
             raise InputError(
                 f"{self._transport.url}: serves {', '.join(names) or 'no model'}; name one of them"
             )
         return names[0]
+
+    @cached_property
+    def is_vllm(self) -> bool:
+        """Whether vLLM serves the model; false where the server does not tell."""
+        try:
+            return self._owners.get(self.name) == "vllm"
+        except CoordExpError:
+            if self._name is None:
+                raise
+            return False  # the model was named, so that nobody had to ask
+
+    @cached_property
+    def _owners(self) -> Mapping[str, str]:
+        """The server's models, and the kind of server of each."""
+        try:
+            models = json.loads(self._transport.ask("/v1/models"))["data"]
+            return {str(each["id"]): str(each.get("owned_by")) for each in models}
+        except (ValueError, LookupError, TypeError, AttributeError):
+            raise CoordExpError(
+                f"{self._transport.url}: tells no models at /v1/models; is it a server of the kind "
+                "of coordexp serve or vLLM?"
+            ) from None
+
+    @cached_property
+    def _asking(self) -> ServedAsk:
+        """How this server is asked: vLLM's with the grammar."""
+        vocab = self.model.vocab
+        if not self._ask.constrain or vocab is None or not self.is_vllm:
+            return self._ask
+        grammar = answer_grammar_text(
+            self.model.style, vocab, restrict_to=None, max_new_tokens=self._ask.max_tokens
+        )
+        inside = {"structured_outputs": {"grammar": grammar}}
+        return replace(self._ask, extra={**inside, **self._ask.extra})
 
     def detect(
         self,
@@ -140,7 +167,7 @@ class Client:
             model=self.name,
             prompt=record.prompt,
             url=picture_url(fit_picture(picture, self.model.grid)),
-            ask=self._ask,
+            ask=self._asking,
         )
 
     def sent(self, body: Body) -> Answer:

@@ -19,11 +19,14 @@ class ServedAsk:
         max_tokens: Longest answer.
         top_logprobs: How many likely tokens are listed at each place. Scores are made of the bins
             among them. `coordexp serve` on transformers adds the bins that are needed.
+        constrain: Whether vLLM's server is sent the grammar, inside which it keeps its answers; of
+            other servers, whoever started them has decided.
         extra: More fields of the request, for what one kind of server has of its own.
     """
 
     max_tokens: int = 2048
     top_logprobs: int = LISTED_TOKENS
+    constrain: bool = True
     extra: Mapping[str, object] = field(default_factory=dict)
 
 

@@ -26,6 +26,9 @@ SEPARATORS: Mapping[JsonFormat, tuple[str, str]] = {
     "compact": (",", ":"),
 }
 
+# All that stands behind a backslash in a desc.
+ESCAPES = frozenset(json.dumps(chr(code))[1:-1] for code in [*range(0x20), ord('"'), ord("\\")])
+
 
 def render_answer(
     objects: Sequence[RecordObject],

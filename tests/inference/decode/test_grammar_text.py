@@ -8,12 +8,12 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from coordexp.answers.grammar_text import answer_grammar_text
 from coordexp.coord_tokens.codec import SPEC_ALPHABET, CoordAlphabet
 from coordexp.coord_tokens.vocab import CoordVocab
 from coordexp.data.contract.geometry_kinds import GEOMETRY_KINDS
 from coordexp.data.contract.record import RecordObject
 from coordexp.errors import InputError
-from coordexp.inference.decode.grammar_text import answer_grammar_text
 from coordexp.rendering.encode import Encoder
 from coordexp.rendering.style import RenderingStyle
 from tests.inference.decode.test_grammar import answer_ids, box, objects

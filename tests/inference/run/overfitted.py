@@ -17,7 +17,7 @@ from coordexp.data.files.jsonl import RecordFile
 from coordexp.inference.run.predictor import load_encoder
 from coordexp.model.card import WeightsCard, write_card
 from coordexp.model.fingerprint import tokenizer_fingerprint
-from coordexp.model.load import load_base, load_tokenizer
+from coordexp.model.load import load_base, load_coord_vocab, load_tokenizer
 from coordexp.model.vocab_expansion import expand_vocabulary
 from coordexp.rendering.collate import Collator
 from coordexp.rendering.encode import Encoder, Example
@@ -30,10 +30,11 @@ def write_overfitted(dst: Path, scenes: Path, style: RenderingStyle, *, steps: i
     """Write a merged model that has learned all of a file's records."""
     with resources.as_file(resources.files("coordexp.tiny") / "base") as base:
         expand_vocabulary(base, dst, alphabet=SPEC_ALPHABET, init="digits")
+    ids = load_coord_vocab(dst, SPEC_ALPHABET).ids
     weights = WeightsCard(
         base=None,
         tokenizer=tokenizer_fingerprint(load_tokenizer(dst)),
-        coord_ids=None,
+        coord_ids=(ids[0], ids[-1]),
         coord_rows=None,
         tie_head=None,
     )

@@ -116,14 +116,20 @@ def test_a_bad_picture_does_not_end_it(
     [
         ({"url": None}, "go together"),
         ({"backend": "hf"}, "go together"),
-        ({"constrain": False}, "the server's to decide"),
+        ({"constrain": False}, "the server's to decide, unless it is vLLM's"),
         ({"ordered": False}, "the server's to decide"),
         ({"restrict_to": ("a",)}, "the server's to decide"),
     ],
 )
 def test_what_only_the_server_can_do_is_refused(
-    change: dict[str, object], says_so: str, predictor: Predictor, scenes: Path, tmp_path: Path
+    change: dict[str, object],
+    says_so: str,
+    says: Callable[[Said], None],
+    predictor: Predictor,
+    scenes: Path,
+    tmp_path: Path,
 ) -> None:
+    says(empty)
     options = OPTIONS
     for name, value in change.items():
         if name in ("url", "backend"):
@@ -133,6 +139,21 @@ def test_what_only_the_server_can_do_is_refused(
             options = replace(options, asking=asking)
     with pytest.raises(InputError, match=says_so):
         run_predict(predictor.path, scenes, tmp_path / "p.jsonl", options)
+
+
+def test_vllm_answers_freely_where_it_is_told_to(
+    says: Callable[[Said], None],
+    predictor: Predictor,
+    scenes: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    says(empty)
+    monkeypatch.setattr(Client, "is_vllm", True)
+    freely = replace(OPTIONS, asking=replace(OPTIONS.asking, constrain=False))
+    summary = run_predict(predictor.path, scenes, tmp_path / "p.jsonl", freely)
+    assert summary is not None
+    assert summary.lines == 6
 
 
 def test_another_model_behind_the_server_is_said(

@@ -25,7 +25,6 @@ from coordexp.answers.prediction_lines import RowOptions
 from coordexp.cli.app import app
 from coordexp.client.detect import Client
 from coordexp.client.request import ServedAsk
-from coordexp.inference.decode.grammar_text import answer_grammar_text
 from coordexp.inference.run import vllm_backend
 from coordexp.inference.run.ask import AskOptions
 from coordexp.inference.run.command import run_predict
@@ -212,10 +211,12 @@ def test_a_server_says_what_transformers_says(
     for one, other in zip(parts(theirs), parts(ours), strict=True):
         assert one == pytest.approx(other, abs=1e-3)
 
-    encoder, vocab = load_encoder(model)
-    assert vocab is not None
-    grammar = answer_grammar_text(encoder.style, vocab, restrict_to=None, max_new_tokens=LONGEST)
-    inside = ServedAsk(max_tokens=LONGEST, extra={"structured_outputs": {"grammar": grammar}})
     first = json.loads(scenes.read_text().partition("\n")[0])["images"][0]
-    found = Client(server, model, ask=inside).detect(scenes.parent / first)
-    assert [(item.desc, list(item.geometry.values)) for item in found.objects] == boxes(ours[:1])
+    for constrain in (True, False):
+        asked = ServedAsk(max_tokens=LONGEST, constrain=constrain)
+        client = Client(server, model, ask=asked)
+        assert client.is_vllm
+        found = client.detect(scenes.parent / first)
+        assert [(item.desc, list(item.geometry.values)) for item in found.objects] == boxes(
+            ours[:1]
+        )

@@ -7,5 +7,4 @@
   in the making, which `repeat_stop` ends where it says nothing new, `choose` asks the head for no
   more rows than there are options (`head_rows`), and `ragged_cache` lets every row of a batch grow
   at its own pace; `recurrent_states` do it where layers have states.
-- `grammar_text`: the same grammar as text, for engines that mask logits by a grammar of their own.
 """

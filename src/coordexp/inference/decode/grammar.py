@@ -21,8 +21,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import cache, cached_property
 from typing import Literal
 
+from coordexp.answers.class_filter import check_names
 from coordexp.data.contract.geometry_kinds import GEOMETRY_KINDS, KINDS, GeometryKind
-from coordexp.errors import InputError
 from coordexp.inference.decode.json_bytes import PLAIN, TokenBytes, is_visible
 from coordexp.inference.decode.trie import End, Leaf, Node, Slot, Text
 from coordexp.rendering.dense_json import SEPARATORS
@@ -176,19 +176,6 @@ class AnswerGrammar:
                 found[text if side == "begin" else text[::-1]] = None
         found.pop("", None)
         return ["", *found]
-
-
-def check_names(names: Sequence[str]) -> None:
-    """Check the descs that answers are restricted to.
-
-    Raises:
-        InputError: If one is empty, given twice, or not in NFC as the tokenizer has it.
-    """
-    for index, name in enumerate(names):
-        if not name.strip() or name in names[:index]:
-            raise InputError(f"restrict_to: {name!r} is empty or given twice")
-        if not unicodedata.is_normalized("NFC", name):
-            raise InputError(f"restrict_to: {name!r} is not in Unicode's composed form (NFC)")
 
 
 def _without_words(text: str) -> str:

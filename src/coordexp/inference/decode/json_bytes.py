@@ -21,8 +21,8 @@ from numpy.typing import NDArray
 from transformers import PreTrainedTokenizerBase
 
 from coordexp.errors import CheckpointError
+from coordexp.rendering.dense_json import ESCAPES
 
-ESCAPES = frozenset(json.dumps(chr(code))[1:-1] for code in [*range(0x20), ord('"'), ord("\\")])
 _ESCAPE_PREFIXES = sorted({escape[:end] for escape in ESCAPES for end in range(1, len(escape))})
 # What a UTF-8 character still needs: the lead byte's state, the bytes it takes and where they lead.
 # E0, ED, F0 and F4 take fewer second bytes: no overlong forms, no surrogates, none past U+10FFFF.

@@ -60,10 +60,10 @@ def check_server_options(asking: AskOptions) -> None:
     Raises:
         InputError: If the answers are to be kept inside another grammar than the server's.
     """
-    if asking.restrict_to is not None or not asking.constrain or not asking.ordered:
+    if asking.restrict_to is not None or not asking.ordered:
         raise InputError(
-            "--constrain, --restrict-to and --corners are the server's to decide (coordexp serve "
-            "--constrain off); leave them out. --classes filters what it says"
+            "--restrict-to and --corners are the server's to decide; leave them out. --classes "
+            "filters what it says"
         )
 
 
@@ -87,16 +87,21 @@ def ask_server(
 
     Raises:
         CheckpointError: If the folder does not say how the model is asked.
-        InputError: If the server refuses a question.
+        InputError: If the server refuses a question, or answers as it was started and not freely.
         CoordExpError: If it cannot be reached, or its answers cannot be scored.
     """
     in_flight = options.batch_size
     client = Client(
         options.url or "",
         model,
-        ask=ServedAsk(max_tokens=options.asking.max_new_tokens),
+        ask=ServedAsk(max_tokens=options.asking.max_new_tokens, constrain=options.asking.constrain),
         connections=in_flight,
     )
+    if not options.asking.constrain and not client.is_vllm:
+        raise InputError(
+            "--constrain off: the server's to decide, unless it is vLLM's (coordexp serve "
+            "--constrain off); leave it out"
+        )
     if Path(client.name).name != served_name(model):
         logger.warning(
             "the server calls its model %s; its answers are read as those of %s", client.name, model

@@ -52,5 +52,9 @@ class PredictOptions:
             engine = {name: value for name, value in self.engine.items() if name not in ROOM}
             asking = {"backend": "vllm", **asking, **({"engine": engine} if engine else {})}
         if self.backend == "http":  # the server decides on all else
-            asking = {"backend": "http", "max_new_tokens": self.asking.max_new_tokens}
+            told = {
+                "max_new_tokens": self.asking.max_new_tokens,
+                "constrain": self.asking.constrain,
+            }
+            asking = {"backend": "http", **told}
         return {**asking, **self.rows.to_json()}

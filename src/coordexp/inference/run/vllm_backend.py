@@ -17,10 +17,10 @@ from transformers.utils import GENERATION_CONFIG_NAME
 
 from coordexp.answers.answer import Answer, with_masses
 from coordexp.answers.belief import LISTED_TOKENS, CoordBelief, belief_of_listed
+from coordexp.answers.grammar_text import answer_grammar_text
 from coordexp.coord_tokens.vocab import CoordVocab
 from coordexp.errors import CoordExpError, InputError
 from coordexp.inference.decode.free import answer_ends
-from coordexp.inference.decode.grammar_text import answer_grammar_text
 from coordexp.inference.decode.pieces import text_pieces
 from coordexp.inference.run.ask import RESTRICTED_FREELY, AskOptions, Question
 from coordexp.inference.run.vllm_engine import build_engine, check_merged, import_vllm

@@ -7,7 +7,8 @@ It is written in the EBNF that xgrammar reads, which is what vLLM takes for stru
     shape   ::= "bbox_2d\": [\"" coord "\", \"" coord ... "\"]}"  |  poly  |  ...
     coord   ::= Token(151670, ..., 152669)
 
-Names of keys, kinds of geometry, separators and escapes are those of `grammar`, our own decoder's.
+Names of keys, kinds of geometry, separators and escapes are those of our own decoder's grammar,
+`coordexp.inference.decode.grammar`.
 A coordinate is a token id, all else is text, so tokens that join a quote with its neighbours fit as
 the tokenizer makes them.
 
@@ -19,11 +20,10 @@ spelled in the tokens of training: a model that has learned the format does so b
 import json
 from collections.abc import Iterator, Mapping, Sequence
 
+from coordexp.answers.class_filter import check_names
 from coordexp.coord_tokens.vocab import CoordVocab
-from coordexp.data.contract.geometry_kinds import KINDS, GeometryKind
-from coordexp.inference.decode.grammar import check_names
-from coordexp.inference.decode.json_bytes import ESCAPES
-from coordexp.rendering.dense_json import SEPARATORS
+from coordexp.data.contract.geometry_kinds import GEOMETRY_KINDS, KINDS, GeometryKind
+from coordexp.rendering.dense_json import ESCAPES, SEPARATORS
 from coordexp.rendering.style import RenderingStyle
 
 # Of an object: its coordinates, and what stands around each.
@@ -52,7 +52,7 @@ def answer_grammar_text(
     """
     comma, colon = SEPARATORS[style.json_format]
     sep = _literal(f'"{comma}"')
-    shapes = " | ".join(_shape(kind, sep, colon) for kind in KINDS)
+    shapes = " | ".join(_shape(kind, sep, colon) for kind in GEOMETRY_KINDS)
     coords = ", ".join(map(str, vocab.ids))
     head = f'"{colon}{{"desc"{colon}"'
     return "\n".join(
