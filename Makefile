@@ -22,7 +22,7 @@ help:
 	@echo "make check-cpu    the tests of numbers, as on processors with fewer instructions"
 	@echo "make check-gpu    the tests and the benchmarks that need a GPU, in nine minutes"
 	@echo "make check-swift  the tests inside ms-swift, in an environment of its own"
-	@echo "make check-vllm   the tests on vLLM itself, on the CPU, in an environment of its own"
+	@echo "make check-vllm   the tests on vLLM and Ray themselves, on the CPU, in an environment of their own"
 	@echo "make check-qlora  the tests on a base in four bits, with bitsandbytes"
 	@echo "make check-long   a study on the tiny base, DDP, DeepSpeed and FSDP2"
 	@echo "make check-versions  the fast tests on Python 3.11 to 3.13, oldest and newest libraries"

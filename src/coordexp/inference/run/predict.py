@@ -9,7 +9,7 @@ import os
 import time
 from array import array
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
@@ -28,7 +28,7 @@ from coordexp.inference.run.inputs import Excerpt, PictureInput, load_source
 from coordexp.inference.run.options import PredictOptions
 from coordexp.inference.run.parts import Parts
 from coordexp.inference.run.predictor import Predictor, load_predictor
-from coordexp.inference.run.rank_work import Asked, RankWork
+from coordexp.inference.run.rank_work import Asked, Entries, RankWork
 from coordexp.inference.run.ranks import Ranks
 
 __all__ = ["Predictor", "load_predictor", "predict_file"]
@@ -154,25 +154,64 @@ def answer_file(
         InputError: If the output has the remains of another run beside it.
         CoordExpError: If answers have vanished; there is no output then.
     """
-    questions, out = files.questions, files.out
-    source = load_source(files.data, questions.style.alphabet)
+    work = build_work(ask, files, options)
+    lines = partial(work.lines, in_flight=in_flight)
+    return write_answers(lines, work.source, files, options, ranks=ranks, quiet=quiet)
+
+
+def build_work(
+    ask: Callable[[Sequence[Asked]], list[Answer]],
+    files: AnswerFile[Asked],
+    options: PredictOptions,
+) -> RankWork[Asked]:
+    """Return what makes lines of batches; any process may do any of them.
+
+    Raises:
+        RecordError: If a record is wrong.
+        InputError: If there is nothing to predict on.
+    """
+    source = load_source(files.data, files.questions.style.alphabet)
+    return RankWork(
+        ask=ask,
+        questions=files.questions,
+        source=source if files.indices is None else Excerpt(source, files.indices),
+        root=os.path.relpath(source.root, files.out.parent),
+        row_options=options.rows,
+    )
+
+
+def write_answers(
+    lines: Callable[[Iterator[list[int]]], Generator[Entries]],
+    source: PictureInput,
+    files: AnswerFile[Asked],
+    options: PredictOptions,
+    *,
+    ranks: Ranks,
+    quiet: bool = False,
+) -> Summary:
+    """Keep the lines of every batch as they come, and join them; see `answer_file`.
+
+    Args:
+        lines: Gives the lines of batches, in any order, each as the places of its images.
+        source: The images.
+        files: Where they are from, and where the answers go.
+        options: How they are asked about.
+        ranks: Which share is this process's.
+        quiet: Whether no progress is shown.
+
+    Raises:
+        InputError: As `answer_file` does.
+        CoordExpError: As `answer_file` does.
+    """
+    out = files.out
     whole = {"data": str(files.data.resolve()), "model": files.model, **options.identity()}
-    if files.indices is not None:
-        source = Excerpt(source, files.indices)
     parts = Parts(out, whole)
     # Looked for twice: kept, the batches of a million images would take 100 MB.
     shares = partial(_open_batches, source, options.batch_size, parts, ranks)
     total = sum(1 for _ in shares())
-    work = RankWork(
-        ask=ask,
-        questions=questions,
-        source=source,
-        root=os.path.relpath(source.root, out.parent),
-        row_options=options.rows,
-    )
     console = Console(stderr=True, quiet=quiet or ranks.rank > 0)
-    with parts.writer(ranks.rank) as writer, closing(work.lines(shares(), in_flight)) as lines:
-        for entries in shown_progress(lines, total=total, console=console):
+    with parts.writer(ranks.rank) as writer, closing(lines(shares())) as answered:
+        for entries in shown_progress(answered, total=total, console=console):
             writer.append(entries)
     ranks.wait()
     if ranks.rank > 0:
