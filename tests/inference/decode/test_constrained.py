@@ -2,6 +2,7 @@ import copy
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -15,6 +16,7 @@ from coordexp.data.files.jsonl import RecordFile
 from coordexp.families.qwen3_vl.family import QWEN3_VL
 from coordexp.inference.decode.constrained import ConstrainedDecoder
 from coordexp.inference.decode.grammar import AnswerGrammar
+from coordexp.inference.decode.pick import by_chance
 from coordexp.inference.run.ask import AskOptions, Question, build_ask
 from coordexp.inference.run.predictor import Predictor, load_predictor
 from coordexp.model.coord_offset import install_coord_offset_adapter
@@ -69,7 +71,9 @@ def talker(predictor: Predictor) -> Predictor:
 
 
 def decoder(
-    predictor: Predictor, classes: Sequence[str] | None = CLASSES, **options: bool
+    predictor: Predictor,
+    classes: Sequence[str] | None = CLASSES,
+    **options: Any,  # noqa: ANN401
 ) -> ConstrainedDecoder:
     """Return one with a list of classes: a random model would babble on in free text."""
     assert predictor.vocab is not None
@@ -221,3 +225,50 @@ def test_offsets_of_an_adapter_are_read(predictor: Predictor, prompts: Sequence[
     for ours, theirs in zip(one, other, strict=True):
         assert_same(ours, theirs)
     assert [answer.text for answer in one] != [answer.text for answer in plain]
+
+
+def test_tokens_are_those_of_the_answer_and_the_forced_ones_are_told_apart(
+    talker: Predictor, prompts: Sequence[Example]
+) -> None:
+    assert talker.vocab is not None
+    answers = decoder(talker).answers(prompts, max_new_tokens=LIMIT)
+    said = decoder(talker).tokens(prompts, max_new_tokens=LIMIT)
+    alone = decoder(talker, jump=False).tokens(prompts, max_new_tokens=LIMIT)
+    assert said == alone
+    for answer, tokens in zip(answers, said, strict=True):
+        assert tokens.ids[-1] == talker.encoder.end_of_turn_id
+        assert len(tokens.ids) == len(answer.pieces) + 1
+        coords = [token in talker.vocab.ids for token in tokens.ids]
+        assert all(free for free, is_coord in zip(tokens.free, coords, strict=True) if is_coord)
+        assert not all(tokens.free)
+
+
+def test_what_is_said_by_chance_at_no_temperature_is_the_likeliest(
+    talker: Predictor, prompts: Sequence[Example]
+) -> None:
+    greedy = decoder(talker).tokens(prompts, max_new_tokens=LIMIT)
+    cold = decoder(talker, pick=by_chance(1e-6)).tokens(prompts, max_new_tokens=LIMIT)
+    assert cold == greedy
+
+
+def test_what_is_said_by_chance_stays_inside_the_grammar(
+    talker: Predictor, prompts: Sequence[Example]
+) -> None:
+    torch.manual_seed(0)
+    hot = decoder(talker, pick=by_chance(2.0))
+    first, second = (hot.tokens(prompts, max_new_tokens=LIMIT) for _ in range(2))
+    assert first != second
+    for tokens in (*first, *second):
+        text = talker.encoder.tokenizer.decode(list(tokens.ids))
+        parsed = parse_prediction(
+            text, alphabet=SPEC_ALPHABET, coord_tokens=True, end_marks=QWEN3_VL.end_marks
+        )
+        assert parsed.status == "ok"
+
+
+def test_chance_is_that_of_the_logits_and_the_temperature() -> None:
+    torch.manual_seed(0)
+    logits = torch.tensor([[0.0, 2.0, -torch.inf]]).expand(4_000, -1)
+    share = (by_chance(2.0)(logits) == 1).float().mean().item()
+    assert share == pytest.approx(0.731, abs=0.03)
+    assert not (by_chance(2.0)(logits) == 2).any()

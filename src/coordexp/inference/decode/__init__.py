@@ -2,9 +2,10 @@
 
 - `pieces`: the text of each token; `beliefs`: what the model believed about each coordinate.
 - `free`: greedily, token by token.
-- `constrained`: greedily inside the grammar, in as few passes as it takes. `grammar` builds `trie`s
-  of token ids, with `json_bytes` for free text; `walk` is a place in it, `growing_answer` an answer
-  in the making, which `repeat_stop` ends where it says nothing new, `choose` asks the head for no
-  more rows than there are options (`head_rows`), and `ragged_cache` lets every row of a batch grow
-  at its own pace; `recurrent_states` do it where layers have states.
+- `constrained`: inside the grammar, in as few passes as it takes; `pick` says whether the
+  likeliest is said or one by chance. `grammar` builds `trie`s of token ids, with `json_bytes` for
+  free text; `walk` is a place in it, `growing_answer` an answer in the making, which `repeat_stop`
+  ends where it says nothing new, `choose` asks the head for no more rows than there are options
+  (`head_rows`), and `ragged_cache` lets every row of a batch grow at its own pace;
+  `recurrent_states` do it where layers have states.
 """

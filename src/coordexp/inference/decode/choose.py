@@ -19,6 +19,7 @@ from coordexp.coord_tokens.vocab import CoordVocab
 from coordexp.inference.decode.grammar import AnswerGrammar
 from coordexp.inference.decode.growing_answer import Choice, Row
 from coordexp.inference.decode.head_rows import HeadRows
+from coordexp.inference.decode.pick import Pick
 from coordexp.inference.decode.trie import Node, Slot, Text
 from coordexp.inference.decode.walk import AllowedTokens, TextState
 
@@ -38,9 +39,13 @@ class Chooser:
         model: Whose head is asked.
         vocab: The coord vocabulary.
         grammar: What may be said.
+        pick: Which of it is.
     """
 
-    def __init__(self, model: PreTrainedModel, vocab: CoordVocab, grammar: AnswerGrammar) -> None:
+    def __init__(
+        self, model: PreTrainedModel, vocab: CoordVocab, grammar: AnswerGrammar, pick: Pick
+    ) -> None:
+        self._pick = pick
         self._head = HeadRows(model, vocab)
         self._first_id = vocab.first_id
         self._allowed = AllowedTokens(grammar, self._head.vocab_size)
@@ -99,13 +104,13 @@ class Chooser:
 
     def _options(self, asks: Sequence[_Ask], hidden: Float[Tensor, "N D"]) -> Picked:
         options = asks[0].node.options
-        p = self._head.options(hidden, options).softmax(-1)
-        best, chosen = p.max(-1)
+        logits = self._head.options(hidden, options)
+        chosen = self._pick(logits)
         for index, ask in enumerate(asks):
             if ask.row.is_closing and ask.node.stop is not None:
                 chosen[index] = options.index(ask.node.stop)
-                best[index] = p[index, chosen[index]]
-        return torch.tensor(options, device=hidden.device)[chosen], best
+        p = logits.softmax(-1).gather(1, chosen[:, None])[:, 0]
+        return torch.tensor(options, device=hidden.device)[chosen], p
 
     def _bins(self, asks: Sequence[_Ask], logits: Float[Tensor, "N K"]) -> Picked:
         slots = [(ask.row.walk, ask.node.leaf) for ask in asks]
@@ -114,16 +119,16 @@ class Chooser:
             bins = torch.arange(logits.shape[1], device=logits.device)
             below = bins < torch.tensor(least, device=logits.device)[:, None]
             logits = logits.masked_fill(below, -torch.inf)
-        chosen = logits.argmax(-1)
-        return self._first_id + chosen, torch.ones_like(logits[:, 0])
+        return self._first_id + self._pick(logits), torch.ones_like(logits[:, 0])
 
     def _text(self, asks: Sequence[_Ask], hidden: Float[Tensor, "N D"]) -> Picked:
         logits = self._head.every(hidden)
         texts = [(ask.row, ask.node.leaf) for ask in asks]
         masks = [self._mask(row, leaf) for row, leaf in texts if isinstance(leaf, Text)]
         allowed = masks[0] if all(mask is masks[0] for mask in masks) else torch.stack(masks)
-        best, chosen = logits.masked_fill(~allowed, -torch.inf).max(-1)
-        return chosen, (best - logits.logsumexp(-1)).exp()
+        chosen = self._pick(logits.masked_fill(~allowed, -torch.inf))
+        log_p = logits.gather(1, chosen[:, None])[:, 0] - logits.logsumexp(-1)
+        return chosen, log_p.exp()
 
     def _mask(self, row: Row, text: Text) -> Bool[Tensor, " V"]:
         key = (row.walk.text_state(text), row.is_closing)

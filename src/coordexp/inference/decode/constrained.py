@@ -19,7 +19,7 @@ Shapes: `B` rows, `Q` columns of a pass, `L` columns in the cache, `D` width, `N
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import cast
 
 import torch
@@ -36,11 +36,25 @@ from coordexp.inference.decode.beliefs import coord_beliefs
 from coordexp.inference.decode.choose import Chooser
 from coordexp.inference.decode.grammar import AnswerGrammar
 from coordexp.inference.decode.growing_answer import Row
+from coordexp.inference.decode.pick import Pick, likeliest
 from coordexp.inference.decode.pieces import text_pieces
 from coordexp.inference.decode.ragged_cache import RaggedCache
 from coordexp.inference.decode.repeat_stop import RepeatStop
 from coordexp.rendering.collate import Collator
 from coordexp.rendering.encode import IGNORE_INDEX, Encoder, Example
+
+
+@dataclass(frozen=True, slots=True)
+class SaidTokens:
+    """An answer as tokens, for whoever learns from it.
+
+    Args:
+        ids: With the end of the turn.
+        free: Of each, whether the model chose it; the grammar forced the others.
+    """
+
+    ids: tuple[int, ...]
+    free: tuple[bool, ...]
 
 
 class ConstrainedDecoder:
@@ -55,6 +69,7 @@ class ConstrainedDecoder:
         ordered: Whether a box's second corner may be no smaller than its first.
         with_coord_log_p: Whether answers tell the log probabilities of all bins.
         stop: What ends an answer that repeats itself; None for nothing.
+        pick: Which of what is allowed is said.
 
     Raises:
         CheckpointError: If the model has layers with states that cannot go back to a choice.
@@ -71,6 +86,7 @@ class ConstrainedDecoder:
         ordered: bool = True,
         with_coord_log_p: bool = False,
         stop: RepeatStop | None = None,
+        pick: Pick = likeliest,
     ) -> None:
         inner = model.get_base_model() if isinstance(model, PeftModel) else model
         self._model = cast(PreTrainedModel, inner)
@@ -82,7 +98,7 @@ class ConstrainedDecoder:
         self._with_coord_log_p = with_coord_log_p
         self._stop = stop
         self._text: dict[int, str | None] = {}
-        self._choose = Chooser(self._model, vocab, grammar)
+        self._choose = Chooser(self._model, vocab, grammar, pick)
         self._device = self._model.device
         self._num_layers = len(self._model.get_decoder().layers)
         check_recurrent_layers(self._model)
@@ -97,6 +113,15 @@ class ConstrainedDecoder:
             prompts: From `Encoder.encode_prompt`.
             max_new_tokens: After this many no object is begun; the last one is finished.
         """
+        return self._finished(self._said(prompts, max_new_tokens))
+
+    @torch.inference_mode()
+    def tokens(self, prompts: Sequence[Example], *, max_new_tokens: int) -> list[SaidTokens]:
+        """Return the same as tokens, and which of them the model chose."""
+        rows = self._said(prompts, max_new_tokens)
+        return [SaidTokens(tuple(row.ids), tuple(row.free)) for row in rows]
+
+    def _said(self, prompts: Sequence[Example], max_new_tokens: int) -> list[Row]:
         rows = [
             Row(
                 self._grammar,
@@ -116,7 +141,7 @@ class ConstrainedDecoder:
                 cache.keep([index for index, row in enumerate(held) if not row.done])
                 held = active
             self._choose(held, self._pass(held, cache), [0] * len(held))
-        return self._finished(rows)
+        return rows
 
     def _first_pass(
         self, prompts: Sequence[Example], rows: Sequence[Row]

@@ -1,7 +1,7 @@
 """One answer while it is decoded: what is said, what comes next, what has to be asked."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from jaxtyping import Float
 from torch import Tensor
@@ -21,11 +21,13 @@ class Choice:
         token_id: The choice.
         probability: Of it, among the options; among all tokens inside a desc.
         coord_logits: Of all bins, for a coordinate.
+        is_free: Whether there was anything to choose from.
     """
 
     token_id: int
     probability: float
     coord_logits: Float[Tensor, " K"] | None = None
+    is_free: bool = True
 
 
 class Row:
@@ -60,6 +62,7 @@ class Row:
         self.walk = GrammarWalk(grammar, ordered=ordered)
         self.ids: list[int] = []
         self.probabilities: list[float] = []
+        self.free: list[bool] = []
         self.coord_logits: dict[int, Float[Tensor, " K"]] = {}
         # Tokens before the one chosen last, and how far positions are ahead of columns.
         self.length = len(prompt) - 1
@@ -113,13 +116,14 @@ class Row:
         if run.ids:
             self.walk.enter(run.end)
         forced = run.end.leaf is None and len(run.end.children) == 1
-        self._choose(Choice(run.end.options[0], 1.0) if forced else next(choices))
+        self._choose(Choice(run.end.options[0], 1.0, is_free=False) if forced else next(choices))
 
     def _choose(self, choice: Choice) -> None:
         node = self.walk.node
         ends = isinstance(node.leaf, Text) or choice.token_id == node.stop
-        self.is_cut |= self.is_closing and ends
-        self._say(choice)
+        closed = self.is_closing and ends
+        self.is_cut |= closed
+        self._say(replace(choice, is_free=False) if closed else choice)
         self.walk.take(choice.token_id)
         self._chosen = choice.token_id
         self._run = self._next_run()
@@ -143,10 +147,12 @@ class Row:
             self.coord_logits[len(self.ids)] = choice.coord_logits
         self.ids.append(choice.token_id)
         self.probabilities.append(choice.probability)
+        self.free.append(choice.is_free)
 
     def _force(self, ids: Sequence[int]) -> None:
         self.ids.extend(ids)
         self.probabilities.extend([1.0] * len(ids))
+        self.free.extend([False] * len(ids))
 
     def _next_run(self) -> Run:
         return self.walk.node.run() if self._jump else Run((), (), self.walk.node)
