@@ -14,7 +14,7 @@ CPU_STEPS := ONEDNN_MAX_CPU_ISA=AVX512_CORE_BF16 ONEDNN_MAX_CPU_ISA=AVX512_CORE 
 	ONEDNN_MAX_CPU_ISA=AVX2,ATEN_CPU_CAPABILITY=avx2 \
 	ONEDNN_MAX_CPU_ISA=AVX2,ATEN_CPU_CAPABILITY=default
 
-.PHONY: help quickstart check check-cpu check-gpu check-swift check-vllm check-qlora check-long check-versions test format docs clean
+.PHONY: help quickstart check check-cpu check-gpu check-swift check-trl check-vllm check-qlora check-long check-versions test format docs clean
 
 help:
 	@echo "make quickstart   install, run the main job on a tiny model, say where the report is"
@@ -22,6 +22,7 @@ help:
 	@echo "make check-cpu    the tests of numbers, as on processors with fewer instructions"
 	@echo "make check-gpu    the tests and the benchmarks that need a GPU, in nine minutes"
 	@echo "make check-swift  the tests inside ms-swift, in an environment of its own"
+	@echo "make check-trl    the tests inside TRL's trainer, which lies beside the environment"
 	@echo "make check-vllm   the tests on vLLM and Ray themselves, on the CPU, in an environment of their own"
 	@echo "make check-qlora  the tests on a base in four bits, with bitsandbytes"
 	@echo "make check-long   a study on the tiny base, DDP, DeepSpeed and FSDP2"
@@ -43,15 +44,15 @@ check: .venv/.installed-dev
 	$(BIN)/lint-imports --no-logo
 	@sh scripts/fetch_test_data.sh
 	@if sh scripts/ensure_chromium.sh; then \
-		set -x; sh scripts/test.sh -n auto -m "not gpu and not swift and not vllm and not long"; \
+		set -x; sh scripts/test.sh -n auto -m "not gpu and not swift and not trl and not vllm and not long"; \
 	else \
-		set -x; sh scripts/test.sh -n auto -m "not gpu and not browser and not swift and not vllm and not long"; \
+		set -x; sh scripts/test.sh -n auto -m "not gpu and not browser and not swift and not trl and not vllm and not long"; \
 	fi
 
 check-cpu: .venv/.installed-dev
 	@for step in $(CPU_STEPS); do \
 		echo $$step; \
-		env $$(echo $$step | tr , ' ') $(BIN)/pytest -n auto -q -m "not gpu and not swift and not vllm" \
+		env $$(echo $$step | tr , ' ') $(BIN)/pytest -n auto -q -m "not gpu and not swift and not trl and not vllm" \
 			tests/objective tests/model tests/export || exit 1; \
 	done
 
@@ -61,6 +62,11 @@ check-gpu: .venv/.installed-dev
 # ms-swift warns about many things; none of them is ours to mend.
 check-swift: .venv-swift/.installed
 	.venv-swift/bin/pytest -m swift -o filterwarnings=ignore tests/integrations
+
+# TRL and what it brings lie beside the environment, as bitsandbytes does below: seven packages, and
+# torch is not installed a second time. It warns about what is experimental.
+check-trl: .venv/.installed-trl
+	PYTHONPATH=.venv/trl $(BIN)/pytest -m trl -o filterwarnings=ignore tests/integrations/trl
 
 # A GiB of cache is plenty for the tiny model. Threads are not bound to processors: which ones are free
 # is not for vLLM to guess on a shared machine.
@@ -81,7 +87,7 @@ check-versions:
 	sh scripts/check_versions.sh
 
 test: .venv/.installed-dev
-	$(BIN)/pytest -n auto -m "not slow and not browser and not gpu and not swift and not vllm and not long"
+	$(BIN)/pytest -n auto -m "not slow and not browser and not gpu and not swift and not trl and not vllm and not long"
 
 format: .venv/.installed-dev
 	$(BIN)/ruff format .
@@ -113,6 +119,11 @@ $(BIN)/python:
 .venv/.installed-qlora: .venv/.installed-dev
 	rm -rf .venv/qlora
 	$(PIP) --no-deps --target .venv/qlora $(shell grep '^bitsandbytes==' constraints.txt)
+	@touch $@
+
+.venv/.installed-trl: .venv/.installed-dev constraints-trl.txt
+	rm -rf .venv/trl
+	$(PIP) --no-deps --target .venv/trl --requirement constraints-trl.txt
 	@touch $@
 
 .venv-swift/bin/python:

@@ -1,1 +1,1 @@
-"""CoordExp inside other people's trainers: `ms_swift` (ms-swift 4.6)."""
+"""CoordExp inside other people's trainers: `ms_swift` (ms-swift 4.6), `trl` (TRL 1.16)."""

@@ -136,7 +136,7 @@ class Row:
                 self._end_before(loop)
 
     def _end_before(self, loop: int) -> None:
-        del self.ids[loop:], self.probabilities[loop:]
+        del self.ids[loop:], self.probabilities[loop:], self.free[loop:]
         kept = {place: logits for place, logits in self.coord_logits.items() if place < loop}
         self.coord_logits = kept
         self._force(self._grammar.end_ids)
