@@ -67,7 +67,7 @@ from coordexp.rendering.dense_json import JsonFormat
 from coordexp.rendering.encode import Encoder, Example
 from coordexp.rendering.style import RenderingStyle
 from coordexp.tiny.model import CHAT_TEMPLATE
-from tests.families.tiny_models import write_tiny_qwen3_5
+from tests.families.tiny_recurrent import write_tiny_qwen3_5
 
 BATCH = 8
 REPEATS = 3

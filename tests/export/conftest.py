@@ -29,7 +29,8 @@ from coordexp.rendering.style import RenderingStyle, style_to_json
 from coordexp.tiny.model import build_config, build_tokenizer, write_base
 from tests.export.cases import Case, Cases, MakePath, ReadCertificate
 from tests.families.tiny_mixture import write_tiny_qwen3_vl_moe
-from tests.families.tiny_models import write_tiny_qwen2_5_vl, write_tiny_qwen3_5
+from tests.families.tiny_models import write_tiny_qwen2_5_vl
+from tests.families.tiny_recurrent import write_tiny_qwen3_5, write_tiny_qwen3_5_moe
 
 STYLE = RenderingStyle(
     system_prompt=None,
@@ -101,6 +102,7 @@ SHALLOW: dict[str, Callable[[Path], None]] = {
     "qwen2_5_vl": partial(write_tiny_qwen2_5_vl, layers=1),
     "qwen3_5": partial(write_tiny_qwen3_5, layers=2),
     "qwen3_vl_moe": partial(write_tiny_qwen3_vl_moe, layers=1),
+    "qwen3_5_moe": partial(write_tiny_qwen3_5_moe, layers=2),
 }
 """As few layers as there are kinds."""
 

@@ -23,6 +23,7 @@ from coordexp.model.card import load_weights_card
 from coordexp.model.load import load_checkpoint
 from coordexp.model.shards import INDEX_FILE, SINGLE_FILE, load_weights
 from tests.export.cases import Cases, MakePath
+from tests.families.tiny_models import JOINED
 
 EMBEDDING, HEAD = "model.language_model.embed_tokens.weight", "lm_head.weight"
 # Of later families the files in other forms are read and written by the same code, and wait.
@@ -30,7 +31,9 @@ FIRST = ("qwen3_vl", "qwen2_5_vl")
 
 
 def patience(sharded: bool, dtype: str, family: str) -> list[pytest.MarkDecorator]:
-    return [pytest.mark.long] if family not in FIRST and (sharded or dtype != "float32") else []
+    other_form = sharded or dtype != "float32"
+    may_wait = family in JOINED or (family not in FIRST and other_form)
+    return [pytest.mark.long] if may_wait else []
 
 
 MATRIX = [

@@ -16,7 +16,7 @@ from coordexp.families.recurrent_layers import (
     install_recurrent_layers,
     recurrent_layers,
 )
-from tests.families.tiny_models import random_qwen3_5, small_qwen3_5_config
+from tests.families.tiny_recurrent import random_qwen3_5, small_qwen3_5_config
 from tests.model.small import small_model
 
 LENGTHS = (5, 70, 1, 2)  # more and fewer tokens than a chunk and a convolution take

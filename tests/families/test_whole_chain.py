@@ -19,7 +19,7 @@ from coordexp.config.schema import Config
 from coordexp.export import plain_reload
 from coordexp.families.known import DEFAULT_FAMILY, FAMILIES
 from coordexp.model.shards import load_weights
-from tests.families.tiny_models import TINY_BASES
+from tests.families.tiny_models import TINY_BASES, with_patience
 from tests.training.first_step import FirstStep, take_first_step
 
 pytestmark = pytest.mark.slow
@@ -80,7 +80,7 @@ class Bench:
         return path
 
 
-@pytest.fixture(scope="module", params=OTHERS)
+@pytest.fixture(scope="module", params=with_patience(OTHERS))
 def bench(
     request: pytest.FixtureRequest, scenes: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Bench:

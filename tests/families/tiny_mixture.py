@@ -4,7 +4,11 @@ import json
 from pathlib import Path
 
 from safetensors.torch import load_file, save_file
-from transformers import Qwen3VLMoeConfig, Qwen3VLMoeForConditionalGeneration
+from transformers import (
+    PreTrainedTokenizerFast,
+    Qwen3VLMoeConfig,
+    Qwen3VLMoeForConditionalGeneration,
+)
 
 from coordexp.tiny.model import (
     MERGE_SIZE,
@@ -65,9 +69,9 @@ def write_tiny_qwen3_vl_moe(dst: Path, *, tied: bool = True, layers: int = 2) ->
     """Write it; each expert's matrices have their input rows first, as in published files."""
     tokenizer = build_tokenizer()
     known = build_config(tokenizer)
-    keys = ("image_token_id", "video_token_id", "vision_start_token_id", "vision_end_token_id")
-    ids = {key: getattr(known, key) for key in keys}
-    config = small_qwen3_vl_moe_config(rows=VOCAB_ROWS, tied=tied, ids=ids, layers=layers)
+    config = small_qwen3_vl_moe_config(
+        rows=VOCAB_ROWS, tied=tied, ids=token_ids(tokenizer), layers=layers
+    )
     config.text_config.eos_token_id = known.text_config.eos_token_id
     config.text_config.pad_token_id = known.text_config.pad_token_id
     model = random_model(Qwen3VLMoeForConditionalGeneration, config)
@@ -77,6 +81,17 @@ def write_tiny_qwen3_vl_moe(dst: Path, *, tied: bool = True, layers: int = 2) ->
     written = json.loads((dst / "config.json").read_text("utf-8"))
     written["text_config"]["num_experts"] = written["text_config"].pop("num_local_experts")
     (dst / "config.json").write_text(json.dumps(written, indent=2), "utf-8")
+
+
+def token_ids(tokenizer: PreTrainedTokenizerFast) -> dict[str, int]:
+    """Return the ids of the tokens that frame pictures, as a configuration has them."""
+    tokens = {
+        "image_token_id": "<|image_pad|>",
+        "video_token_id": "<|video_pad|>",
+        "vision_start_token_id": "<|vision_start|>",
+        "vision_end_token_id": "<|vision_end|>",
+    }
+    return {key: tokenizer.get_vocab()[token] for key, token in tokens.items()}
 
 
 def turn_experts(file: Path) -> None:

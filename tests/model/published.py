@@ -1,9 +1,9 @@
 """The sizes of published models, for models without weights on the meta device.
 
 Dimensions from the `config.json` that Qwen publishes with Qwen3-VL-2B, -4B, -8B, -30B-A3B and
--235B-A22B-Instruct, with Qwen2.5-VL-3B and -7B-Instruct, and with Qwen3.5-0.8B, -2B, -4B, -9B and
--27B. No hub was asked: they are as known, and held by the number of parameters that is published
-too.
+-235B-A22B-Instruct, with Qwen2.5-VL-3B and -7B-Instruct, and with Qwen3.5-0.8B, -2B, -4B, -9B,
+-27B, -35B-A3B and -122B-A10B. No hub was asked: they are as known, and held by the number of
+parameters that is published too.
 """
 
 from dataclasses import dataclass
@@ -16,6 +16,7 @@ from transformers import (
     PreTrainedModel,
     Qwen2_5_VLConfig,
     Qwen3_5Config,
+    Qwen3_5MoeConfig,
     Qwen3VLConfig,
     Qwen3VLMoeConfig,
 )
@@ -23,6 +24,7 @@ from transformers import (
 from coordexp.families.family import Family
 from coordexp.families.qwen2_5_vl.family import QWEN2_5_VL
 from coordexp.families.qwen3_5.family import QWEN3_5
+from coordexp.families.qwen3_5_moe.family import QWEN3_5_MOE
 from coordexp.families.qwen3_vl.family import QWEN3_VL
 from coordexp.families.qwen3_vl_moe.family import QWEN3_VL_MOE
 from tests.model.qwen import NUM_TOKENS
@@ -52,6 +54,7 @@ class Vision:
     deepstack: tuple[int, ...] = ()
 
 
+_RECURRENT = (QWEN3_5, QWEN3_5_MOE)
 _VISION_12 = Vision(12, 768, 3072, heads=12)
 _VISION_24 = Vision(24, 1024, 4096, deepstack=(5, 11, 17))
 _VISION_27 = Vision(27, 1152, 4304, deepstack=(8, 16, 24))
@@ -66,6 +69,7 @@ class Published:
         rows: Of the vocabulary.
         parameters: As published; Qwen3.5's count the drafts, which are no part of the model.
         state_heads: Heads for values of the layers with states, in Qwen3.5.
+        intermediate: Of an MLP; of a mixture the shared expert's, where it has one.
         experts: In each layer of the language model; 0 where that has one MLP.
         expert_width: Of what is between the two matrices of an expert.
     """
@@ -103,26 +107,29 @@ class Published:
     def language_layers(self) -> int:
         """Linear layers of the language model: seven of a block, eight of one with a state.
 
-        A mixture's experts are none, and leave four.
+        A mixture's experts are none, and leave four; its shared expert has three, and its gate one.
         """
-        if self.experts:
-            return 4 * self.layers
-        return 7 * self.layers + (3 * self.layers // 4 if self.family is QWEN3_5 else 0)
+        with_states = 3 * self.layers // 4 if self.family in _RECURRENT else 0
+        of_a_block = {QWEN3_VL_MOE.name: 4, QWEN3_5_MOE.name: 8}.get(self.family.name, 7)
+        return of_a_block * self.layers + with_states
 
     @property
     def tokens(self) -> int:
         """How many tokens its tokenizer has; the rows behind them are padding."""
-        return 248_077 if self.family is QWEN3_5 else NUM_TOKENS
+        return 248_077 if self.family in _RECURRENT else NUM_TOKENS
 
     @property
     def drafts(self) -> int:
         """Parameters that draft tokens: one block that looks back, and what goes into it."""
-        if self.family is not QWEN3_5:
+        if self.family not in _RECURRENT:
             return 0
         queries, keys = 256 * self.heads, 256 * self.key_value_heads
         attention = self.width * (3 * queries + 2 * keys)
         norms = 2 * 256 + 5 * self.width
-        return attention + self.width * (3 * self.intermediate + 2 * self.width) + norms
+        mlp = 3 * self.intermediate
+        if self.experts:  # theirs, their router, and the gate of the one that is shared
+            mlp += self.experts * (3 * self.expert_width + 1) + 1
+        return attention + self.width * (mlp + 2 * self.width) + norms
 
     def config(self, rows: int) -> PreTrainedConfig:
         """Return its configuration with another number of rows."""
@@ -145,7 +152,7 @@ class Published:
         }
         if self.family is QWEN2_5_VL:
             return self._qwen2_5_vl(text, vision)
-        if self.family is QWEN3_5:
+        if self.family in _RECURRENT:
             return self._qwen3_5(text, vision)
         kind = Qwen3VLMoeConfig if self.experts else Qwen3VLConfig
         return kind(
@@ -175,12 +182,13 @@ class Published:
     def _mixture(self) -> dict[str, Any]:
         if not self.experts:
             return {}
+        return {**self._experts(), "decoder_sparse_step": 1, "mlp_only_layers": []}
+
+    def _experts(self) -> dict[str, Any]:
         return {
             "num_experts": self.experts,
             "num_experts_per_tok": 8,
             "moe_intermediate_size": self.expert_width,
-            "decoder_sparse_step": 1,
-            "mlp_only_layers": [],
         }
 
     def _qwen2_5_vl(self, text: dict[str, Any], vision: dict[str, Any]) -> Qwen2_5_VLConfig:
@@ -206,8 +214,12 @@ class Published:
             **_TOKENS,
         )
 
-    def _qwen3_5(self, text: dict[str, Any], vision: dict[str, Any]) -> Qwen3_5Config:
-        return Qwen3_5Config(
+    def _qwen3_5(self, text: dict[str, Any], vision: dict[str, Any]) -> PreTrainedConfig:
+        kind: type[PreTrainedConfig] = Qwen3_5Config
+        if self.experts:
+            text["shared_expert_intermediate_size"] = text.pop("intermediate_size")
+            kind, text = Qwen3_5MoeConfig, text | self._experts()
+        return kind(
             text_config={
                 **text,
                 "head_dim": 256,
@@ -369,6 +381,36 @@ PUBLISHED = {
         vision=_VISION_27,
         parameters=27_781_427_952,
         state_heads=48,
+    ),
+    "Qwen3.5-35B-A3B": Published(
+        family=QWEN3_5_MOE,
+        rows=248_320,
+        width=2048,
+        layers=40,
+        intermediate=512,
+        heads=16,
+        key_value_heads=2,
+        tied=False,
+        vision=_VISION_27,
+        parameters=35_951_822_704,
+        state_heads=32,
+        experts=256,
+        expert_width=512,
+    ),
+    "Qwen3.5-122B-A10B": Published(
+        family=QWEN3_5_MOE,
+        rows=248_320,
+        width=3072,
+        layers=48,
+        intermediate=1024,
+        heads=32,
+        key_value_heads=2,
+        tied=False,
+        vision=_VISION_27,
+        parameters=125_086_497_008,
+        state_heads=64,
+        experts=256,
+        expert_width=1024,
     ),
     "Qwen3-VL-30B-A3B": Published(
         family=QWEN3_VL_MOE,

@@ -144,22 +144,26 @@ def test_checkpoint_keys_are_the_published_ones(size: str) -> None:
         "model.visual.merger.linear_fc1.weight",
         "model.visual.deepstack_merger_list.2.linear_fc2.weight",
     }
+    qwen3_5 = {
+        "model.language_model.layers.0.linear_attn.A_log",
+        "model.language_model.layers.0.linear_attn.conv1d.weight",
+        "model.language_model.layers.2.linear_attn.in_proj_qkv.weight",
+        "model.language_model.layers.3.self_attn.q_norm.weight",
+        f"{last}.linear_fc2.bias",
+        "model.visual.merger.linear_fc2.weight",
+    }
+    mixture = {f"{last_mlp}.experts.gate_up_proj", f"{last_mlp}.gate.weight"}
+    shared = {f"{last_mlp}.shared_expert.up_proj.weight", f"{last_mlp}.shared_expert_gate.weight"}
     own = {
         "qwen3_vl": qwen3_vl,
-        "qwen3_vl_moe": qwen3_vl | {f"{last_mlp}.experts.gate_up_proj", f"{last_mlp}.gate.weight"},
+        "qwen3_vl_moe": qwen3_vl | mixture,
         "qwen2_5_vl": {
             "model.language_model.layers.0.self_attn.q_proj.bias",
             f"{last}.gate_proj.bias",
             "model.visual.merger.mlp.2.weight",
         },
-        "qwen3_5": {
-            "model.language_model.layers.0.linear_attn.A_log",
-            "model.language_model.layers.0.linear_attn.conv1d.weight",
-            "model.language_model.layers.2.linear_attn.in_proj_qkv.weight",
-            "model.language_model.layers.3.self_attn.q_norm.weight",
-            f"{last}.linear_fc2.bias",
-            "model.visual.merger.linear_fc2.weight",
-        },
+        "qwen3_5": qwen3_5,
+        "qwen3_5_moe": qwen3_5 | mixture | shared,
     }
     assert expected | own[published.family.name] <= keys
     assert ("lm_head.weight" in keys) != published.tied

@@ -17,7 +17,7 @@ from coordexp.families.known import DEFAULT_FAMILY
 from coordexp.scenes.digits import write_scenes
 from coordexp.training.run.build import build_encoder, build_style
 from coordexp.training.run.build_feed import build_feed
-from tests.families.tiny_models import TINY_BASES
+from tests.families.tiny_models import JOINED, TINY_BASES
 from tests.training.first_step import FirstStep, take_first_step
 
 pytestmark = pytest.mark.slow
@@ -50,7 +50,7 @@ TWO_RANKS: dict[str, dict[str, object]] = {
 }
 EVALUATED = ("packed", "packed on two")
 # Of another family's base, in the same launch; what it is alone is in tests/families.
-FAMILIES = [name for name in TINY_BASES if name != DEFAULT_FAMILY]
+FAMILIES = [name for name in TINY_BASES if name not in (DEFAULT_FAMILY, *JOINED)]
 
 
 @pytest.fixture(scope="module")
@@ -80,12 +80,12 @@ def configs(
     of_families = {
         f"{family} {name}": make_config(
             out / f"{family} {name}",
-            model={"path": str(path), "dtype": "float32"},
+            model={"path": str(other_families[family]), "dtype": "float32"},
             tuner={"target_modules": "all-linear"},
             training={"per_device_train_batch_size": 1, **cuts[name]},
             data={"train": str(framed_scenes), "max_pixels": 4 * 28**2},
         )
-        for family, path in other_families.items()
+        for family in FAMILIES
         for name, cuts in (("1x24", ONE_RANK), ("packed on two", TWO_RANKS))
     }
     return of_families | {

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
+from typing import Literal
 
 import coordexp
 from coordexp.export.logit_distance import LogitDistance
@@ -87,12 +88,14 @@ class Rounding:
         distance: Of the merged model.
         without_offsets: The same of merged model and adapter without coord offsets: what rounding
             costs anyway. None where there are no offsets.
-        limit: The rule that `distance` was held against.
+        held: Which figure of `distance` is held against the same one of `without_offsets`.
+        limit: The rule for it.
     """
 
     dtype: str
     distance: LogitDistance
     without_offsets: LogitDistance | None
+    held: Literal["rms", "typical"]
     limit: str
 
 

@@ -115,7 +115,9 @@ def certify_merge(merge: Merge, probe: Probe, origin: Origin) -> Certificate:
         logits=logits,
         rounding=None
         if narrow is None
-        else rounding_of(answers, expected, merge.coord_ids, narrow),
+        else rounding_of(
+            answers, expected, merge.coord_ids, narrow, is_mixture=bool(merge.layout.stacks)
+        ),
         quantization=quantised_training(merge, questions, expected),
         generation=generation_of(answers, expected, required=narrow is None),
         reloaded_as=facts.model_class,

@@ -21,10 +21,13 @@ class Distance:
     Args:
         largest: The largest absolute difference.
         rms: The root of the mean square.
+        typical: The rms of the middle position, where they are ranked by it. A few that are far
+            off do not show in it.
     """
 
     largest: float
     rms: float
+    typical: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +62,9 @@ def logit_distance(
 
 
 def _distance(difference: Float[Tensor, "P W"]) -> Distance:
+    squares = difference.double().square().mean(1)
     return Distance(
-        largest=float(difference.abs().max()), rms=float(difference.double().square().mean().sqrt())
+        largest=float(difference.abs().max()),
+        rms=float(squares.mean().sqrt()),
+        typical=float(squares.sqrt().median()),
     )

@@ -6,8 +6,8 @@
 - `known`: which families there are, and which one a checkpoint belongs to.
 - `inputs`: the half with torch, what a family's model is handed; only for `rendering` and above.
 - `recurrent_layers`: layers that carry a state from token to token, for training and decoding.
-- `qwen3_vl`, `qwen2_5_vl`, `qwen3_5`, `qwen3_vl_moe`: the families; `qwen_vl`: what these have in
-  common.
+- `qwen3_vl`, `qwen2_5_vl`, `qwen3_5`, `qwen3_vl_moe`, `qwen3_5_moe`: the families; `qwen_vl`: what
+  these have in common.
 
 No other package knows a family's name. Whoever needs something of it is given the family, or the
 one value of it that is needed. docs/add-a-family.md says what a new one takes.

@@ -20,6 +20,8 @@ from coordexp.families.qwen2_5_vl.family import QWEN2_5_VL
 from coordexp.families.qwen2_5_vl.inputs import load_qwen2_5_vl_inputs
 from coordexp.families.qwen3_5.family import QWEN3_5
 from coordexp.families.qwen3_5.inputs import load_qwen3_5_inputs
+from coordexp.families.qwen3_5_moe.family import QWEN3_5_MOE
+from coordexp.families.qwen3_5_moe.inputs import load_qwen3_5_moe_inputs
 from coordexp.families.qwen3_vl.family import QWEN3_VL
 from coordexp.families.qwen3_vl.inputs import load_qwen3_vl_inputs
 from coordexp.families.qwen3_vl_moe.family import QWEN3_VL_MOE
@@ -97,5 +99,6 @@ INPUTS: dict[str, LoadInputs] = {
     QWEN2_5_VL.name: load_qwen2_5_vl_inputs,
     QWEN3_5.name: load_qwen3_5_inputs,
     QWEN3_VL_MOE.name: load_qwen3_vl_moe_inputs,
+    QWEN3_5_MOE.name: load_qwen3_5_moe_inputs,
 }
 """By the family's name."""

@@ -10,11 +10,12 @@ from coordexp.families.family import Family
 from coordexp.families.picture_grid import PictureGrid
 from coordexp.families.qwen2_5_vl.family import QWEN2_5_VL
 from coordexp.families.qwen3_5.family import QWEN3_5
+from coordexp.families.qwen3_5_moe.family import QWEN3_5_MOE
 from coordexp.families.qwen3_vl.family import QWEN3_VL
 from coordexp.families.qwen3_vl_moe.family import QWEN3_VL_MOE
 
 FAMILIES: dict[str, Family] = {
-    family.name: family for family in (QWEN3_VL, QWEN2_5_VL, QWEN3_5, QWEN3_VL_MOE)
+    family.name: family for family in (QWEN3_VL, QWEN2_5_VL, QWEN3_5, QWEN3_VL_MOE, QWEN3_5_MOE)
 }
 """By `model_type`."""
 

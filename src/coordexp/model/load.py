@@ -29,6 +29,7 @@ from coordexp.model.coord_offset import (
     install_coord_offset_adapter,
     reattach_coord_offset_hooks,
 )
+from coordexp.model.experts import check_stacked
 from coordexp.model.fingerprint import (
     check_same_rows,
     first_difference,
@@ -199,16 +200,23 @@ def load_coord_vocab(path: Path | str, alphabet: CoordAlphabet) -> CoordVocab:
         raise CheckpointError(f"{path}: {error}") from None
 
 
-def check_base(path: Path) -> None:
+def check_base(path: Path, *, adapts_experts: bool) -> None:
     """Check that a folder has the files that a base is made of, whole as far as headers tell.
 
+    Args:
+        path: The folder.
+        adapts_experts: Whether the experts of a mixture get LoRA, which is merged into stacks.
+
     Raises:
-        CheckpointError: If there is no such folder, or one of them is missing or broken.
+        CheckpointError: If there is no such folder, or one of them is missing or broken; or if the
+            experts to adapt are stored one by one.
     """
     for needed in ("config.json", "tokenizer_config.json", "preprocessor_config.json"):
         check_folder(path, needed)
     check_not_quantised(path)
-    load_weights(path)
+    weights = load_weights(path)
+    if adapts_experts:
+        check_stacked(path, weights.by_name, load_family(path))
 
 
 def check_same_base(card: WeightsCard, base: Path, path: Path) -> None:

@@ -16,7 +16,7 @@ from coordexp.model.load import load_inputs, load_tokenizer
 from coordexp.model.vocab_expansion import expand_vocabulary
 from coordexp.rendering.conversation import Conversation
 from coordexp.rendering.encode import IGNORE_INDEX, Encoder
-from tests.families.tiny_models import write_tiny_qwen3_5
+from tests.families.tiny_recurrent import write_tiny_qwen3_5
 from tests.rendering.conftest import STYLE
 
 EMPTY = "<|im_start|>assistant\n<think>\n\n</think>\n\n"

@@ -6,12 +6,14 @@ from transformers import (
     PreTrainedModel,
     Qwen2_5_VLForConditionalGeneration,
     Qwen3_5ForConditionalGeneration,
+    Qwen3_5MoeForConditionalGeneration,
     Qwen3VLMoeForConditionalGeneration,
 )
 
 from coordexp.families.qwen_vl.positions import mrope_positions
 from tests.families.tiny_mixture import small_qwen3_vl_moe_config
-from tests.families.tiny_models import small_qwen2_5_vl_config, small_qwen3_5_config
+from tests.families.tiny_models import small_qwen2_5_vl_config
+from tests.families.tiny_recurrent import small_qwen3_5_config, small_qwen3_5_moe_config
 from tests.model.small import small_model
 
 MERGE_SIZE = 2
@@ -36,15 +38,20 @@ def flatten(
     return is_image, [grid for grid, _ in pictures]
 
 
-@pytest.fixture(scope="module", params=["qwen3_vl", "qwen2_5_vl", "qwen3_5", "qwen3_vl_moe"])
+OTHERS = {
+    "qwen2_5_vl": (Qwen2_5_VLForConditionalGeneration, small_qwen2_5_vl_config),
+    "qwen3_5": (Qwen3_5ForConditionalGeneration, small_qwen3_5_config),
+    "qwen3_vl_moe": (Qwen3VLMoeForConditionalGeneration, small_qwen3_vl_moe_config),
+    "qwen3_5_moe": (Qwen3_5MoeForConditionalGeneration, small_qwen3_5_moe_config),
+}
+
+
+@pytest.fixture(scope="module", params=["qwen3_vl", *OTHERS])
 def model(request: pytest.FixtureRequest) -> PreTrainedModel:
     if request.param == "qwen3_vl":
         return small_model()
-    if request.param == "qwen3_5":
-        return Qwen3_5ForConditionalGeneration(small_qwen3_5_config(rows=96, tied=True))
-    if request.param == "qwen3_vl_moe":
-        return Qwen3VLMoeForConditionalGeneration(small_qwen3_vl_moe_config(rows=96, tied=True))
-    return Qwen2_5_VLForConditionalGeneration(small_qwen2_5_vl_config(rows=96, tied=True))
+    kind, small_config = OTHERS[request.param]
+    return kind(small_config(rows=96, tied=True))
 
 
 @given(layout=layouts)

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from coordexp.families.qwen3_5.family import QWEN3_5
 from coordexp.families.recurrent_layers import install_recurrent_layers
 from coordexp.inference.decode.ragged_cache import RaggedCache
-from tests.families.tiny_models import random_qwen3_5, small_qwen3_5_config
+from tests.families.tiny_recurrent import random_qwen3_5, small_qwen3_5_config
 
 ROWS, WIDTH = 3, 48
 

@@ -21,10 +21,10 @@ from coordexp.inference.run import single, stock_model
 from coordexp.inference.run.ask import AskOptions, Question, build_ask
 from coordexp.inference.run.predictor import Predictor, load_predictor, load_style
 from coordexp.inference.run.stock_model import classes_to_ask, is_stock
-from tests.families.tiny_models import TINY_BASES
+from tests.families.tiny_models import TINY_BASES, with_patience
 
 
-@pytest.fixture(scope="module", params=TINY_BASES)
+@pytest.fixture(scope="module", params=with_patience(TINY_BASES))
 def stock(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A tiny base of each family, as published."""
     path = tmp_path_factory.mktemp("stock") / request.param

@@ -30,7 +30,7 @@ from coordexp.inspection.plan.one_pass import ExampleShape
 from coordexp.model.vocab_expansion import expand_vocabulary
 from coordexp.training.run.stage1 import build_trainer
 from tests.families.tiny_mixture import EXPERTS, HIDDEN, WIDTH, write_tiny_qwen3_vl_moe
-from tests.families.tiny_models import write_tiny_qwen3_5
+from tests.families.tiny_recurrent import write_tiny_qwen3_5
 from tests.inspection.conftest import MakeRun
 from tests.inspection.plan.conftest import MakeBare
 

@@ -19,7 +19,7 @@ from coordexp.config.load import dump_config
 from coordexp.config.schema import Config
 from coordexp.families.known import DEFAULT_FAMILY
 from coordexp.training.keep.checkpoint import checkpoint_step, find_checkpoints
-from tests.families.tiny_models import TINY_BASES
+from tests.families.tiny_models import TINY_BASES, TINY_MIXTURES
 
 pytestmark = pytest.mark.slow
 MakeConfig = Callable[..., Config]
@@ -309,7 +309,7 @@ def test_a_whole_model_trained_by_epochs_keeps_each_evaluation(
 
 
 # What is saved of a mixture's experts is not one tensor for each layer.
-EXPERTS = {"qwen3_vl_moe": {"train_experts": True, "lora_dropout": 0.0}}
+EXPERTS = {name: {"train_experts": True, "lora_dropout": 0.0} for name in TINY_MIXTURES}
 
 
 @pytest.mark.parametrize(

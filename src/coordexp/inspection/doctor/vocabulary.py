@@ -52,8 +52,9 @@ class CheckedBase:
 
 def base(pieces: Pieces) -> CheckResult:
     """Look whether the base is there, with all that every check after this one reads."""
-    path = pieces.take(Config).model.path
-    check_base(path)
+    config = pieces.take(Config)
+    path = config.model.path
+    check_base(path, adapts_experts=config.tuner.train_experts)
     tokenizer, stored = load_tokenizer(path), stored_matrices(path)
     weights = load_weights(path).by_name.values()
     pieces.put(CheckedBase(path, tokenizer, stored))

@@ -186,7 +186,8 @@ def build_trainer(config: Config, *, callbacks: Sequence[TrainerCallback]) -> Co
     """
     check_launch(config)
     check_machine(config)
-    check_base(config.model.path)  # before the records, which may take long
+    # Before the records, which may take long.
+    check_base(config.model.path, adapts_experts=config.tuner.train_experts)
     vocab = build_vocab(config)
     encoder = build_run_encoder(config, config.model.path)
     held_out = config.data.eval

@@ -10,15 +10,15 @@ import pytest
 from coordexp.config.schema import Config
 from coordexp.coord_tokens.codec import SPEC_ALPHABET
 from coordexp.model.vocab_expansion import expand_vocabulary
-from tests.families.tiny_mixture import write_tiny_qwen3_vl_moe
+from tests.families.tiny_models import TINY_MIXTURES, with_patience
 
 MakeConfig = Callable[..., Config]
 
 
-@pytest.fixture(scope="session")
-def mixture(tmp_path_factory: pytest.TempPathFactory) -> Path:
+@pytest.fixture(scope="session", params=with_patience(TINY_MIXTURES))
+def mixture(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("mixture")
-    write_tiny_qwen3_vl_moe(path / "base")
+    TINY_MIXTURES[request.param](path / "base")
     expand_vocabulary(path / "base", path / "expanded", alphabet=SPEC_ALPHABET, init="digits")
     return path / "expanded"
 
