@@ -30,6 +30,7 @@ Picked = tuple[Int[Tensor, " N"], Float[Tensor, " N"]]
 class _Ask:
     row: Row
     node: Node
+    is_closing: bool
 
 
 class Chooser:
@@ -65,7 +66,7 @@ class Chooser:
         for index, row in enumerate(rows):
             if not row.done:
                 for place, node in row.asks():
-                    asks.append(_Ask(row, node))
+                    asks.append(_Ask(row, node, row.is_closing(place)))
                     places.append((index, first[index] + place))
         choices = iter(self._choices(asks, hidden, places)) if asks else iter(())
         for row in rows:
@@ -83,12 +84,14 @@ class Chooser:
             groups[ask.node.options if leaf is None else type(leaf)].append(index)
         order, ids, probabilities = [], [], []
         coord_logits: dict[int, Tensor] = {}
+        likeliest: dict[int, int] = {}
         for kind, members in groups.items():
             chosen = [asks[index] for index in members]
             own = asked if len(members) == len(asks) else asked[members]
             if kind is Slot:
                 logits = self._head.coords(own)
                 coord_logits.update(zip(members, logits, strict=True))
+                likeliest.update(zip(members, logits.argmax(-1).tolist(), strict=True))
                 picked = self._bins(chosen, logits)
             else:
                 picked = (self._text if kind is Text else self._options)(chosen, own)
@@ -98,7 +101,11 @@ class Chooser:
         settled = zip(torch.cat(ids).tolist(), torch.cat(probabilities).tolist(), strict=True)
         by_index = dict(zip(order, settled, strict=True))
         return [
-            Choice(*by_index[index], coord_logits=coord_logits.get(index))
+            Choice(
+                *by_index[index],
+                coord_logits=coord_logits.get(index),
+                likeliest_bin=likeliest.get(index),
+            )
             for index in range(len(asks))
         ]
 
@@ -107,7 +114,7 @@ class Chooser:
         logits = self._head.options(hidden, options)
         chosen = self._pick(logits)
         for index, ask in enumerate(asks):
-            if ask.row.is_closing and ask.node.stop is not None:
+            if ask.is_closing and ask.node.stop is not None:
                 chosen[index] = options.index(ask.node.stop)
         p = logits.softmax(-1).gather(1, chosen[:, None])[:, 0]
         return torch.tensor(options, device=hidden.device)[chosen], p
@@ -123,15 +130,15 @@ class Chooser:
 
     def _text(self, asks: Sequence[_Ask], hidden: Float[Tensor, "N D"]) -> Picked:
         logits = self._head.every(hidden)
-        texts = [(ask.row, ask.node.leaf) for ask in asks]
-        masks = [self._mask(row, leaf) for row, leaf in texts if isinstance(leaf, Text)]
+        texts = [(ask, ask.node.leaf) for ask in asks]
+        masks = [self._mask(ask, leaf) for ask, leaf in texts if isinstance(leaf, Text)]
         allowed = masks[0] if all(mask is masks[0] for mask in masks) else torch.stack(masks)
         chosen = self._pick(logits.masked_fill(~allowed, -torch.inf))
         log_p = logits.gather(1, chosen[:, None])[:, 0] - logits.logsumexp(-1)
         return chosen, log_p.exp()
 
-    def _mask(self, row: Row, text: Text) -> Bool[Tensor, " V"]:
-        key = (row.walk.text_state(text), row.is_closing)
+    def _mask(self, ask: _Ask, text: Text) -> Bool[Tensor, " V"]:
+        key = (ask.row.walk.text_state(text), ask.is_closing)
         if key not in self._masks:
             mask = torch.from_numpy(self._allowed.mask(key[0], closing=key[1]))
             self._masks[key] = mask.to(self._head.device)

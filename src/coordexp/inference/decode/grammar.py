@@ -49,6 +49,7 @@ class AnswerGrammar:
         self._comma, self._colon = SEPARATORS[encoder.style.json_format]
         self.bytes = TokenBytes(encoder.tokenizer)
         self.first_id = self._ids(encoder.style.alphabet.token(0))[0]
+        self.num_bins = encoder.style.alphabet.bins
         self._open_text = f'"{self._colon}"'
         openers = dict(self._openers())
         if restrict_to is not None:

@@ -8,7 +8,8 @@ from torch import Tensor
 
 from coordexp.inference.decode.grammar import AnswerGrammar
 from coordexp.inference.decode.repeat_stop import RepeatStop, SaidObjects
-from coordexp.inference.decode.trie import End, Node, Run, Text
+from coordexp.inference.decode.shape_guesses import with_shape
+from coordexp.inference.decode.trie import End, Node, Run, Slot, Text
 from coordexp.inference.decode.walk import GrammarWalk
 from coordexp.rendering.encode import Example
 
@@ -22,19 +23,22 @@ class Choice:
         probability: Of it, among the options; among all tokens inside a desc.
         coord_logits: Of all bins, for a coordinate.
         is_free: Whether there was anything to choose from.
+        likeliest_bin: Of all, for a coordinate, whatever the order of corners and chance say.
     """
 
     token_id: int
     probability: float
     coord_logits: Float[Tensor, " K"] | None = None
     is_free: bool = True
+    likeliest_bin: int | None = None
 
 
 class Row:
     """One answer in the making.
 
-    The pass to come reads `feed`: the token chosen last and the run after it. `asks` says where in
-    it the model's opinion is needed, and `settle` takes the opinions.
+    The pass to come reads `feed`: the token chosen last and the run after it, guesses of it
+    included. `asks` says where in it the model's opinion is needed, and `settle` takes the
+    opinions.
 
     Args:
         grammar: What may be said.
@@ -59,6 +63,7 @@ class Row:
         self._said = None if stop is None else SaidObjects(grammar, stop)
         self._jump = jump
         self._limit = limit
+        self._guess: list[int] | None = None
         self.walk = GrammarWalk(grammar, ordered=ordered)
         self.ids: list[int] = []
         self.probabilities: list[float] = []
@@ -77,10 +82,9 @@ class Row:
         """The tokens that the coming pass reads."""
         return (self._chosen, *self._run.ids)
 
-    @property
-    def is_closing(self) -> bool:
-        """Whether the answer has grown too long."""
-        return len(self.ids) >= self._limit
+    def is_closing(self, ahead: int = 0) -> bool:
+        """Return whether the answer has grown too long, or will have with so many tokens more."""
+        return len(self.ids) + ahead >= self._limit
 
     def asks(self) -> Iterator[tuple[int, Node]]:
         """Yield the places in `feed` where a choice follows, and the node it is made at."""
@@ -98,30 +102,41 @@ class Row:
     def settle(self, choices: Iterator[Choice]) -> None:
         """Go on by what the model chose, in the order of `asks`."""
         self.passes += 1
+        own = [next(choices) for _ in self.asks()]
         run, kept = self._run, 0
-        for place, node in run.guesses:
-            choice = next(choices)
+        for index, (place, node) in enumerate(run.guesses):
             self._force(run.ids[kept:place])
-            if choice.token_id != run.ids[place]:
-                self.walk.enter(node)
-                self.length += 1 + place
-                self._choose(choice)
-                for _ in run.guesses[run.guesses.index((place, node)) :]:
-                    next(choices)
-                return
-            self._say(choice)
             kept = place + 1
+            if own[index].token_id != run.ids[place]:
+                self.walk.enter(node)
+                self.length += kept
+                self._guess = self._read_behind(index, own)
+                self._choose(own[index])
+                return
+            self._say(own[index])
+            if isinstance(node.leaf, Slot):
+                self.walk.enter(node)
+                self.walk.take(run.ids[place])
+                if self._is_over():
+                    return
         self._force(run.ids[kept:])
         self.length += 1 + len(run.ids)
         if run.ids:
             self.walk.enter(run.end)
         forced = run.end.leaf is None and len(run.end.children) == 1
-        self._choose(Choice(run.end.options[0], 1.0, is_free=False) if forced else next(choices))
+        self._choose(Choice(run.end.options[0], 1.0, is_free=False) if forced else own[-1])
+
+    def _read_behind(self, wrong: int, own: Sequence[Choice]) -> list[int] | None:
+        """Return the bins that the model chose behind a wrong guess of a coordinate."""
+        if own[wrong].likeliest_bin is None:
+            return None
+        return [each.likeliest_bin for each in own[wrong + 1 :] if each.likeliest_bin is not None]
 
     def _choose(self, choice: Choice) -> None:
         node = self.walk.node
-        ends = isinstance(node.leaf, Text) or choice.token_id == node.stop
-        closed = self.is_closing and ends
+        at_stop = choice.token_id == node.stop and len(node.children) > 1
+        ends = isinstance(node.leaf, Text) or at_stop
+        closed = self.is_closing() and ends
         self.is_cut |= closed
         self._say(replace(choice, is_free=False) if closed else choice)
         self.walk.take(choice.token_id)
@@ -130,17 +145,22 @@ class Row:
         if isinstance(self._run.end.leaf, End):
             self._force(self._run.ids)
             self.done = True
-        elif self._said is not None:
-            loop = self._said.loop_start(self.walk, self.ids, self.coord_logits)
-            if loop is not None:
-                self._end_before(loop)
+        else:
+            self._is_over()
 
-    def _end_before(self, loop: int) -> None:
+    def _is_over(self) -> bool:
+        """Return whether the answer has said nothing new for too long; it ends before that."""
+        if self._said is None:
+            return False
+        loop = self._said.loop_start(self.walk, self.ids, self.coord_logits)
+        if loop is None:
+            return False
         del self.ids[loop:], self.probabilities[loop:], self.free[loop:]
         kept = {place: logits for place, logits in self.coord_logits.items() if place < loop}
         self.coord_logits = kept
         self._force(self._grammar.end_ids)
         self.is_looping = self.done = True
+        return True
 
     def _say(self, choice: Choice) -> None:
         if choice.coord_logits is not None:
@@ -155,4 +175,7 @@ class Row:
         self.free.extend([False] * len(ids))
 
     def _next_run(self) -> Run:
-        return self.walk.node.run() if self._jump else Run((), (), self.walk.node)
+        if not self._jump:
+            return Run((), (), self.walk.node)
+        guess, self._guess = self._guess, None
+        return with_shape(self.walk.node.run(), self.walk, self._grammar, guess)

@@ -65,11 +65,11 @@ class SaidObjects:
             coordinates: The places of its coordinates.
         """
         # A box is whole with its last number; of another shape that is known when the next begins.
-        is_whole = walk.kind == "bbox_2d" and walk.coordinates == _BOX_NUMBERS
+        is_whole = walk.kind == "bbox_2d" and len(walk.bins) == _BOX_NUMBERS
         whole = walk.number if is_whole else walk.number - 1
         if whole < len(self._ends):
             return None
-        begun = 0 if is_whole else walk.coordinates
+        begun = 0 if is_whole else len(walk.bins)
         own = [place for place in coordinates if place >= self._ends[-1]]
         own = own[: len(own) - begun]
         self._repeats = self._repeats + 1 if self._is_repeat(ids, own) else 0

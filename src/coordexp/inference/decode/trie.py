@@ -20,9 +20,15 @@ class Text:
 
 @dataclass(frozen=True, slots=True)
 class Slot:
-    """A coordinate comes next; `kind` is given where it is the first of its geometry."""
+    """A coordinate comes next.
+
+    Args:
+        kind: Given where it is the first of its geometry.
+        least: The least bin that it may have; None where that depends on what was said before.
+    """
 
     kind: GeometryKind | None
+    least: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,10 +24,10 @@ class GrammarWalk:
 
     def __init__(self, grammar: AnswerGrammar, *, ordered: bool) -> None:
         self._grammar = grammar
-        self._ordered = ordered
+        self.ordered = ordered
         self.number = 0  # of the object whose coordinates were begun last
         self.kind: GeometryKind = GEOMETRY_KINDS[0]  # of its geometry
-        self._bins: list[int] = []
+        self.bins: list[int] = []  # of it so far
         self._text = b""
         self._state = PLAIN
         self._visible = False
@@ -42,15 +42,15 @@ class GrammarWalk:
                 self._state, self._visible = PLAIN, False
                 self._write(start)
             case Slot(kind) if kind is not None:
-                self.kind, self._bins = kind, []
+                self.kind, self.bins = kind, []
                 self.number += 1
 
     def take(self, token_id: int) -> None:
         """Go on by one token, which must be allowed."""
         match self.node.leaf:
             case Slot():
-                self._bins.append(token_id - self._grammar.first_id)
-                self.enter(self._grammar.after(self.number, self.kind, len(self._bins)))
+                self.bins.append(token_id - self._grammar.first_id)
+                self.enter(self._grammar.after(self.number, self.kind, len(self.bins)))
             case Text() if self._grammar.bytes.after(self._state)[token_id] >= 0:
                 self._write(self._grammar.bytes.pieces[token_id])
             case Text():
@@ -63,16 +63,13 @@ class GrammarWalk:
         self._state = after_bytes(self._state, piece)
         self._visible = self._visible or is_visible(self._text)
 
-    @property
-    def coordinates(self) -> int:
-        """How many coordinates of that geometry are said."""
-        return len(self._bins)
-
     def lowest_bin(self, slot: Slot) -> int:
         """Return the least bin that the coordinate at a slot ahead may have."""
+        if slot.least is not None:
+            return slot.least
         is_corner = slot.kind is None and KINDS[self.kind].form == "corners"
-        is_second = is_corner and len(self._bins) >= 2  # noqa: PLR2004
-        return self._bins[-2] if self._ordered and is_second else 0
+        is_second = is_corner and len(self.bins) >= 2  # noqa: PLR2004
+        return self.bins[-2] if self.ordered and is_second else 0
 
     def text_state(self, text: Text) -> TextState:
         """Return the state of the free text at a node ahead, or of the one being written."""
