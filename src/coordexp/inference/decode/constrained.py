@@ -45,7 +45,7 @@ from coordexp.rendering.encode import IGNORE_INDEX, Encoder, Example
 
 
 @dataclass(frozen=True, slots=True)
-class SaidTokens:
+class AnswerTokenIds:
     """An answer as tokens, for whoever learns from it.
 
     Args:
@@ -116,10 +116,10 @@ class ConstrainedDecoder:
         return self._finished(self._said(prompts, max_new_tokens))
 
     @torch.inference_mode()
-    def tokens(self, prompts: Sequence[Example], *, max_new_tokens: int) -> list[SaidTokens]:
+    def tokens(self, prompts: Sequence[Example], *, max_new_tokens: int) -> list[AnswerTokenIds]:
         """Return the same as tokens, and which of them the model chose."""
         rows = self._said(prompts, max_new_tokens)
-        return [SaidTokens(tuple(row.ids), tuple(row.free)) for row in rows]
+        return [AnswerTokenIds(tuple(row.ids), tuple(row.free)) for row in rows]
 
     def _said(self, prompts: Sequence[Example], max_new_tokens: int) -> list[Row]:
         rows = [

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from coordexp.coord_tokens.vocab import CoordVocab
-from coordexp.inference.decode.constrained import ConstrainedDecoder, SaidTokens
+from coordexp.inference.decode.constrained import AnswerTokenIds, ConstrainedDecoder
 from coordexp.inference.decode.grammar import AnswerGrammar
 from coordexp.inference.decode.pick import by_chance
 from coordexp.integrations.trl.rows import Row, row_picture, rows_to_records
@@ -52,7 +52,7 @@ class Sampler:
 
     def answers(
         self, model: PreTrainedModel | PeftModel, prompts: Sequence[Example]
-    ) -> list[SaidTokens]:
+    ) -> list[AnswerTokenIds]:
         """Return an answer to each prompt.
 
         Args:
