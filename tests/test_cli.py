@@ -38,6 +38,7 @@ COMMANDS = (
     ("data", "view"),
     ("data", "stats"),
     ("data", "check"),
+    ("data", "export"),
 )
 
 

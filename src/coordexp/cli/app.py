@@ -19,6 +19,7 @@ from typing_extensions import override
 
 from coordexp.cli.data_check import data_check
 from coordexp.cli.data_convert import data_convert
+from coordexp.cli.data_export import data_export
 from coordexp.cli.data_prepare import data_prepare
 from coordexp.cli.data_rollouts import data_rollouts
 from coordexp.cli.data_split import data_split
@@ -111,6 +112,7 @@ data_app.command("check")(data_check)
 data_app.command("stats")(data_stats)
 data_app.command("view")(data_view)
 data_app.command("rollouts")(data_rollouts)
+data_app.command("export")(data_export)
 app.add_typer(vocab_app, name="vocab")
 vocab_app.command("expand")(vocab_expand)
 vocab_app.command("fit")(vocab_fit)

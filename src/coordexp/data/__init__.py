@@ -6,6 +6,7 @@
 - `prepare`: from pixels to the form that training reads.
 - `split`: one file into several that share no picture.
 - `convert`: from other people's datasets to records.
+- `export`: from records and predictions to the formats of other tools.
 - `plan`: which records every step of a run sees, in which order, in which packs.
 
 `contract` knows none of the others and `files` only that; those that work on files do not know

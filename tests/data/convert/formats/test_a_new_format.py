@@ -62,17 +62,17 @@ def test_help_and_errors_list_it(tmp_path: Path) -> None:
     app = typer.Typer()
     app.command()(importlib.reload(command).data_convert)
     offered = CliRunner().invoke(app, ["--help"], env={"COLUMNS": "200"})
-    assert "[coco|csv|labelme|lvis|odvg|voc|yolo]" in offered.stdout
+    assert "[coco|csv|cvat|labelme|lvis|odvg|voc|yolo]" in offered.stdout
     (tmp_path / "a.zip").touch()
     (tmp_path / "b.csv").write_text("a,b\n")
     for src, kind, message in (
-        (tmp_path, None, "found no COCO, CSV, LVIS, ODVG, VOC, YOLO or labelme annotations"),
+        (tmp_path, None, "found no COCO, CSV, CVAT, LVIS, ODVG, VOC, YOLO or labelme annotations"),
         (tmp_path / "a.zip", None, r"expected \.csv \(CSV\), \.json \(COCO, LVIS, labelme\), "),
         (tmp_path / "b.csv", None, "expected CSV: the columns file, class, x1, y1, x2, y2$"),
         (
             tmp_path,
             "tsv",
-            "--format: there is no format 'tsv'; known formats are coco, csv, labelme",
+            "--format: there is no format 'tsv'; known formats are coco, csv, cvat, labelme",
         ),
     ):
         with pytest.raises(InputError, match=message):

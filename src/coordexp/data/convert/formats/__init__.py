@@ -1,8 +1,8 @@
 """The formats, a module or folder each, and the one list of them.
 
-`coco`, `lvis` (which has its form), `voc`, `yolo`, `odvg` and `labelme` each have a `FORMAT` that
-is called like the module. What is put here is found: `--format`, `--help`, the looking and the
-errors that list what is known ask here.
+`coco`, `lvis` (which has its form), `voc`, `cvat`, `yolo`, `odvg` and `labelme` each have a
+`FORMAT` that is called like the module. What is put here is found: `--format`, `--help`, the
+looking and the errors that list what is known ask here.
 """
 
 from importlib import import_module

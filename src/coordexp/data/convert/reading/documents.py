@@ -26,6 +26,9 @@ from coordexp.errors import InputError
 _DECLARED = re.compile(rb"""^\s*<\?xml[^>]*?encoding\s*=\s*["']([A-Za-z0-9._-]+)["'][^>]*\?>""")
 # GB18030 holds both of the others, and tools write them under each other's names.
 _WIDER = {"gb2312": "gb18030", "gbk": "gb18030"}
+_ROOT = re.compile(
+    rb"""^\s*(?:<\?.*?\?>\s*|<!--.*?-->\s*|<!DOCTYPE[^>\[]*>\s*)*<([A-Za-z_][\w.-]*)""", re.DOTALL
+)
 _YAML_TAG = "tag:yaml.org,2002:"
 _PEEK_BYTES = 1 << 16
 
@@ -125,6 +128,16 @@ def load_xml(path: Path) -> Element:
     except (ValueError, LookupError) as error:  # an encoding that does not exist
         raise InputError(f"{path}: not XML that can be read: {error}") from None
     return root
+
+
+def xml_root_name(path: Path) -> str | None:
+    """Return the name of the first element of an XML file, by a look at its beginning.
+
+    None where that shows none, as in a file that is no XML, or in UTF-16.
+    """
+    with path.open("rb") as file:
+        found = _ROOT.match(file.read(_PEEK_BYTES).removeprefix(codecs.BOM_UTF8))
+    return None if found is None else found[1].decode("ascii")
 
 
 def _hint(data: bytes) -> str:

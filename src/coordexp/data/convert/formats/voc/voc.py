@@ -7,6 +7,7 @@ given and can be decided. What is marked `difficult` becomes an ignored object.
 """
 
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 from xml.etree.ElementTree import Element
 
@@ -14,7 +15,7 @@ from coordexp.data.contract.marks import Marks
 from coordexp.data.convert.formats.voc.corners import CornerCount
 from coordexp.data.convert.formats.voc.split import files_of_split
 from coordexp.data.convert.pictures.lookup import Lookup, fold_case
-from coordexp.data.convert.reading.documents import load_xml
+from coordexp.data.convert.reading.documents import load_xml, xml_root_name
 from coordexp.data.convert.reading.folders import files_below, files_in
 from coordexp.data.convert.reading.format import Format, Source
 from coordexp.data.convert.reading.shapes import (
@@ -29,11 +30,19 @@ from coordexp.errors import InputError
 
 _FLAGS = {"0": False, "1": True, "": False, "false": False, "true": True}
 _CORNERS = ("xmin", "ymin", "xmax", "ymax")
+_FEW = 20
 
 
 def _recognises(source: Source) -> bool:
     path = source.path
-    return path.is_file() or any(files_in(_annotations_folder(path), ".xml"))
+    if path.is_file():
+        return _may_be_voc(path)
+    return any(map(_may_be_voc, islice(files_in(_annotations_folder(path), ".xml"), _FEW)))
+
+
+def _may_be_voc(path: Path) -> bool:
+    # Of any other XML the reader says what was expected; CVAT's is a format of its own.
+    return xml_root_name(path) != "annotations"
 
 
 def _annotations_folder(folder: Path) -> Path:
