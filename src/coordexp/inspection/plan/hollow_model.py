@@ -20,6 +20,7 @@ from coordexp.families.family import Family
 from coordexp.families.known import load_family
 from coordexp.families.recurrent_layers import install_recurrent_layers
 from coordexp.inspection.plan.hollow_math import FLASH, SDPA, install_hollow_attention
+from coordexp.inspection.plan.hollow_states import StateBook, install_state_book
 from coordexp.model.adapters import base_model
 from coordexp.model.four_bit import four_bit_pattern
 from coordexp.model.hidden_head import LossHead, install_loss_head
@@ -35,6 +36,7 @@ class HollowModel:
         head: Hands on hidden states.
         dtype: Of the base's weights.
         bins: Coord tokens, 0 without them.
+        states: What its layers with states cost.
         four_bits: The weights that are held in four bits; none without quantisation.
     """
 
@@ -42,6 +44,7 @@ class HollowModel:
     head: LossHead
     dtype: torch.dtype
     bins: int
+    states: StateBook
     four_bits: tuple[Tensor, ...] = ()
 
     @property
@@ -83,6 +86,7 @@ def build_hollow(config: Config, *, flash: bool) -> HollowModel:
                 f"{type(error).__name__}: {error}"
             ) from None
     install_recurrent_layers(base, family.recurrent)
+    states = install_state_book(base, computing_dtype(config))
     base.config.get_text_config().use_cache = False
     vocab = _vocab(config, base)
     four_bits = _four_bits(config, base, family)
@@ -91,7 +95,13 @@ def build_hollow(config: Config, *, flash: bool) -> HollowModel:
     model.train()
     head = install_loss_head(base_model(model))
     bins = 0 if vocab is None else vocab.alphabet.bins
-    return HollowModel(model, head, dtype, bins, four_bits)
+    return HollowModel(model, head, dtype, bins, states, four_bits)
+
+
+def computing_dtype(config: Config) -> torch.dtype | None:
+    """Return the dtype of mixed precision, None without it."""
+    kinds = {config.training.bf16: torch.bfloat16, config.training.fp16: torch.float16}
+    return kinds.get(True)
 
 
 def weights_dtype(config: Config, described: PreTrainedConfig) -> torch.dtype:

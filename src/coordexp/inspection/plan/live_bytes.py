@@ -30,6 +30,16 @@ class LiveBytes(TorchDispatchMode):
             if parameter.requires_grad
         ]
 
+    @property
+    def live(self) -> int:
+        """Bytes that are held now."""
+        return self._live
+
+    def begin_anew(self) -> int:
+        """Forget the peak, and return the bytes that are held now."""
+        self.peak = self._live
+        return self._live
+
     @override
     def __exit__(self, *error: Any) -> None:
         super().__exit__(*error)  # type: ignore[no-untyped-call]

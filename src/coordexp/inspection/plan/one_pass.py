@@ -18,7 +18,7 @@ from coordexp.inspection.plan.hollow_math import (
     HollowMath,
     autocast_on_shapes,
 )
-from coordexp.inspection.plan.hollow_model import HollowModel
+from coordexp.inspection.plan.hollow_model import HollowModel, computing_dtype
 from coordexp.inspection.plan.live_bytes import LiveBytes
 from coordexp.inspection.plan.loss_room import LossShape, LossStandIn
 from coordexp.model.coord_offset import OffsetHead
@@ -105,20 +105,14 @@ def count_pass(
     learned = count * example.answer
     shape = loss_shape(hollow, config, rows=learned, half=half, on_cpu=on_cpu)
     inputs = _pack(hollow, example, count, tokens)
-    shapes = HollowMath()
+    shapes, before = HollowMath(), hollow.states.flops
     with shapes, LiveBytes(model) as memory, autocast, autocast_on_shapes():
         loss = _loss(hollow, inputs, shape)
         autocast.forget_casts()
         torch.autograd.backward(loss)
     model.zero_grad(set_to_none=True)
-    flops = shapes.flops + shape.flops
+    flops = shapes.flops + shape.flops + hollow.states.flops - before
     return PassCost(tokens, count, memory.peak, flops, shape)
-
-
-def computing_dtype(config: Config) -> torch.dtype | None:
-    """Return the dtype of mixed precision, None without it."""
-    kinds = {config.training.bf16: torch.bfloat16, config.training.fp16: torch.float16}
-    return kinds.get(True)
 
 
 def loss_shape(
