@@ -56,6 +56,10 @@ COORD = "coord_tokens: {enabled: true}, coord_soft_ce_w1: {enabled: true}"
             "training.detection_eval.steps: it needs data.eval",
         ),
         (
+            "training: {detection_eval: {patience: 3}}",
+            "detection_eval.patience counts evaluations: set detection_eval.steps",
+        ),
+        (
             "training: {save_steps: 200, detection_eval: {steps: 500}}",
             "detection_eval.steps 500 must be a multiple of save_steps 200",
         ),

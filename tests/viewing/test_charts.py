@@ -33,6 +33,15 @@ def test_ticks_enclose_their_range_in_equal_steps(a: float, b: float) -> None:
     assert steps == pytest.approx([steps[0]] * len(steps))
 
 
+@pytest.mark.parametrize(
+    ("low", "high"), [(0, 3e-14), (2e-20, 7e-20), (0.9, 0.9 + 2e-16), (5e11, 5e11 + 1)]
+)
+def test_ticks_of_tiny_ranges_differ(low: float, high: float) -> None:
+    ticks = nice_ticks(low, high)
+    assert ticks[0] < ticks[-1]
+    assert len(ticks) <= 9
+
+
 def test_ticks_of_steps_are_whole() -> None:
     assert nice_ticks(1, 3, whole=True) == (1, 2, 3)
     assert nice_ticks(1, 300, whole=True) == (0, 100, 200, 300)

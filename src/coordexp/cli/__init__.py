@@ -2,7 +2,8 @@
 
 - `data_convert`, `data_split`, `data_prepare`, `data_check`, `data_stats`, `data_view`,
   `data_export`: before a run; `data_rollouts`: between two.
-- `vocab`, `plan`, `doctor`, `train`, `merge`, `predict`, `evaluate`: a run and what comes of it.
+- `vocab`, `plan`, `doctor`, `train`, `report`, `merge`, `predict`, `evaluate`: a run and what comes
+  of it.
 - `serve`, `demo`: a model behind an address.
 - `quickstart`, `lab`: all of it at once, and many times. `swift`: the plugin of ms-swift.
 - `options`, `sheets`: what several of them share.

@@ -33,6 +33,7 @@ from coordexp.cli.merge import merge
 from coordexp.cli.plan import plan
 from coordexp.cli.predict import predict
 from coordexp.cli.quickstart import quickstart
+from coordexp.cli.report import report
 from coordexp.cli.serve import serve
 from coordexp.cli.swift import swift_plugin
 from coordexp.cli.train import train
@@ -119,6 +120,7 @@ vocab_app.command("fit")(vocab_fit)
 vocab_app.command("graft")(vocab_graft)
 app.command()(plan)
 app.command()(train)
+app.command()(report)
 app.command()(doctor)
 app.command()(merge)
 app.command()(predict)

@@ -108,7 +108,7 @@ def predict(  # noqa: PLR0913, PLR0917 - one for each option
             "hub."
         ),
     ],
-    data: Annotated[Path, typer.Option(help="JSONL of records, or a folder of pictures.")],
+    data: Annotated[Path, typer.Option(help="JSONL of records, a picture, or a folder of them.")],
     out: Annotated[Path, typer.Option(help="predictions.jsonl to write.")],
     batch_size: Annotated[
         int | None,
@@ -167,6 +167,14 @@ def predict(  # noqa: PLR0913, PLR0917 - one for each option
         ),
     ] = None,
     coco: Annotated[Path | None, typer.Option(help="Write COCO results to this file too.")] = None,
+    prompt: Annotated[
+        str | None,
+        typer.Option(help="Ask this of a picture or a folder, not what training asked."),
+    ] = None,
+    draw: Annotated[
+        Path | None,
+        typer.Option(help="Folder to draw into: each picture with its boxes, and a page of all."),
+    ] = None,
     revision: Revision = None,
     overwrite: Overwrite = False,  # noqa: FBT002
     backend: Annotated[
@@ -184,7 +192,7 @@ def predict(  # noqa: PLR0913, PLR0917 - one for each option
         str | None, typer.Option(help="The server of --backend http: http://127.0.0.1:8000.")
     ] = None,
 ) -> None:
-    """Answer every record or picture.
+    """Answer every record, a picture, or every picture of a folder.
 
     The prompt and all else come from the model's coordexp.json; a stock model, which has none, is
     asked and read in its family's own words. A run that was stopped goes on
@@ -198,6 +206,7 @@ def predict(  # noqa: PLR0913, PLR0917 - one for each option
     from coordexp.inference.run.command import run_predict  # noqa: PLC0415
     from coordexp.inference.run.options import BATCH_SIZES, PredictOptions  # noqa: PLC0415
     from coordexp.inference.run.vllm_engine import parse_engine_options  # noqa: PLC0415
+    from coordexp.inspection.survey.drawn_predictions import check_drawable  # noqa: PLC0415
 
     options = PredictOptions(
         batch_size=batch_size or BATCH_SIZES[backend.value],
@@ -220,10 +229,22 @@ def predict(  # noqa: PLR0913, PLR0917 - one for each option
         engine=parse_engine_options(engine or ()),
         overwrite=overwrite,
         url=url,
+        prompt=prompt,
     )
+    if draw is not None:
+        check_drawable(draw, overwrite=overwrite)
     summary = run_predict(find_given(model, revision).path, data, out, options)
     if summary is not None:  # else another rank speaks
+        if draw is not None:
+            _draw(out, draw, overwrite=overwrite)
         _report(summary, out, classes, options.rows)
+
+
+def _draw(predictions: Path, out: Path, *, overwrite: bool) -> None:
+    from coordexp.inspection.survey.drawn_predictions import draw_predictions  # noqa: PLC0415
+
+    drawn = draw_predictions(predictions, out, overwrite=overwrite)
+    typer.echo(f"drawn: {drawn.pictures} pictures, {drawn.page}")
 
 
 def _report(summary: "Summary", out: Path, classes: Path | None, options: "RowOptions") -> None:

@@ -26,8 +26,13 @@ def train(
 
     done = run(checked, say=lambda words: typer.echo(words, err=True))
     if is_first_rank():
+        from coordexp.inspection.survey.train_report import write_train_report  # noqa: PLC0415
         from coordexp.training.run.ending import closing_words  # noqa: PLC0415
+        from coordexp.training.watch.progress import LOG_NAME  # noqa: PLC0415
 
         typer.echo(f"checkpoint: {done}")
+        if (checked.training.output_dir / LOG_NAME).is_file():  # a run may log nothing
+            page = write_train_report(checked.training.output_dir)
+            typer.echo(f"report: {page}", err=True)
         for line in closing_words(checked):
             typer.echo(line, err=True)

@@ -38,6 +38,8 @@ class DetectionEval(Block):
     none at all."""
     records: PositiveInt = 100
     """How many records of `data.eval` are asked about, spread evenly over the file."""
+    patience: PositiveInt | None = None
+    """End the run after so many evaluations in a row without a higher AP; null never does."""
 
 
 class Training(Block):
@@ -151,6 +153,12 @@ class Training(Block):
                 "detection_eval asks saved checkpoints: it needs save_strategy: steps, and "
                 f"detection_eval.steps {steps} must be a multiple of save_steps {self.save_steps}"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _patience_needs_evaluations(self) -> Self:
+        if self.detection_eval.patience is not None and self.detection_eval.steps is None:
+            raise ValueError("detection_eval.patience counts evaluations: set detection_eval.steps")
         return self
 
     @model_validator(mode="after")

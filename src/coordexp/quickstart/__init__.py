@@ -4,7 +4,6 @@
 - `contender`: those who are compared, as their runs left them
 - `outcome`: who points better, in words that the interval supports
 - `beliefs`: what the tuned model believes about a few coordinates
-- `curves`: both trainings in the same charts
 - `own_data`: the same on a reader's own data, as commands
 - `report`: the page, with its HTML in `templates/`
 """

@@ -13,8 +13,8 @@ from PIL import Image
 from coordexp.errors import InputError
 from coordexp.evaluation.measure.predictions import Prediction
 from coordexp.evaluation.page.page import shot, shown, shown_share
+from coordexp.inspection.survey.training_curves import training_curves
 from coordexp.quickstart.contender import Contender, load_json
-from coordexp.quickstart.curves import training_curves
 from coordexp.quickstart.outcome import Outcome, compare_contenders
 from coordexp.viewing.distributions import BeliefChart, EdgeBelief, bin_distribution
 from coordexp.viewing.elements import Sheet, Shot, Tile, Tone

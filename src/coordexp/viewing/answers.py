@@ -173,7 +173,7 @@ class AnswerBrowser:
     Args:
         answers: In order.
         classes: Choices of one filter.
-        mistakes: Choices of the other.
+        mistakes: Choices of the other; none where mistakes are not known.
     """
 
     answers: Sequence[ShownAnswer]
@@ -181,8 +181,8 @@ class AnswerBrowser:
     mistakes: Sequence[FilterChoice]
 
 
-def answer_browser(answers: Sequence[ShownAnswer]) -> AnswerBrowser:
-    """Return answers below filters by class and mistake."""
+def answer_browser(answers: Sequence[ShownAnswer], *, judged: bool = True) -> AnswerBrowser:
+    """Return answers below filters by class and, where they are judged, by mistake."""
     classes = Counter(name for item in answers for name in {mark.group for mark in item.marks})
     kinds = Counter(
         kind
@@ -192,7 +192,7 @@ def answer_browser(answers: Sequence[ShownAnswer]) -> AnswerBrowser:
     return AnswerBrowser(
         answers,
         filter_choices(f"every class ({len(answers):,})", classes),
-        filter_choices(f"any ({len(answers):,})", kinds),
+        filter_choices(f"any ({len(answers):,})", kinds) if judged else (),
     )
 
 

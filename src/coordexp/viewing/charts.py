@@ -239,14 +239,15 @@ def nice_ticks(low: float, high: float, *, whole: bool = False) -> tuple[float, 
         (5.0, 6.0)
     """
     span = high - low
-    if span <= 0:
+    if span <= 1e-9 * max(abs(low), abs(high)):  # below, ticks would be one number
         return (float(low), float(low) + 1.0)
     rough = span / 4
     power = 10.0 ** math.floor(math.log10(rough))
     step = power * min((m for m in (1, 2, 2.5, 5, 10) if m * power >= rough * 0.8), default=10)
     step = max(1.0, round(step)) if whole else step
     first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
-    return tuple(round(step * k, 12) for k in range(first, last + 1))
+    digits = 12 - math.floor(math.log10(step))  # a step may be tiny
+    return tuple(round(step * k, digits) for k in range(first, last + 1))
 
 
 def running_mean(

@@ -7,6 +7,7 @@ import pytest
 
 from coordexp.config.schema import Config
 from coordexp.errors import RecordError
+from coordexp.training.loop.trainer import CoordTrainer
 from coordexp.training.run.stage1 import train
 from coordexp.training.watch import detection
 from coordexp.training.watch.detection import Detection, build_detection, keep_best, known_summary
@@ -142,3 +143,37 @@ def test_a_run_killed_around_an_evaluation_ends_alike(
         if "eval_detection/F1" in row
     ]
     assert found == [(1, 2.0, 1), (2, 2.0, 3)]
+
+
+@pytest.mark.slow
+def test_a_run_ends_where_ap_no_longer_rises_and_so_it_does_when_it_was_killed_there(
+    make_config: MakeConfig, scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def measure(asked: Detection, step: int) -> dict[str, float]:
+        figures = {"AP": {1: 0.25, 2: 0.5, 3: 0.5, 4: 0.25}[step]}
+        folder = asked.run / "detection" / f"step-{step}"
+        folder.mkdir(parents=True)
+        (folder / "detection.json").write_text(json.dumps({"step": step, "figures": figures}))
+        return figures
+
+    monkeypatch.setattr(detection, "measure", measure)
+    saving = {"save_strategy": "steps", "save_steps": 1, "logging_steps": 1, "max_steps": 9}
+    config = make_config(
+        tmp_path / "run",
+        training={**saving, "detection_eval": {"steps": 1, "records": 2, "patience": 2}},
+        data={"train": str(scenes), "eval": str(scenes)},
+    )
+    with monkeypatch.context() as patch:
+
+        def die(*_: object) -> None:
+            raise KilledError
+
+        patch.setattr(CoordTrainer, "save_final", die)
+        with pytest.raises(KilledError):
+            train(config)
+    run = train(config)
+    steps = [row["step"] for row in untimed_rows(run) if "loss" in row]
+    assert steps == [1, 2, 3, 4]
+    weights = "adapter_model.safetensors"
+    assert (run / weights).read_bytes() == (run / "checkpoint-4" / weights).read_bytes()
+    assert json.loads((run / "best" / "detection.json").read_text())["step"] == 2

@@ -85,7 +85,9 @@ def _ask_vllm(
     encoder, vocab = load_encoder(model, classes=asked_for)
     longest = 0  # of no use where the user says it, and a large folder takes long to look through
     if MAX_MODEL_LEN not in options.engine:
-        longest = longest_prompt(load_source(data, encoder.style.alphabet), encoder)
+        longest = longest_prompt(
+            load_source(data, encoder.style.alphabet, prompt=options.prompt), encoder
+        )
     ask = load_vllm_ask(
         model, encoder, vocab, options.asking, engine=options.engine, longest_prompt=longest
     )

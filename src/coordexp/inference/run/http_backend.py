@@ -79,7 +79,7 @@ def ask_server(
 
     Args:
         model: The folder that says how the served model is asked.
-        data: JSONL of records, or a folder of pictures.
+        data: JSONL of records, a picture, or a folder of them.
         out: JSONL of predictions.
         options: How; `batch_size` requests are under way at once.
         ranks: Which share is this process's.

@@ -1,8 +1,9 @@
-"""What is predicted on: a file of records, or a folder of pictures without any."""
+"""What is predicted on: a file of records, or pictures without any: one, or a folder."""
 
 import hashlib
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
@@ -37,16 +38,49 @@ class PictureInput(Protocol):
         ...
 
 
-def load_source(path: Path, alphabet: CoordAlphabet) -> PictureInput:
-    """Return the records of a JSONL file, checked, or of a folder.
+def load_source(path: Path, alphabet: CoordAlphabet, *, prompt: str | None = None) -> PictureInput:
+    """Return the records of a JSONL file, checked, or a picture, or those of a folder.
+
+    Args:
+        path: What it is is seen by its name, or on the disk.
+        alphabet: Of the records' coord tokens.
+        prompt: Asks this of pictures, instead of what the model was trained on.
 
     Raises:
         RecordError: If a record breaks the contract.
-        InputError: If there is nothing to predict on.
+        InputError: If there is nothing to predict on, or the prompt cannot be asked.
     """
+    if prompt is not None and not prompt.strip():
+        raise InputError("--prompt: expected a question, got nothing but spaces")
     if path.is_dir():
-        return PictureFolder(path)
+        return Pictures(path, _pictures_below(path), prompt)
+    if is_picture(path):
+        if not path.is_file():
+            raise InputError(f"{path}: no such picture")
+        return Pictures(path.parent, [path.name], prompt)
+    if prompt is not None:
+        raise InputError(
+            f"{path}: --prompt asks about a picture or a folder of them; records are asked what "
+            'training asked, or each its own "prompt"'
+        )
     return RecordSource(RecordFile(path, alphabet), alphabet)
+
+
+def is_picture(path: Path) -> bool:
+    """Return whether a path is a picture's, by its suffix."""
+    Image.init()
+    return path.suffix.lower() in Image.EXTENSION
+
+
+def _pictures_below(path: Path) -> Sequence[str]:
+    names = sorted(
+        file.relative_to(path).as_posix()
+        for file in path.rglob("*")
+        if is_picture(file) and file.is_file()
+    )
+    if not names:
+        raise InputError(f"{path}: no pictures in this folder or below")
+    return names
 
 
 def longest_prompt(source: PictureInput, encoder: Encoder) -> int:
@@ -122,26 +156,19 @@ class Excerpt:
         return self._source.error_at(self._indices[index], error)
 
 
-class PictureFolder:
-    """The pictures in a folder and below, by name, as records without objects.
+class Pictures:
+    """Pictures by name, as records without objects.
 
     Args:
-        path: The folder. Files that are no pictures by their suffix are left out.
-
-    Raises:
-        InputError: If it holds none.
+        root: Their folder.
+        names: Their paths in it.
+        prompt: What is asked of each, None for what the model was trained on.
     """
 
-    def __init__(self, path: Path) -> None:
-        self.root = path
-        Image.init()
-        self._names = sorted(
-            file.relative_to(path).as_posix()
-            for file in path.rglob("*")
-            if file.suffix.lower() in Image.EXTENSION and file.is_file()
-        )
-        if not self._names:
-            raise InputError(f"{path}: no pictures in this folder or below")
+    def __init__(self, root: Path, names: Sequence[str], prompt: str | None) -> None:
+        self.root = root
+        self._names = names
+        self._prompt = prompt
 
     def __len__(self) -> int:
         return len(self._names)
@@ -152,7 +179,7 @@ class PictureFolder:
         Raises:
             RecordError: If the picture cannot be read.
         """
-        return picture_record(self.root, self._names[index])
+        return replace(picture_record(self.root, self._names[index]), prompt=self._prompt)
 
     def key_of(self, index: int) -> str:
         """Return the picture's path in the folder."""

@@ -29,6 +29,7 @@ class PredictOptions:
         engine: What vLLM's engine is told besides, by name.
         overwrite: Whether the predictions and `coco` may be there already.
         url: Of the server, for `http`.
+        prompt: Asks this of pictures without records; None for what the model was trained on.
     """
 
     batch_size: int
@@ -39,6 +40,7 @@ class PredictOptions:
     engine: Mapping[str, object] = field(default_factory=dict)
     overwrite: bool = False
     url: str | None = None
+    prompt: str | None = None
 
     def identity(self) -> dict[str, object]:
         """Return all that the lines depend on, as JSON values.
@@ -52,9 +54,10 @@ class PredictOptions:
             engine = {name: value for name, value in self.engine.items() if name not in ROOM}
             asking = {"backend": "vllm", **asking, **({"engine": engine} if engine else {})}
         if self.backend == "http":  # the server decides on all else
-            told = {
+            said = {
                 "max_new_tokens": self.asking.max_new_tokens,
                 "constrain": self.asking.constrain,
             }
-            asking = {"backend": "http", **told}
-        return {**asking, **self.rows.to_json()}
+            asking = {"backend": "http", **said}
+        told = {} if self.prompt is None else {"prompt": self.prompt}
+        return {**asking, **self.rows.to_json(), **told}

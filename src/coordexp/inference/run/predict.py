@@ -1,4 +1,4 @@
-"""Predictions for a file of records, or a folder of pictures, as JSONL.
+"""Predictions for a file of records, a picture or a folder of them, as JSONL.
 
 Images are asked for in batches, which are dealt out to the ranks in turn and are the same for any
 number of ranks. The next batch is read and resized while the model works on this one. Of an image,
@@ -82,7 +82,7 @@ def predict_file(
 
     Args:
         predictor: The model.
-        data: JSONL of records, or a folder of pictures.
+        data: JSONL of records, a picture, or a folder of them.
         out: JSONL of predictions.
         options: How; the backend is the predictor.
         ranks: Which share is this process's; None for all of it.
@@ -111,7 +111,7 @@ class AnswerFile(Generic[Asked]):
 
     Args:
         questions: Makes them.
-        data: JSONL of records, or a folder of pictures.
+        data: JSONL of records, a picture, or a folder of them.
         out: JSONL of predictions.
         model: Name of what answers, so that only the same run is gone on with.
         indices: Which images are asked about; None for all.
@@ -170,7 +170,7 @@ def build_work(
         RecordError: If a record is wrong.
         InputError: If there is nothing to predict on.
     """
-    source = load_source(files.data, files.questions.style.alphabet)
+    source = load_source(files.data, files.questions.style.alphabet, prompt=options.prompt)
     return RankWork(
         ask=ask,
         questions=files.questions,

@@ -15,6 +15,7 @@ from coordexp.errors import CheckpointError
 from coordexp.families.boxes import StockAnswers
 from coordexp.families.config_file import CONFIG
 from coordexp.families.known import load_family
+from coordexp.inference.run.inputs import is_picture
 from coordexp.model.card import CARD_NAME, has_card
 from coordexp.model.load import ADAPTER_CONFIG, load_inputs, load_tokenizer
 from coordexp.rendering.style import RenderingStyle
@@ -71,7 +72,7 @@ def classes_to_ask(model: Path, data: Path, given: Sequence[str] | None) -> Sequ
     Args:
         model: The model; one that was trained here is asked as in training, for what was given or
             for all classes.
-        data: JSONL of records, or a folder of pictures.
+        data: JSONL of records, a picture, or a folder of them.
         given: What `--classes` names.
 
     Raises:
@@ -87,7 +88,7 @@ def classes_to_ask(model: Path, data: Path, given: Sequence[str] | None) -> Sequ
 
 
 def _classes_of(data: Path) -> Sequence[str]:
-    if data.is_dir():
+    if data.is_dir() or is_picture(data):
         return ()
     names = load_category_ids(data) or dict.fromkeys(
         sorted({item.desc for record in RecordFile(data, SPEC_ALPHABET) for item in record.objects})

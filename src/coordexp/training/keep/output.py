@@ -57,6 +57,7 @@ MAY_CHANGE = frozenset(
         "training.dataloader_num_workers",
         "training.detection_eval.steps",
         "training.detection_eval.records",
+        "training.detection_eval.patience",
         "data.eval",
         "custom.token_type_metrics.enabled",
         "custom.instability_monitor.enabled",

@@ -10,10 +10,11 @@ whole model (`full`), which is used as it is and needs no merging.
 import logging
 import shutil
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from functools import cache, partial
 from pathlib import Path
 
+from accelerate.utils import broadcast_object_list
 from transformers import PrinterCallback, TrainerCallback, set_seed
 from transformers.integrations.integration_utils import TensorBoardCallback
 
@@ -66,6 +67,7 @@ from coordexp.training.run.machine import check_machine
 from coordexp.training.run.run_encoder import build_run_encoder
 from coordexp.training.run.setup_errors import run_errors, setup_errors
 from coordexp.training.step.feed import Feed
+from coordexp.training.watch.early_stop import EarlyStop
 from coordexp.training.watch.monitor import monitor_settings
 from coordexp.training.watch.progress import JsonlLog, ProgressBar, TensorBoardLog, check_trackers
 
@@ -123,7 +125,7 @@ def train(config: Config, *, say: Callable[[str], None] = logger.info) -> Path:
 def _train_and_save(trainer: CoordTrainer, config: Config, start: Start) -> None:
     try:
         checkpoint = None if start.checkpoint is None else str(start.checkpoint)
-        with run_errors():
+        with run_errors(), suppress(EarlyStop):
             trainer.train(resume_from_checkpoint=checkpoint)
         trainer.save_final(partial(_finish, config))
     except InputError:
@@ -263,7 +265,7 @@ def _detection(config: Config) -> Callable[[CoordTrainer], TrainerCallback] | No
     if asked is None:
         return None
     return lambda trainer: DetectionEvaluation(
-        asked, log=trainer.log, wait=trainer.accelerator.wait_for_everyone
+        asked, log=trainer.log, agree=lambda mine: bool(broadcast_object_list([mine])[0])
     )
 
 

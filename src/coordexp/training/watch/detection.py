@@ -44,6 +44,7 @@ from coordexp.inference.run.predict import AnswerFile, Summary, answer_file
 from coordexp.inference.run.predictor import load_predictor
 from coordexp.inference.run.ranks import Ranks
 from coordexp.training.keep.checkpoint import PARTIAL, disk_errors, publish_checkpoint
+from coordexp.training.watch.early_stop import EarlyStop, is_stale
 
 logger = logging.getLogger(__name__)
 
@@ -72,12 +73,14 @@ class Detection:
         data: The records.
         indices: Which of them.
         steps: Between two evaluations.
+        patience: After so many in a row without a higher AP the run ends; None for never.
     """
 
     run: Path
     data: Path
     indices: tuple[int, ...]
     steps: int
+    patience: int | None = None
 
     def is_due(self, step: int) -> bool:
         """Return whether the checkpoint of a step is asked."""
@@ -101,6 +104,7 @@ def build_detection(config: Config) -> Detection | None:
         data=data,
         indices=tuple(k * total // count for k in range(count)),
         steps=block.steps,
+        patience=block.patience,
     )
 
 
@@ -110,7 +114,7 @@ class DetectionEvaluation(TrainerCallback):
     Args:
         detection: What is asked, and when.
         log: Takes a row, on rank zero.
-        wait: Returns when every rank has come this far.
+        agree: Returns on every rank what rank zero thinks, when all have come this far.
     """
 
     def __init__(
@@ -118,34 +122,53 @@ class DetectionEvaluation(TrainerCallback):
         detection: Detection,
         *,
         log: Callable[[dict[str, float]], None],
-        wait: Callable[[], None],
+        agree: Callable[[bool], bool],
     ) -> None:
         self._detection = detection
         self._log = log
-        self._wait = wait
+        self._agree = agree
 
     @override
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: object
     ) -> None:
-        self._look(state)
+        if self._is_last(state):
+            # transformers would take one more step before it looks at `control`.
+            raise EarlyStop
 
     @override
     def on_save(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: object
     ) -> None:
-        self._look(state)
+        if self._is_last(state):
+            control.should_training_stop = True
 
-    def _look(self, state: TrainerState) -> None:
+    def _is_last(self, state: TrainerState) -> bool:
+        """Evaluate where that is due, and return whether the run ends here."""
         detection, step = self._detection, state.global_step
         if not detection.is_due(step):
-            return
+            return False
+        stale = False
         if state.is_world_process_zero:
             with disk_errors(detection.run, DETECTION):
                 summary = known_summary(detection.run, step) or measure(detection, step)
                 keep_best(detection.run)
             self._log({f"eval_detection/{name}": value for name, value in summary.items()})
-        self._wait()
+            stale = self._is_stale(step)
+        return self._agree(stale)
+
+    def _is_stale(self, step: int) -> bool:
+        run, patience = self._detection.run, self._detection.patience
+        if patience is None:
+            return False
+        steps = [known for known in _measured_steps(run) if known <= step]
+        aps = [(known_summary(run, known) or {}).get("AP") for known in steps]
+        stale = is_stale(aps, patience=patience)
+        if stale:
+            logger.warning(
+                "step %d: no higher AP in %d evaluations; the run ends here", step, patience
+            )
+        return stale
 
 
 def known_summary(run: Path, step: int) -> dict[str, float] | None:

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from coordexp.quickstart.curves import rates_set, training_curves
+from coordexp.inspection.survey.training_curves import rates_set, training_curves
 
 
 def write_log(path: Path, rows: list[dict[str, float]]) -> Path:

@@ -1,4 +1,4 @@
-"""The curves of two trainings, in the same charts."""
+"""The curves of trainings, in the same charts."""
 
 from collections import defaultdict
 from collections.abc import Mapping
@@ -10,6 +10,7 @@ from coordexp.objective.terms import TERMS
 from coordexp.viewing.charts import LineChart, Series, line_chart
 
 Points = tuple[tuple[float, float], ...]
+Log = Mapping[str, Points]
 
 _RATE, _COORD = "lr/", "coord_diag/"
 _CURVES_BEFORE_TERMS = (
@@ -31,7 +32,11 @@ def training_curves(train_logs: Mapping[str, Path]) -> list[LineChart]:
     Raises:
         InputError: If one cannot be read, or a line is no object with a step.
     """
-    logs = {name: _load_log(path) for name, path in train_logs.items()}
+    return log_curves({name: load_log(path) for name, path in train_logs.items()})
+
+
+def log_curves(logs: Mapping[str, Log]) -> list[LineChart]:
+    """Return a chart of each curve that is in a log, with a line for each log that has it."""
     charts = []
     for title, key, remark in _curve_titles():
         series = [Series(name, log[key]) for name, log in logs.items() if key in log]
@@ -45,7 +50,12 @@ def training_curves(train_logs: Mapping[str, Path]) -> list[LineChart]:
     return charts
 
 
-def _load_log(path: Path) -> dict[str, Points]:
+def load_log(path: Path) -> Log:
+    """Return the figures of a log over its steps, by name.
+
+    Raises:
+        InputError: If it cannot be read, or a line is no object with a step.
+    """
     series: defaultdict[str, list[tuple[float, float]]] = defaultdict(list)
     for number, row in read_rows(path):
         if not isinstance(row, dict) or not isinstance(row.get("step"), int | float):
@@ -53,14 +63,17 @@ def _load_log(path: Path) -> dict[str, Points]:
         for key, value in row.items():
             if isinstance(value, int | float) and not isinstance(value, bool):
                 series[key].append((float(row["step"]), float(value)))
-    enabled = series.get(f"{_COORD}enabled", [])
-    if not any(value for _, value in enabled):
-        # Zeros of a training in integers are no curves.
-        series = defaultdict(list, {k: v for k, v in series.items() if not k.startswith(_COORD)})
-    return {key: tuple(points) for key, points in series.items()}
+    return without_idle({key: tuple(points) for key, points in series.items()})
 
 
-def rates_set(logs: Mapping[str, Mapping[str, Points]]) -> list[Series]:
+def without_idle(log: Log) -> Log:
+    """Return a log without the coord figures of a training in integers: zeros are no curves."""
+    if any(value for _, value in log.get(f"{_COORD}enabled", ())):
+        return log
+    return {key: points for key, points in log.items() if not key.startswith(_COORD)}
+
+
+def rates_set(logs: Mapping[str, Log]) -> list[Series]:
     """Return a line for each schedule that was followed, named by all groups that followed it."""
     groups: defaultdict[Points, dict[str, list[str]]] = defaultdict(dict)
     for name, log in logs.items():
