@@ -110,6 +110,19 @@ COORD = "coord_tokens: {enabled: true}, coord_soft_ce_w1: {enabled: true}"
             "custom: {coord_tokens: {alphabet: {pattern: '{a}'}}}",
             "custom.coord_tokens.alphabet: the pattern .* needs one field",
         ),
+        (
+            "host: ms_swift\ndata: {augment: {crop: 0.5}}",
+            "data.augment: ms-swift reads each picture its own way; use host: plain",
+        ),
+        (
+            "data: {augment: {colour: 0.5}}\ntraining: {global_max_length: 100}",
+            "data.augment: plain integers change an answer's length",
+        ),
+        (
+            "data: {augment: {flip_up_down: 0.5}}\ncustom: {user_prompt: From top to bottom.}",
+            "data.augment.flip_up_down: the prompts of custom say on which side something is",
+        ),
+        ("data: {augment: {crop_least_side: 0.0}}", "data.augment.crop_least_side: .*greater than"),
         ("custom: {user_prompt: 'Find {classes}.'}", "custom: user_prompt asks for {classes}"),
         ("custom: {classes: [cat]}", "custom: classes is given, and user_prompt has no {classes}"),
         (
@@ -149,6 +162,13 @@ def test_skip_bbox_norm_parses_on_the_plain_host(write_yaml: WriteYaml) -> None:
     config = load_config(write_yaml("custom: {coord_tokens: {skip_bbox_norm: false}}"))
     assert config.host == "plain"
     assert not config.custom.coord_tokens.skip_bbox_norm
+
+
+def test_what_changes_nothing_is_no_augmentation(write_yaml: WriteYaml) -> None:
+    swift = "host: ms_swift\ndata: {augment: {crop_least_side: 0.2, least_visible: 0.5}}"
+    assert load_config(write_yaml(swift)).data.augment.to_augmentation() is None
+    turned = "data: {augment: {flip_left_right: 0.5}}\ncustom: {user_prompt: From top to bottom.}"
+    assert load_config(write_yaml(turned)).data.augment.to_augmentation() is not None
 
 
 OFFSETS = f"custom: {{{COORD}, coord_offset: {{enabled: true}}}}"

@@ -12,6 +12,7 @@ from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Discriminator, Field, Tag, model_validator
 
+from coordexp.config.augment import Augment
 from coordexp.config.block import Block, PositiveFloat, PositiveInt, Share, kind_of_value
 from coordexp.config.custom import Custom
 from coordexp.config.training import OptimizerName, Training
@@ -93,6 +94,7 @@ class Data(Block):
     change."""
     max_pixels: PositiveInt | None = None
     """Images larger than this are reduced for the model; null is the processor's own."""
+    augment: Augment = Augment()
 
     @property
     def parts(self) -> tuple[MixPart, ...]:
@@ -305,6 +307,23 @@ class Config(Block):
             message = "every tower is frozen and there are no coord offsets: nothing learns"
             yield BrokenRule("tuner", message, (*towers, _OFFSET))
 
+    def _augmentation_fits_the_run(self) -> Iterator[BrokenRule]:
+        """`data.augment` needs `host: plain`, coord tokens with `global_max_length`, no sides."""
+        augment, custom, key = self.data.augment, self.custom, "data.augment"
+        if augment.to_augmentation() is None:
+            return
+        if self.host != "plain":
+            message = "ms-swift reads each picture its own way; use host: plain"
+            yield BrokenRule(key, message, (key, "host"))
+        limit = "training.global_max_length"
+        if self.training.global_max_length is not None and not custom.coord_tokens.enabled:
+            message = f"plain integers change an answer's length; it goes without {limit}, or with"
+            yield BrokenRule(key, f"{message} {_TOKENS}: true", (key, limit, _TOKENS))
+        asked = (custom.user_prompt or "", custom.system_prompt or "", *(custom.classes or ()))
+        for flip in augment.wrong_flips(asked):
+            message = "the prompts of custom say on which side something is; leave the flip out"
+            yield BrokenRule(f"{key}.flip_{flip}", message, (f"{key}.flip_{flip}", "custom"))
+
     rules: ClassVar[tuple[Callable[["Config"], Iterator[BrokenRule]], ...]] = (
         _coord_tokens_need_the_coord_loss,
         _the_coord_loss_needs_coord_tokens,
@@ -321,4 +340,5 @@ class Config(Block):
         _a_resumed_adapter_needs_lora,
         _experts_take_plain_lora,
         _something_learns,
+        _augmentation_fits_the_run,
     )

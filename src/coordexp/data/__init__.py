@@ -7,8 +7,9 @@
 - `split`: one file into several that share no picture.
 - `convert`: from other people's datasets to records.
 - `export`: from records and predictions to the formats of other tools.
+- `augment`: another view of a record in each epoch of a run.
 - `plan`: which records every step of a run sees, in which order, in which packs.
 
 `contract` knows none of the others and `files` only that; those that work on files do not know
-one another.
+one another. `augment` cuts outlines as `convert` does.
 """

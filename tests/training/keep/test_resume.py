@@ -26,7 +26,7 @@ MakeConfig = Callable[..., Config]
 HARNESS = Path(__file__).parents[1] / "kill_harness.py"
 
 # Checkpoints fall between two log lines and before an evaluation; there is an epoch's end among the
-# steps; dropout and the order of objects need the random states.
+# steps; dropout and the order of objects need the random states, and each epoch has its own views.
 TRAINING = {
     "max_steps": 5,
     "per_device_train_batch_size": 1,
@@ -49,6 +49,8 @@ CHANGES = {
 }
 
 
+AUGMENT = {"flip_left_right": 0.5, "crop": 0.7, "least_visible": 0.1, "colour": 0.3}
+
 # Of one rank are killed three times each, of two ranks twice.
 RUNS_KILLED_ANYWHERE = 4
 
@@ -64,7 +66,7 @@ class Forge:
     def write(self, out: Path, **changes: dict[str, Any]) -> Path:
         blocks = {**CHANGES, **changes}
         blocks["training"] = {**TRAINING, **changes.get("training", {})}
-        blocks["data"] = {"eval": str(self.scenes)}
+        blocks["data"] = {"eval": str(self.scenes), "augment": AUGMENT}
         config = self.make_config(out, **blocks)
         file = out.with_suffix(".yaml")
         file.write_text(dump_config(config))

@@ -43,6 +43,20 @@ def planned(feed: Feed) -> list[int]:
     return sorted(index for batch in feed.plan.batches(0) for index in batch)
 
 
+def test_only_what_is_learned_from_is_augmented(
+    make_config: MakeConfig, encoder: Encoder, tmp_path: Path
+) -> None:
+    config = make_config(tmp_path, data={"augment": {"crop": 0.5}})
+    learned, held_out = (feed_of(config, encoder, training=training) for training in (True, False))
+    assert isinstance(learned.dataset, RecordDataset)
+    assert isinstance(held_out.dataset, RecordDataset)
+    assert learned.dataset.augment is not None
+    assert held_out.dataset.augment is None
+    plain = feed_of(make_config(tmp_path), encoder).dataset
+    assert isinstance(plain, RecordDataset)
+    assert plain.augment is None
+
+
 def test_without_packing_batches_have_a_fixed_size(
     make_config: MakeConfig, encoder: Encoder, tmp_path: Path
 ) -> None:

@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from coordexp.coord_tokens.codec import SPEC_ALPHABET
+from coordexp.data.augment.augment import Augmentation
 from coordexp.data.contract.record import Record
 from coordexp.data.files.image import check_image
 from coordexp.data.files.jsonl import RecordFile
@@ -67,6 +68,35 @@ def test_an_over_long_example_is_refused_with_file_and_line(scenes: Path, encode
     short = RecordDataset(RecordFile(scenes, SPEC_ALPHABET), encoder, seed=0, max_length=length - 1)
     with pytest.raises(RecordError, match=rf"train\.jsonl:3: the example has {length} tokens"):
         short[2]
+
+
+EVERYTHING = Augmentation(
+    flip_left_right=0.5, flip_up_down=0.5, crop=1, least_side=0.3, least_visible=0.2, colour=0.3
+)
+
+
+def test_each_epoch_has_its_own_view_of_a_record_and_no_longer_example(
+    scenes: Path, encoder: Encoder
+) -> None:
+    records = RecordFile(scenes, SPEC_ALPHABET)
+    plain = RecordDataset(records, encoder, seed=0, max_length=None)
+    data, again = (
+        RecordDataset(records, encoder, seed=0, max_length=None, augment=EVERYTHING)
+        for _ in range(2)
+    )
+    seen = set()
+    for epoch in (0, 1, 2, 3):
+        data.set_epoch(epoch)
+        for index in range(len(records)):
+            example = data[index]
+            assert len(example) <= len(plain[index])
+            assert (example.image_grid_thw == plain[index].image_grid_thw).all()
+        seen.add(data[0].pixel_values.numpy().tobytes())
+    assert len(seen) == 4
+    again.set_epoch(2)  # as a resumed run does, without the epochs before
+    data.set_epoch(2)
+    assert (again[0].pixel_values == data[0].pixel_values).all()
+    assert (again[0].input_ids == data[0].input_ids).all()
 
 
 def test_each_epoch_has_its_own_random_order(scenes: Path, encoder: Encoder) -> None:

@@ -4,6 +4,7 @@ import logging
 from collections.abc import Sequence
 
 from coordexp.config.schema import Config, MixPart
+from coordexp.data.augment.augment import Augmentation
 from coordexp.data.files.mix import Mix, MixedOrder
 from coordexp.data.plan.schedule import (
     FixedBatches,
@@ -40,7 +41,8 @@ def build_feed(
         InputError: If no record is left.
     """
     records = checked_records(parts, config)
-    return plan_feed(records, parts, config, encoder, training=training)
+    augment = config.data.augment.to_augmentation() if training else None
+    return plan_feed(records, parts, config, encoder, training=training, augment=augment)
 
 
 def checked_records(parts: Sequence[MixPart], config: Config) -> Mix:
@@ -57,16 +59,26 @@ def checked_records(parts: Sequence[MixPart], config: Config) -> Mix:
 
 
 def plan_feed(
-    records: Mix, parts: Sequence[MixPart], config: Config, encoder: Encoder, *, training: bool
+    records: Mix,
+    parts: Sequence[MixPart],
+    config: Config,
+    encoder: Encoder,
+    *,
+    training: bool,
+    augment: Augmentation | None = None,
 ) -> Feed:
-    """Return the feed of checked records, measured where that is needed.
+    """Return the feed of checked records, measured as they are where that is needed.
+
+    Whoever looks at records, the doctor say, looks at them as they are, without `augment`.
 
     Raises:
         RecordError: If a record holds a special token, or is too long under `overlong: fail`.
         InputError: If no record is left.
     """
     block = config.training
-    dataset = RecordDataset(records, encoder, seed=block.seed, max_length=block.global_max_length)
+    dataset = RecordDataset(
+        records, encoder, seed=block.seed, max_length=block.global_max_length, augment=augment
+    )
     kept: Sequence[int] = range(len(records))
     lengths: Sequence[int] = ()
     if block.global_max_length is not None:

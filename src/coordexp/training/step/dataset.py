@@ -6,6 +6,7 @@ from pathlib import Path
 from torch.utils.data import Dataset
 from typing_extensions import override
 
+from coordexp.data.augment.augment import Augmentation, augmented
 from coordexp.data.contract.chat import Chat, Sample
 from coordexp.data.contract.record import Record
 from coordexp.data.files.image import check_image, load_image, picture_record
@@ -22,21 +23,30 @@ class RecordDataset(Dataset[Example]):
     Args:
         records: A file of records, or a mix of files, chats among them.
         encoder: Gives the examples.
-        seed: Of the random object order.
+        seed: Of the random object order and of what is augmented.
         max_length: Longest example allowed, in tokens; None for no limit.
+        augment: What happens to records and pictures in each epoch; None for nothing. It makes no
+            example longer.
     """
 
     def __init__(
-        self, records: Samples, encoder: Encoder, *, seed: int, max_length: int | None
+        self,
+        records: Samples,
+        encoder: Encoder,
+        *,
+        seed: int,
+        max_length: int | None,
+        augment: Augmentation | None = None,
     ) -> None:
         self.records = records
         self.encoder = encoder
         self.seed = seed
         self.max_length = max_length
+        self.augment = augment
         self.epoch = 0
 
     def set_epoch(self, epoch: int) -> None:
-        """Choose another random object order for each pass; accelerate calls this."""
+        """Choose another object order and view for each pass; accelerate calls this."""
         self.epoch = epoch
 
     def __len__(self) -> int:
@@ -69,6 +79,16 @@ class RecordDataset(Dataset[Example]):
         if isinstance(sample, Chat):
             return self.encoder.encode_chat(sample, pictures)
         (picture,) = pictures
+        if self.augment is not None:
+            sample, picture = augmented(
+                sample,
+                picture,
+                self.augment,
+                alphabet=self.encoder.style.alphabet,
+                seed=self.seed,
+                epoch=self.epoch,
+                index=index,
+            )
         return self.encoder.encode(sample, picture, seed=self.seed, epoch=self.epoch, index=index)
 
     def over_long(self, index: int, length: int) -> RecordError:
