@@ -6,7 +6,8 @@ from pathlib import Path
 
 from coordexp.coord_tokens.codec import CoordAlphabet
 from coordexp.data.contract.chat import is_chat
-from coordexp.data.contract.geometry import GEOMETRY_KINDS, Box, GeometryKind, bounding_box
+from coordexp.data.contract.geometry import Box, bounding_box
+from coordexp.data.contract.geometry_kinds import GEOMETRY_KINDS, GeometryKind
 from coordexp.data.contract.marks import NO_MARKS, Marks
 from coordexp.data.contract.record import parse_record
 from coordexp.data.contract.text import checked_image_path

@@ -3,14 +3,13 @@
 What the grammar forces is appended together with the token before it. Where it leaves a choice with
 a likely side, such as one more object rather than the end, the likely side is appended too and
 looked at afterwards: the same pass that reads the run gives the logits at the choice. A wrong guess
-costs nothing but its columns. So a pass ends only at a coordinate or inside a desc::
+costs nothing but its columns. The coordinates of a box are guessed as well, from what the pass
+before read at their places (`shape_guesses`). So a pass ends inside a desc or in a box::
 
     pass 1   prompt { " object_1 ": { "desc ": "          the empty scene lost against the guess
     pass 2   cat
-    pass 3   ", "bbox_2d": ["
-    pass 4   <|coord_12|> ", "
-    ...
-    pass 7   <|coord_78|> "] }, "object_2 ": { "desc ": "
+    pass 3   ", "bbox_2d": [" 333 ", " 333 ", " 666 ", "  one number is certain, three are read
+    pass 4   120 ", " 88 ", " 402 ", " 365 "] }, "object_2 ": { "desc ": "
 
 Every choice is the argmax over what the grammar allows, so the answer is the one that the same
 grammar gives token by token (`jump=False`).
