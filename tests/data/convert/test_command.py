@@ -74,7 +74,7 @@ def test_every_option_reaches_the_conversion(src: Path) -> None:
         ("a.json", "{}", "expected the images, annotations and categories of COCO"),
         ("a.jsonl", "{}\n", "expected ODVG: filename, and detection or grounding, a line"),
         ("a.xml", "<annotation>", "a.xml:1: not XML"),
-        ("a.csv", "a,b", "expected .json (COCO, LVIS, labelme), .jsonl (ODVG), .xml (VOC)"),
+        ("a.csv", "a,b", "expected .json (COCO, LVIS, labelme), .jsonl (ODVG), .xml (CVAT, VOC)"),
         ("data.yaml", "names: [a]", "choose one of its splits with --split: none"),
     ],
 )
