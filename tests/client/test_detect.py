@@ -204,7 +204,7 @@ def test_vllm_is_sent_the_grammar(server: PlayedBack, asked: Path) -> None:
     rules = structured["grammar"].splitlines()
     assert rules[0] == 'root ::= "{" ("}" | object1)'
     assert f"coord ::= Token({', '.join(map(str, range(389, 1389)))})" in rules
-    assert sum(rule.startswith("object") for rule in rules) == 21  # as far as 80 tokens of points reach
+    assert sum(rule.startswith("object") for rule in rules) == 21  # 80 tokens, four a point
     named = sent_to(server, asked, name="digits")
     assert "structured_outputs" in named
 

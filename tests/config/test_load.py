@@ -59,6 +59,7 @@ def test_the_presets_weigh_the_terms_as_designed(tmp_path: Path) -> None:
         "hard": ((1, 0, 0, 1), ("fraction", "soft")),
         "mixed": ((1, 1, 1, 1), ("fraction", "soft")),
         "ntl": ((1, 0, 0.3, 1), ("bins", "one_hot")),
+        "grafted": ((0.25, 0, 0, 0.25), ("fraction", "soft")),
     }
 
 
