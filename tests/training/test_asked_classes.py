@@ -4,12 +4,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from coordexp.training.run.run_encoder import build_run_encoder
 
 from coordexp.config.schema import Config
 from coordexp.data.plan.schedule import PackedBatches
 from coordexp.inference.run.predictor import load_style
 from coordexp.training.run.build_feed import build_feed
+from coordexp.training.run.run_encoder import build_run_encoder
 from coordexp.training.run.stage1 import train
 from coordexp.training.step.feed import Feed
 
