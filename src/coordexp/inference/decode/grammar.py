@@ -23,7 +23,7 @@ from typing import Literal
 
 from coordexp.answers.class_filter import check_names
 from coordexp.data.contract.geometry_kinds import GEOMETRY_KINDS, KINDS, GeometryKind
-from coordexp.inference.decode.json_bytes import PLAIN, TokenBytes, is_visible
+from coordexp.inference.decode.json_bytes import PLAIN, TokenBytes, after_bytes, is_visible
 from coordexp.inference.decode.trie import End, Leaf, Node, Slot, Text
 from coordexp.rendering.dense_json import SEPARATORS
 from coordexp.rendering.encode import Encoder
@@ -166,17 +166,28 @@ class AnswerGrammar:
 
         Letters and digits never do: every byte-level BPE in use splits words from punctuation
         first. So only what a piece of the vocabulary has before its first one, or after its last,
-        is looked at.
+        is looked at, and what pieces with a quote have on that side of it.
         """
         found: dict[str, None] = {}
-        for token_id in (self.bytes.after(PLAIN) >= 0).nonzero()[0].tolist():
-            piece = self.bytes.pieces[token_id]
+        for piece in self._stretches(side=side):
             text = piece.decode("utf-8", errors="ignore")
             if text.encode() == piece and unicodedata.is_normalized("NFC", f"a{text}"):
                 text = _without_words(text if side == "begin" else text[::-1])
                 found[text if side == "begin" else text[::-1]] = None
         found.pop("", None)
         return ["", *found]
+
+    def _stretches(self, *, side: Literal["begin", "end"]) -> Iterator[bytes]:
+        """Yield the pieces that a desc may hold, and those of others behind or before a quote."""
+        allowed = self.bytes.after(PLAIN) >= 0
+        for piece, is_allowed in zip(self.bytes.pieces, allowed.tolist(), strict=False):
+            if is_allowed:
+                yield piece
+            elif b'"' in piece:
+                parts = piece.split(b'"')
+                for part in parts[1:] if side == "begin" else parts[:-1]:
+                    if after_bytes(PLAIN, part) == PLAIN:
+                        yield part
 
 
 def _without_words(text: str) -> str:
