@@ -398,7 +398,7 @@ def test_a_normal_run_says_only_what_it_did(bench: Workbench) -> None:
     table = ["group", "vision", "aligner", "language"]
     # How long it is, who learns, and what comes next; no bar where there is no terminal.
     said = {line.split()[0] for line in trained.err.splitlines()}
-    assert said == {*table, "1", "next:"}
+    assert said == {*table, "1", "report:", "next:"}
     assert merged.err == ""
     assert {line.split()[0] for line in asked.err.splitlines()} == {"predict:"}
 
