@@ -203,9 +203,9 @@ def test_a_server_says_what_transformers_says(
         return [json.loads(line) for line in out.read_text().splitlines()]
 
     served = PredictOptions(
-        batch_size=COUNT, asking=INSIDE, rows=RowOptions(), backend="http", url=server
+        batch_size=COUNT, asking=FREE, rows=RowOptions(), backend="http", url=server
     )
-    theirs, ours = predict(served), predict(replace(served, backend="hf", asking=FREE, url=None))
+    theirs, ours = predict(served), predict(replace(served, backend="hf", url=None))
     assert [row["raw_text"] for row in theirs] == [row["raw_text"] for row in ours]
     assert boxes(theirs) == boxes(ours)
     for one, other in zip(parts(theirs), parts(ours), strict=True):
