@@ -77,6 +77,7 @@ def objects(draw: st.DrawFn) -> RecordObject:
 @example(scene=[box(f"{mark}x") for mark in "!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~"])
 @example(scene=[box(mark * 2) for mark in "!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~"])
 @example(scene=[box("cat") for _ in range(12)])
+@example(scene=[box("@/0"), box("@/"), box("@/a b")])
 @example(scene=[box(":["), box("x:["), box(":[x")])  # `":[` may be a token where `:[` is none
 def test_what_training_teaches_is_a_path_of_the_grammar(
     speaker: Encoder, scene: list[RecordObject]

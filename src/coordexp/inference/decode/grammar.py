@@ -116,15 +116,17 @@ class AnswerGrammar:
     def _openers(self) -> Iterator[tuple[tuple[int, ...], Leaf]]:
         """Yield how a desc can begin: the ids from `_DESC` on, the plain ones first."""
         opened = (_DESC + self._open_text).encode()
-        for piece in self._neighbours(side="begin"):
-            ids = self._answer_ids(piece, GEOMETRY_KINDS[0])
+        # What follows decides how a piece is cut: its end, or a word.
+        begins = [(piece, after) for piece in self._neighbours(side="begin") for after in ("", "a")]
+        for piece, after in begins:
+            ids = self._answer_ids(piece + after, GEOMETRY_KINDS[0])
             size, count = 0, 0
             while size < len(opened):
                 size, count = size + len(self.bytes.pieces[ids[count]]), count + 1
             start = piece.encode()[: size - len(opened)]
             if size <= len(opened) + len(piece.encode()):
                 yield tuple(ids[:count]), Text(start)
-            elif is_visible(start):  # one token holds the desc and both its quotes
+            elif not after and is_visible(start):  # one token holds the desc and both its quotes
                 for kind in GEOMETRY_KINDS:
                     yield tuple(self._answer_ids(piece, kind)), Slot(kind)
 
