@@ -8,15 +8,13 @@ import random
 import sys
 from pathlib import Path
 
-from coordexp.coord_tokens.codec import SPEC_ALPHABET
 from coordexp.data.contract.geometry import Geometry
 from coordexp.data.contract.record import RecordObject
 from coordexp.inference.decode.grammar import AnswerGrammar
-from coordexp.rendering.dense_json import render_answer
 from coordexp.rendering.encode import Encoder
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from tests.inference.oracle import follow
+from tests.inference.oracle import answer_ids, follow
 
 SCENES, BOXES = 200, 7
 COCO = [
@@ -127,17 +125,3 @@ def scenes() -> list[list[RecordObject]]:
         return RecordObject(chance.choice(COCO), Geometry("bbox_2d", (x1, y1, x2, y2), "bin"))
 
     return [[box() for _ in range(BOXES)] for _ in range(SCENES)]
-
-
-def answer_ids(encoder: Encoder, scene: list[RecordObject]) -> list[int]:
-    """Return the tokens that training would teach."""
-    text = render_answer(
-        scene,
-        1,
-        1,
-        alphabet=SPEC_ALPHABET,
-        json_format=encoder.style.json_format,
-        coord_tokens=True,
-    )
-    end = encoder.conversation.end_of_turn
-    return encoder.tokenizer.encode(text + end, add_special_tokens=False)

@@ -25,7 +25,6 @@ from results import processor, results_path, write_results
 
 from coordexp.answers.answer import Answer
 from coordexp.answers.prediction_lines import RowOptions
-from coordexp.coord_tokens.codec import SPEC_ALPHABET
 from coordexp.data.contract.record import Record
 from coordexp.data.files.jsonl import read_rows, write_jsonl
 from coordexp.families.qwen3_vl.family import QWEN3_VL
@@ -35,26 +34,19 @@ from coordexp.inference.run.predict import AnswerFile, answer_file
 from coordexp.inference.run.ranks import launched_ranks
 from coordexp.rendering.style import RenderingStyle
 
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from tests.rendering.plain import PLAIN_STYLE
+
 SIZES, QUICK = (10_000, 100_000), (200, 400)
 RANKS, BATCH = 2, 8
 SIDE = 32
-STYLE = RenderingStyle(
-    system_prompt=None,
-    user_prompt="Find it.",
-    json_format="standard",
-    object_ordering="sorted",
-    coord_tokens=True,
-    alphabet=SPEC_ALPHABET,
-    min_pixels=None,
-    max_pixels=None,
-)
 
 
 @dataclass(frozen=True)
 class Numbers:
     """Questions that are the prompts of the records."""
 
-    style: RenderingStyle = STYLE
+    style: RenderingStyle = PLAIN_STYLE
     end_marks: tuple[str, ...] = QWEN3_VL.end_marks
 
     def of_its_own(self) -> "Numbers":

@@ -13,7 +13,9 @@ import json
 import platform
 import random
 import statistics
+import sys
 import time
+from pathlib import Path
 
 from results import processor, results_path, write_results
 
@@ -22,21 +24,13 @@ from coordexp.data.contract.geometry import Geometry
 from coordexp.data.contract.record import Record, RecordObject
 from coordexp.families.qwen3_vl.family import QWEN3_VL
 from coordexp.rendering.dense_json import render_answer
-from coordexp.rendering.style import RenderingStyle
 from coordexp.rewards.reward import rewards
 from coordexp.rewards.weights import STARTING_WEIGHTS
 
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from tests.rendering.plain import PLAIN_STYLE
+
 OBJECTS, CLASSES, LAST = 20, 10, SPEC_ALPHABET.bins - 1
-STYLE = RenderingStyle(
-    system_prompt=None,
-    user_prompt="Find all objects.",
-    json_format="standard",
-    object_ordering="sorted",
-    coord_tokens=True,
-    alphabet=SPEC_ALPHABET,
-    min_pixels=None,
-    max_pixels=None,
-)
 
 
 def main() -> None:
@@ -71,7 +65,7 @@ def measure(case: str, count: int, rounds: int, *, corners: int, cut: bool) -> d
         worth = rewards(
             texts,
             records,
-            style=STYLE,
+            style=PLAIN_STYLE,
             end_marks=QWEN3_VL.end_marks,
             longest=100,
             weights=STARTING_WEIGHTS,

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from coordexp.coord_tokens.codec import SPEC_ALPHABET
-from coordexp.data.contract.geometry import bounding_box
+from coordexp.data.contract.geometry import bounding_box, is_flat
 from coordexp.data.contract.record import Record, RecordObject, record_to_json
 from coordexp.data.contract.text import checked_image_path
 from coordexp.data.files.jsonl import write_jsonl
@@ -119,7 +119,8 @@ def _said(matches: Matches) -> list[list[int]]:
 
 def _rollout(line: Prediction, said: Sequence[int]) -> Rollout:
     in_order = sorted(range(len(line.truth)), key=lambda place: _top_left(line.truth[place]))
-    whole = [place for place in in_order if not _is_flat(line.truth[place])]
+    shapes = [item.geometry for item in line.truth]
+    whole = [place for place in in_order if not is_flat(shapes[place].kind, shapes[place].values)]
     first = [place for place in said if line.truth[place].marks.is_taught]
     found = set(first)
     order = [*first, *(place for place in whole if place not in found)]
@@ -144,13 +145,6 @@ def _object(item: ScoredObject) -> RecordObject:
 def _top_left(item: ScoredObject) -> tuple[float, float]:
     x1, y1, _, _ = bounding_box(item.geometry.values)
     return y1, x1
-
-
-def _is_flat(item: ScoredObject) -> bool:
-    if item.geometry.kind != "bbox_2d":
-        return False
-    x1, y1, x2, y2 = item.geometry.values
-    return x1 == x2 or y1 == y2
 
 
 def _image_beside(predictions: Path, line: Prediction, out: Path) -> str:

@@ -25,23 +25,13 @@ from coordexp.model.load import load_base, load_checkpoint, load_coord_vocab, lo
 from coordexp.model.shard_writing import split_by_size, write_weights
 from coordexp.model.shards import SINGLE_FILE, read_shard
 from coordexp.model.vocab_expansion import expand_vocabulary
-from coordexp.rendering.style import RenderingStyle, style_to_json
+from coordexp.rendering.style import style_to_json
 from coordexp.tiny.model import build_config, build_tokenizer, write_base
 from tests.export.cases import Case, Cases, MakePath, ReadCertificate
 from tests.families.tiny_mixture import write_tiny_qwen3_vl_moe
 from tests.families.tiny_models import write_tiny_qwen2_5_vl
 from tests.families.tiny_recurrent import write_tiny_qwen3_5, write_tiny_qwen3_5_moe
-
-STYLE = RenderingStyle(
-    system_prompt=None,
-    user_prompt="Find every digit.",
-    json_format="standard",
-    object_ordering="sorted",
-    coord_tokens=True,
-    alphabet=SPEC_ALPHABET,
-    min_pixels=None,
-    max_pixels=None,
-)
+from tests.rendering.plain import PLAIN_STYLE
 
 
 @pytest.fixture(scope="session")
@@ -150,7 +140,7 @@ def write_adapter() -> MakePath:
                 if parameter.requires_grad:
                     parameter.add_(0.05 * torch.randn_like(parameter))
         adapted.save_pretrained(dst)
-        write_card(dst, style=style_to_json(STYLE), weights=card, classes=["yak", "ant"])
+        write_card(dst, style=style_to_json(PLAIN_STYLE), weights=card, classes=["yak", "ant"])
         return dst
 
     return write

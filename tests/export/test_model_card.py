@@ -4,7 +4,7 @@ import pytest
 import yaml
 
 from coordexp.export.model_card import carried_over, write_model_card, write_trained_card
-from tests.export.conftest import STYLE
+from tests.rendering.plain import PLAIN_STYLE
 
 
 @pytest.mark.parametrize(
@@ -26,7 +26,7 @@ def test_the_draft_says_how_to_ask_and_what_is_missing(tmp_path: Path) -> None:
     base, merged = tmp_path / "some-base", tmp_path / "merged.partial"
     base.mkdir()
     merged.mkdir()
-    write_model_card(merged, base, style=STYLE, certificate=None)
+    write_model_card(merged, base, style=PLAIN_STYLE, certificate=None)
     text = (merged / "README.md").read_text()
     _, head, body = text.split("---\n", 2)
     assert yaml.safe_load(head)["library_name"] == "transformers"
@@ -50,7 +50,7 @@ def test_the_draft_of_a_run_says_what_its_weights_are(
     out.mkdir()
     (base / "README.md").write_text("---\nlicense: apache-2.0\n---\n")
     (out / "README.md").write_text("Provide a quick summary of what the model is/does.")
-    write_trained_card(out, base, name="my-run", style=STYLE, adapter=adapter)
+    write_trained_card(out, base, name="my-run", style=PLAIN_STYLE, adapter=adapter)
     _, head, body = (out / "README.md").read_text().split("---\n", 2)
     assert (yaml.safe_load(head)["library_name"], yaml.safe_load(head)["license"]) == (
         library,

@@ -30,7 +30,7 @@ from coordexp.rendering.collate import blank_example
 from coordexp.rendering.encode import Encoder
 from coordexp.rendering.packing import PackCollator
 from tests.model.small import small_model
-from tests.rendering.conftest import STYLE
+from tests.rendering.plain import PLAIN_STYLE
 
 PINHOLE = Family(
     name="pinhole",
@@ -133,7 +133,7 @@ def test_pictures_are_resized_to_its_cells(checkpoint: Path, tmp_path: Path, by:
 
 def encoder_of(path: Path) -> Encoder:
     inputs = load_inputs(path, min_pixels=None, max_pixels=None)
-    return Encoder(load_tokenizer(path), inputs, STYLE)
+    return Encoder(load_tokenizer(path), inputs, PLAIN_STYLE)
 
 
 def record(resized: tuple[int, int] | None) -> Record:

@@ -5,12 +5,15 @@ from functools import cache
 
 import torch
 
+from coordexp.coord_tokens.codec import SPEC_ALPHABET
+from coordexp.data.contract.record import RecordObject
 from coordexp.inference.decode.grammar import AnswerGrammar
 from coordexp.inference.decode.growing_answer import Choice, Row
 from coordexp.inference.decode.repeat_stop import RepeatStop
 from coordexp.inference.decode.trie import Slot, Text
 from coordexp.inference.decode.walk import AllowedTokens
-from coordexp.rendering.encode import IGNORE_INDEX, Example
+from coordexp.rendering.dense_json import render_answer
+from coordexp.rendering.encode import IGNORE_INDEX, Encoder, Example
 
 
 class NotAllowedError(Exception):
@@ -25,6 +28,22 @@ def empty_prompt() -> Example:
         pixel_values=torch.zeros(0, 1),
         image_grid_thw=torch.zeros(0, 3, dtype=torch.long),
     )
+
+
+def answer_ids(speaker: Encoder, objects: Sequence[RecordObject]) -> list[int]:
+    """Return the tokens that training would teach."""
+    text = render_answer(
+        objects,
+        1,
+        1,
+        alphabet=SPEC_ALPHABET,
+        json_format=speaker.style.json_format,
+        coord_tokens=True,
+    )
+    ids: list[int] = speaker.tokenizer.encode(
+        text + speaker.conversation.end_of_turn, add_special_tokens=False
+    )
+    return ids
 
 
 def follow(

@@ -13,18 +13,7 @@ from coordexp.data.files.jsonl import RecordFile
 from coordexp.families.inputs import ModelInputs
 from coordexp.model.load import load_base, load_inputs, load_tokenizer
 from coordexp.rendering.encode import Encoder, Example
-from coordexp.rendering.style import RenderingStyle
-
-STYLE = RenderingStyle(
-    system_prompt=None,
-    user_prompt="Find every digit.",
-    json_format="standard",
-    object_ordering="sorted",
-    coord_tokens=True,
-    alphabet=SPEC_ALPHABET,
-    min_pixels=None,
-    max_pixels=None,
-)
+from tests.rendering.plain import PLAIN_STYLE
 
 Sample = tuple[Record, Image.Image]
 
@@ -59,7 +48,7 @@ class EncoderMaker:
         self.processor = processor
 
     def __call__(self, **changes: Any) -> Encoder:  # noqa: ANN401 - fields of a dataclass
-        return Encoder(self.tokenizer, self.processor, replace(STYLE, **changes))
+        return Encoder(self.tokenizer, self.processor, replace(PLAIN_STYLE, **changes))
 
 
 @pytest.fixture(scope="session")

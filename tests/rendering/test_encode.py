@@ -16,7 +16,8 @@ from coordexp.families.qwen3_vl.family import QWEN3_VL
 from coordexp.rendering.dense_json import parse_answer, render_answer
 from coordexp.rendering.encode import IGNORE_INDEX, Encoder
 from tests.model.qwen import FIRST_COORD_ID, LAST_COORD_ID, load_real_tokenizer
-from tests.rendering.conftest import STYLE, EncoderMaker, Sample, encode
+from tests.rendering.conftest import EncoderMaker, Sample, encode
+from tests.rendering.plain import PLAIN_STYLE
 
 EMPTY = ()
 HARD_TO_SPLIT = (
@@ -48,7 +49,7 @@ def real_encoder(processor: ModelInputs) -> Encoder:
     """The real Qwen3 tokenizer with coord tokens."""
     tokenizer = load_real_tokenizer()
     tokenizer.add_tokens([SPEC_ALPHABET.wildcard, *SPEC_ALPHABET.tokens()], special_tokens=True)
-    return Encoder(tokenizer, processor, STYLE)
+    return Encoder(tokenizer, processor, PLAIN_STYLE)
 
 
 def check_example(encoder: Encoder, sample: Sample) -> None:
@@ -116,7 +117,7 @@ def test_the_real_tokenizer_round_trips(
     encoder = Encoder(
         real_encoder.tokenizer,
         real_encoder.inputs,
-        replace(STYLE, json_format=json_format),  # type: ignore[arg-type]
+        replace(PLAIN_STYLE, json_format=json_format),  # type: ignore[arg-type]
     )
     sample = (record if objects is None else replace(record, objects=objects), picture)
     check_example(encoder, sample)
@@ -133,8 +134,8 @@ def test_a_record_may_ask_its_own_question(
     own = encoder.encode_prompt(replace(record, prompt="Where is the seven?"), picture)
     text = encoder.tokenizer.decode(own.input_ids)
     assert "Where is the seven?" in text
-    assert STYLE.user_prompt not in text
-    assert STYLE.user_prompt in encoder.tokenizer.decode(
+    assert PLAIN_STYLE.user_prompt not in text
+    assert PLAIN_STYLE.user_prompt in encoder.tokenizer.decode(
         encoder.encode_prompt(record, picture).input_ids
     )
 
@@ -144,7 +145,7 @@ def test_the_usual_question_is_rendered_once(
 ) -> None:
     record, picture = samples[0]
     encoder = make_encoder()
-    own = encoder.encode_prompt(replace(record, prompt=STYLE.user_prompt), picture)
+    own = encoder.encode_prompt(replace(record, prompt=PLAIN_STYLE.user_prompt), picture)
     monkeypatch.delattr(type(encoder.conversation), "prompt")
     assert torch.equal(encoder.encode_prompt(record, picture).input_ids, own.input_ids)
     assert encoder.length(record) == len(encode(encoder, samples[0]))
@@ -242,4 +243,4 @@ def test_a_template_without_picture_is_refused(
     blind = str(tokenizer.chat_template).replace("<|image_pad|>", "")
     monkeypatch.setattr(tokenizer, "chat_template", blind)
     with pytest.raises(CheckpointError, match="got 0"):
-        Encoder(tokenizer, processor, STYLE).encode_prompt(*samples[0])
+        Encoder(tokenizer, processor, PLAIN_STYLE).encode_prompt(*samples[0])

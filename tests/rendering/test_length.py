@@ -15,7 +15,8 @@ from coordexp.errors import RecordError
 from coordexp.families.inputs import ModelInputs
 from coordexp.rendering.encode import Encoder
 from tests.model.qwen import load_real_tokenizer
-from tests.rendering.conftest import STYLE, EncoderMaker, Sample
+from tests.rendering.conftest import EncoderMaker, Sample
+from tests.rendering.plain import PLAIN_STYLE
 
 bins = st.integers(0, 999)
 geometries = st.one_of(
@@ -55,7 +56,7 @@ def encoded_length(encoder: Encoder, record: Record, *, epoch: int) -> int:
 def real_encoder(processor: ModelInputs) -> Encoder:
     tokenizer: PreTrainedTokenizerBase = load_real_tokenizer()
     tokenizer.add_tokens([SPEC_ALPHABET.wildcard, *SPEC_ALPHABET.tokens()], special_tokens=True)
-    return Encoder(tokenizer, processor, STYLE)
+    return Encoder(tokenizer, processor, PLAIN_STYLE)
 
 
 @pytest.mark.parametrize("coord_tokens", [True, False])

@@ -17,10 +17,12 @@ from coordexp.errors import InputError, RecordError
 from coordexp.families.inputs import ModelInputs
 from coordexp.rendering.encode import IGNORE_INDEX, Encoder, Example
 from tests.model.qwen import load_real_tokenizer
-from tests.rendering.conftest import STYLE
+from tests.rendering.plain import PLAIN_STYLE
 
 ANIMALS = ("ant", "bee", "cat", "dog")
-LISTED = replace(STYLE, class_prompt="Find: {classes}.", user_prompt="Find: ant, bee, cat, dog.")
+LISTED = replace(
+    PLAIN_STYLE, class_prompt="Find: {classes}.", user_prompt="Find: ant, bee, cat, dog."
+)
 SCENE = Record(
     ("a.png",), 64, 64, (RecordObject("cat", Geometry("bbox_2d", (1, 2, 30, 40), "px")),)
 )
@@ -133,7 +135,7 @@ def test_no_question_is_longer_than_planned(
     question: str,
 ) -> None:
     lists = ClassLists(vocabulary, most, empty_share=0.3)
-    style = replace(STYLE, class_prompt=question)
+    style = replace(PLAIN_STYLE, class_prompt=question)
     encoder = Encoder(real_tokenizer, processor, style, class_lists=lists)
     box = SCENE.objects[0].geometry
     searched = None if federated is None else Federated(federated, (), {})

@@ -5,15 +5,15 @@ import pytest
 from coordexp.coord_tokens.codec import CoordAlphabet
 from coordexp.errors import CheckpointError
 from coordexp.rendering.style import RenderingStyle, style_from_json, style_to_json
-from tests.rendering.conftest import STYLE
+from tests.rendering.plain import PLAIN_STYLE
 
 
 @pytest.mark.parametrize(
     "style",
     [
-        STYLE,
+        PLAIN_STYLE,
         replace(
-            STYLE,
+            PLAIN_STYLE,
             system_prompt="Be exact. Größe ✓",
             json_format="compact",
             object_ordering="random",
@@ -39,22 +39,22 @@ def test_a_style_survives_json(style: RenderingStyle) -> None:
 )
 def test_a_broken_style_is_named(changes: dict[str, object], named: str) -> None:
     with pytest.raises(CheckpointError, match=named):
-        style_from_json(style_to_json(STYLE) | changes)
+        style_from_json(style_to_json(PLAIN_STYLE) | changes)
 
 
 def test_a_missing_field_is_named() -> None:
-    section = style_to_json(STYLE)
+    section = style_to_json(PLAIN_STYLE)
     del section["coord_tokens"]
     with pytest.raises(CheckpointError, match="coord_tokens"):
         style_from_json(section)
 
 
 def test_a_style_without_class_lists_reads_as_it_did_before_there_were_any() -> None:
-    assert "class_prompt" not in style_to_json(STYLE)
+    assert "class_prompt" not in style_to_json(PLAIN_STYLE)
 
 
 def test_only_a_question_with_a_place_for_classes_can_ask_for_some() -> None:
-    assert STYLE.asking_for(["cat"]) == STYLE
-    listed = replace(STYLE, class_prompt="Find {classes}, only {classes}.")
+    assert PLAIN_STYLE.asking_for(["cat"]) == PLAIN_STYLE
+    listed = replace(PLAIN_STYLE, class_prompt="Find {classes}, only {classes}.")
     assert listed.asking_for(["cat", "dog"]).user_prompt == "Find cat, dog, only cat, dog."
     assert listed.asking_for([]) == listed

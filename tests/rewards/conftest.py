@@ -6,19 +6,9 @@ from coordexp.coord_tokens.codec import SPEC_ALPHABET
 from coordexp.data.contract.geometry import Geometry
 from coordexp.data.contract.record import Record, RecordObject
 from coordexp.rendering.dense_json import render_answer
-from coordexp.rendering.style import RenderingStyle
 from coordexp.rewards.reward import TERMS, rewards
+from tests.rendering.plain import PLAIN_STYLE
 
-STYLE = RenderingStyle(
-    system_prompt=None,
-    user_prompt="Find all objects.",
-    json_format="standard",
-    object_ordering="sorted",
-    coord_tokens=True,
-    alphabet=SPEC_ALPHABET,
-    min_pixels=None,
-    max_pixels=None,
-)
 Thing = tuple[str, Sequence[int]]
 Worth = Callable[[str | Sequence[Thing], Sequence[Thing]], Mapping[str, float]]
 
@@ -50,7 +40,7 @@ def worth() -> Worth:
         found = rewards(
             [text],
             [record(truth)],
-            style=STYLE,
+            style=PLAIN_STYLE,
             end_marks=("<|im_end|>",),
             longest=30,
             weights=dict.fromkeys(TERMS, 1.0),

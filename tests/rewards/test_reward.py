@@ -14,7 +14,8 @@ from coordexp.errors import InputError
 from coordexp.families.qwen3_vl.family import QWEN3_VL
 from coordexp.rewards.reward import TERMS, Rewards, rewards
 from coordexp.rewards.weights import STARTING_WEIGHTS
-from tests.rewards.conftest import STYLE, Thing, Worth, record, said, things
+from tests.rendering.plain import PLAIN_STYLE
+from tests.rewards.conftest import Thing, Worth, record, said, things
 
 SCENE: list[Thing] = [
     ("cat", (100, 100, 300, 300)),
@@ -36,7 +37,7 @@ def reward(
     return rewards(
         texts,
         records,
-        style=STYLE,
+        style=PLAIN_STYLE,
         end_marks=QWEN3_VL.end_marks,
         longest=longest,
         weights=weights,

@@ -9,26 +9,18 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from coordexp.coord_tokens.codec import SPEC_ALPHABET
 from coordexp.model.card import WeightsCard, write_card
 from coordexp.model.fingerprint import tokenizer_fingerprint
 from coordexp.model.load import load_tokenizer
-from coordexp.rendering.style import RenderingStyle, style_to_json
+from coordexp.rendering.style import style_to_json
+from tests.rendering.plain import PLAIN_STYLE
 
-STYLE = RenderingStyle(
-    system_prompt="You see digits.",
-    user_prompt="Find every digit.",
-    json_format="standard",
-    object_ordering="sorted",
-    coord_tokens=True,
-    alphabet=SPEC_ALPHABET,
-    min_pixels=None,
-    max_pixels=None,
-)
+STYLE = replace(PLAIN_STYLE, system_prompt="You see digits.")
 
 
 @pytest.fixture(scope="session")

@@ -6,7 +6,9 @@ writes `OUT/<name of the config>.pt` for each configuration, from rank 0.
 """
 
 import os
+import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from transformers import TrainerCallback
 
-from coordexp.config.load import load_config
+from coordexp.config.load import dump_config, load_config
 from coordexp.config.schema import Config
 from coordexp.training.run.stage1 import build_trainer
 
@@ -54,6 +56,27 @@ def take_first_step(config: Config) -> FirstStep:
         gradients=keeper.gradients,
         evaluation=next((row for row in rows if "eval_loss" in row), {}),
     )
+
+
+def first_steps_on_two_ranks(configs: Sequence[Config], out: Path) -> list[FirstStep]:
+    """Return the first step of each run on two ranks, all from one launch; `out` is written to."""
+    files = []
+    for number, config in enumerate(configs):
+        files.append(out / f"{number}.yaml")
+        files[-1].write_text(dump_config(config))
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+    worker = ["--nproc_per_node=2", "-m", "tests.training.first_step", str(out)]
+    done = subprocess.run(
+        [*launcher, *worker, *map(str, files)],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=Path(__file__).parents[2],
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+    assert done.returncode == 0, done.stderr
+    kept = (torch.load(file.with_suffix(".pt"), weights_only=True) for file in files)
+    return [FirstStep(**step) for step in kept]
 
 
 def main(out: Path, *configs: Path) -> None:

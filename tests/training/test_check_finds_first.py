@@ -20,8 +20,8 @@ from coordexp.inference.run.inputs import load_source
 from coordexp.inference.run.rank_work import _read
 from coordexp.model.load import load_inputs, load_tokenizer
 from coordexp.rendering.encode import Encoder
-from coordexp.rendering.style import RenderingStyle
 from coordexp.training.step.dataset import RecordDataset, check_records, check_texts
+from tests.rendering.plain import PLAIN_STYLE
 
 Row = dict[str, object]
 
@@ -87,16 +87,7 @@ def samples(draw: st.DrawFn) -> tuple[Row, tuple[int, int], str, str]:
 
 @pytest.fixture(scope="module")
 def encoder(tiny_expanded: Path) -> Encoder:
-    style = RenderingStyle(
-        system_prompt=None,
-        user_prompt="Find every digit.",
-        json_format="standard",
-        object_ordering="sorted",
-        coord_tokens=True,
-        alphabet=SPEC_ALPHABET,
-        min_pixels=None,
-        max_pixels=None,
-    )
+    style = PLAIN_STYLE
     processor = load_inputs(tiny_expanded, min_pixels=None, max_pixels=None)
     return Encoder(load_tokenizer(tiny_expanded), processor, style, with_token_types=True)
 

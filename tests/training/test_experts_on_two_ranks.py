@@ -1,9 +1,6 @@
 """LoRA on a mixture's experts over two ranks, also where no token goes to some of them."""
 
-import os
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,11 +8,10 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from coordexp.config.load import dump_config
 from coordexp.config.schema import Config
 from tests.families.tiny_mixture import EXPERTS
 from tests.families.tiny_models import TINY_MIXTURES
-from tests.training.first_step import FirstStep, take_first_step
+from tests.training.first_step import FirstStep, first_steps_on_two_ranks, take_first_step
 
 pytestmark = pytest.mark.long
 MakeConfig = Callable[..., Config]
@@ -66,24 +62,8 @@ def steps(
         )
 
     found = {(*case, 1): take_first_step(config(*case, 1)) for case in CASES}
-    files = []
-    for number, case in enumerate(CASES):
-        files.append(out / f"{number}.yaml")
-        files[-1].write_text(dump_config(config(*case, 2)))
-    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
-    worker = ["--nproc_per_node=2", "-m", "tests.training.first_step", str(out)]
-    done = subprocess.run(
-        [*launcher, *worker, *map(str, files)],
-        capture_output=True,
-        text=True,
-        check=False,
-        cwd=Path(__file__).parents[2],
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-    )
-    assert done.returncode == 0, done.stderr
-    for number, case in enumerate(CASES):
-        loaded = torch.load(out / f"{number}.pt", weights_only=True)
-        found[(*case, 2)] = FirstStep(**loaded)
+    steps = first_steps_on_two_ranks([config(*case, 2) for case in CASES], out)
+    found |= {(*case, 2): step for case, step in zip(CASES, steps, strict=True)}
     return found
 
 

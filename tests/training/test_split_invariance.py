@@ -1,24 +1,19 @@
 """However the same records are cut, a step is the same: loss, gradient, log and evaluation."""
 
 import json
-import os
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-import torch
 from PIL import Image
 
-from coordexp.config.load import dump_config
 from coordexp.config.schema import Config
 from coordexp.families.known import DEFAULT_FAMILY
 from coordexp.scenes.digits import write_scenes
 from coordexp.training.run.build import build_encoder, build_style
 from coordexp.training.run.build_feed import build_feed
 from tests.families.tiny_models import JOINED, TINY_BASES
-from tests.training.first_step import FirstStep, take_first_step
+from tests.training.first_step import FirstStep, first_steps_on_two_ranks, take_first_step
 
 pytestmark = pytest.mark.slow
 MakeConfig = Callable[..., Config]
@@ -107,25 +102,10 @@ def steps(
     """The first step of every cut, those of two ranks from one launch."""
     found = {name: take_first_step(configs[name]) for name in ONE_RANK}
     out = tmp_path_factory.mktemp("two")
-    files = []
     on_two = [*TWO_RANKS, *(f"{family} packed on two" for family in FAMILIES)]
     found |= {f"{family} 1x24": take_first_step(configs[f"{family} 1x24"]) for family in FAMILIES}
-    for name in on_two:
-        files.append(out / f"{name}.yaml")
-        files[-1].write_text(dump_config(configs[name]))
-    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
-    worker = ["--nproc_per_node=2", "-m", "tests.training.first_step", str(out)]
-    done = subprocess.run(
-        [*launcher, *worker, *map(str, files)],
-        capture_output=True,
-        text=True,
-        check=False,
-        cwd=Path(__file__).parents[2],
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-    )
-    assert done.returncode == 0, done.stderr
-    for name in on_two:
-        found[name] = FirstStep(**torch.load(out / f"{name}.pt", weights_only=True))
+    steps = first_steps_on_two_ranks([configs[name] for name in on_two], out)
+    found |= dict(zip(on_two, steps, strict=True))
     return found
 
 

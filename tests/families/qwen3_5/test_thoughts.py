@@ -17,7 +17,7 @@ from coordexp.model.vocab_expansion import expand_vocabulary
 from coordexp.rendering.conversation import Conversation
 from coordexp.rendering.encode import IGNORE_INDEX, Encoder
 from tests.families.tiny_recurrent import write_tiny_qwen3_5
-from tests.rendering.conftest import STYLE
+from tests.rendering.plain import PLAIN_STYLE
 
 EMPTY = "<|im_start|>assistant\n<think>\n\n</think>\n\n"
 
@@ -37,7 +37,7 @@ def tokenizer(base: Path) -> PreTrainedTokenizerBase:
 
 @pytest.fixture(scope="module")
 def encoder(base: Path, tokenizer: PreTrainedTokenizerBase) -> Encoder:
-    return Encoder(tokenizer, load_inputs(base, min_pixels=None, max_pixels=None), STYLE)
+    return Encoder(tokenizer, load_inputs(base, min_pixels=None, max_pixels=None), PLAIN_STYLE)
 
 
 def turns(question: str) -> list[dict[str, object]]:
@@ -73,7 +73,7 @@ def test_what_is_trained_is_the_template_s_own_history(encoder: Encoder) -> None
     example = encoder.encode(record, picture, seed=0, epoch=0, index=0)
     asked = encoder.encode_prompt(record, picture)
     own = encoder.tokenizer.apply_chat_template(
-        [*turns(STYLE.user_prompt), {"role": "assistant", "content": "{}"}], tokenize=False
+        [*turns(PLAIN_STYLE.user_prompt), {"role": "assistant", "content": "{}"}], tokenize=False
     )
     cells = int((example.input_ids == encoder.image_token_id).sum())
     written = encoder.tokenizer.decode(example.input_ids).replace("<|image_pad|>" * cells, "")
@@ -107,6 +107,6 @@ def test_a_chat_with_two_answers_is_refused(encoder: Encoder) -> None:
 
 
 def test_the_card_says_how_to_ask(base: Path, tmp_path: Path) -> None:
-    style = replace(STYLE, user_prompt="Find.")
+    style = replace(PLAIN_STYLE, user_prompt="Find.")
     write_trained_card(tmp_path, base, name="run", style=style, adapter=False)
     assert "enable_thinking=False" in (tmp_path / "README.md").read_text()

@@ -11,9 +11,8 @@ from coordexp.data.contract.geometry_kinds import GEOMETRY_KINDS, KINDS, Geometr
 from coordexp.data.contract.record import RecordObject
 from coordexp.errors import InputError
 from coordexp.inference.decode.grammar import AnswerGrammar
-from coordexp.rendering.dense_json import render_answer
 from coordexp.rendering.encode import Encoder
-from tests.inference.oracle import NotAllowedError, follow
+from tests.inference.oracle import NotAllowedError, answer_ids, follow
 
 WORDS = [
     "cat",
@@ -31,22 +30,6 @@ WORDS = [
 @cache
 def grammar_of(speaker: Encoder, classes: tuple[str, ...] | None = None) -> AnswerGrammar:
     return AnswerGrammar(speaker, restrict_to=classes)
-
-
-def answer_ids(speaker: Encoder, objects: list[RecordObject]) -> list[int]:
-    """Return the tokens that training would teach."""
-    text = render_answer(
-        objects,
-        1,
-        1,
-        alphabet=SPEC_ALPHABET,
-        json_format=speaker.style.json_format,
-        coord_tokens=True,
-    )
-    ids: list[int] = speaker.tokenizer.encode(
-        text + speaker.conversation.end_of_turn, add_special_tokens=False
-    )
-    return ids
 
 
 def box(desc: str, values: tuple[int, ...] = (1, 2, 3, 999)) -> RecordObject:

@@ -4,14 +4,12 @@ from functools import cache
 
 import pytest
 
-from coordexp.coord_tokens.codec import SPEC_ALPHABET
 from coordexp.data.contract.geometry import Geometry, GeometryKind
 from coordexp.data.contract.record import RecordObject
 from coordexp.inference.decode.grammar import AnswerGrammar
 from coordexp.inference.decode.repeat_stop import RepeatStop
-from coordexp.rendering.dense_json import render_answer
 from coordexp.rendering.encode import Encoder
-from tests.inference.oracle import follow
+from tests.inference.oracle import answer_ids, follow
 
 STOP = RepeatStop(iou=0.95, in_a_row=2)
 
@@ -29,21 +27,6 @@ LEASH = thing("leash", 0, 0, 90, 80, kind="line")
 @cache
 def grammar_of(speaker: Encoder, classes: tuple[str, ...] | None = None) -> AnswerGrammar:
     return AnswerGrammar(speaker, restrict_to=classes)
-
-
-def answer_ids(speaker: Encoder, objects: list[RecordObject]) -> list[int]:
-    text = render_answer(
-        objects,
-        1,
-        1,
-        alphabet=SPEC_ALPHABET,
-        json_format=speaker.style.json_format,
-        coord_tokens=True,
-    )
-    ids: list[int] = speaker.tokenizer.encode(
-        text + speaker.conversation.end_of_turn, add_special_tokens=False
-    )
-    return ids
 
 
 @pytest.mark.parametrize("jump", [True, False])

@@ -22,6 +22,7 @@ from coordexp.inference.run.predict import AnswerFile, Summary, answer_file, pre
 from coordexp.inference.run.predictor import Predictor
 from coordexp.inference.run.ranks import Ranks
 from coordexp.rendering.style import RenderingStyle
+from tests.inference.integer_answers import integer_answer
 from tests.inference.plainly import plainly
 
 MakeStyle = Callable[..., RenderingStyle]
@@ -29,19 +30,7 @@ TRAINED = ("eight", "five", "four", "nine", "one", "seven", "six", "three", "two
 RECORD = Record(images=("a.png",), width=999, height=999, objects=())
 
 
-def answer(*said: tuple[str, float]) -> Answer:
-    """Return an answer in plain integers; each desc is a token with its probability."""
-    pieces: list[tuple[str, float]] = [("{", 1.0)]
-    for number, (desc, p) in enumerate(said, start=1):
-        comma = ", " if number > 1 else ""
-        box = f'", "bbox_2d": [{number}, 20, 300, 400]}}'
-        pieces += [(f'{comma}"object_{number}": {{"desc": "', 1.0), (desc, p), (box, 1.0)]
-    pieces.append(("}", 1.0))
-    texts, probabilities = zip(*pieces, strict=True)
-    return Answer("".join(texts), tuple(texts), tuple(probabilities), "eos")
-
-
-SCENE = answer(("four", 0.8), ("six", 0.7), ("two", 0.6), ("six", 0.1))
+SCENE = integer_answer(("four", 0.8), ("six", 0.7), ("two", 0.6), ("six", 0.1))
 
 
 def test_a_four_is_never_a_zero(make_style: MakeStyle) -> None:

@@ -4,30 +4,18 @@ from collections.abc import Callable
 
 import pytest
 
-from coordexp.answers.answer import Answer
 from coordexp.answers.prediction_lines import RowOptions, ScoreMap, prediction_row, scored_objects
 from coordexp.data.contract.record import Record
 from coordexp.families.qwen3_vl.family import QWEN3_VL
 from coordexp.rendering.style import RenderingStyle
+from tests.inference.integer_answers import integer_answer
 
 MakeStyle = Callable[..., RenderingStyle]
 RECORD = Record(images=("a.png",), width=999, height=999, objects=())
 END_MARKS = QWEN3_VL.end_marks
 
 
-def answer(*said: tuple[str, float]) -> Answer:
-    """Return an answer in plain integers; each desc is a token with its probability."""
-    pieces: list[tuple[str, float]] = [("{", 1.0)]
-    for number, (desc, p) in enumerate(said, start=1):
-        comma = ", " if number > 1 else ""
-        box = f'", "bbox_2d": [{number}, 20, 300, 400]}}'
-        pieces += [(f'{comma}"object_{number}": {{"desc": "', 1.0), (desc, p), (box, 1.0)]
-    pieces.append(("}", 1.0))
-    texts, probabilities = zip(*pieces, strict=True)
-    return Answer("".join(texts), tuple(texts), tuple(probabilities), "eos")
-
-
-SCENE = answer(("four", 0.5), ("six", 0.75), ("two", 0.25), ("six", 0.125))
+SCENE = integer_answer(("four", 0.5), ("six", 0.75), ("two", 0.25), ("six", 0.125))
 
 
 @pytest.mark.parametrize(

@@ -46,6 +46,27 @@ def test_what_would_go_past_the_decoder_is_refused(
         )
 
 
+@pytest.mark.parametrize(
+    ("blocks", "message"),
+    [
+        (
+            {"custom": {"class_list": {"source": "data"}, "user_prompt": "Find {classes}."}},
+            "custom.class_list: TRL is given each question once",
+        ),
+        (
+            {"data": {"train": "t.jsonl", "augment": {"flip_left_right": 0.5}}},
+            "data.augment: TRL is given pictures as they are",
+        ),
+    ],
+)
+def test_what_changes_a_record_by_epoch_is_refused(
+    make_config: MakeConfig, blocks: dict[str, dict[str, Any]], message: str
+) -> None:
+    config = make_config(Path("unused"), host="plain", **blocks)
+    with pytest.raises(InputError, match=rf"TRL: 1 problem\(s\)\n  {message}"):
+        check_arguments(config, SimpleNamespace(**PLAIN))
+
+
 def test_every_problem_of_a_configuration_is_told_at_once(make_config: MakeConfig) -> None:
     config = make_config(
         Path("unused"),

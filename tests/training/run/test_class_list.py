@@ -12,6 +12,7 @@ from coordexp.errors import InputError
 from coordexp.training.run import class_list
 from coordexp.training.run.build import build_style
 from coordexp.training.run.class_list import build_class_lists, trained_classes
+from coordexp.training.run.run_encoder import build_run_encoder
 
 MakeConfig = Callable[..., Config]
 
@@ -98,6 +99,25 @@ def test_questions_that_name_classes_need_some(
     write(path, [record("the left cat", "the right cat")])
     with pytest.raises(InputError, match="more than 1 different descs"):
         build_style(config)
+
+
+def test_classes_are_read_once_for_question_and_draws(
+    make_config: MakeConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write(tmp_path / "a.jsonl", [record("yak", "cat")])
+    config = make_config(tmp_path / "run", data={"train": str(path)}, custom=listed())
+    calls: list[Config] = []
+
+    def counted(config: Config) -> tuple[str, ...] | None:
+        calls.append(config)
+        return trained_classes(config)
+
+    monkeypatch.setattr(class_list, "trained_classes", counted)
+    encoder = build_run_encoder(config, Path(config.model.path))
+    assert calls == [config]
+    assert encoder.style.user_prompt == "Find cat, yak."
+    assert encoder.listed_questions is not None
+    assert encoder.listed_questions.lists.vocabulary == ("cat", "yak")
 
 
 def test_all_records_are_asked_alike_without_a_class_list(

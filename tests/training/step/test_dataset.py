@@ -2,6 +2,7 @@ import json
 import re
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
 
@@ -16,24 +17,15 @@ from coordexp.data.files.jsonl import RecordFile
 from coordexp.errors import RecordError
 from coordexp.model.load import load_inputs, load_tokenizer
 from coordexp.rendering.encode import Encoder
-from coordexp.rendering.style import RenderingStyle
 from coordexp.training.step.dataset import RecordDataset, check_records, check_texts
+from tests.rendering.plain import PLAIN_STYLE
 
 WritePicture = Callable[[str, bytes], Record]
 
 
 @pytest.fixture(scope="module")
 def encoder(tiny_expanded: Path) -> Encoder:
-    style = RenderingStyle(
-        system_prompt=None,
-        user_prompt="Find every digit.",
-        json_format="standard",
-        object_ordering="random",
-        coord_tokens=True,
-        alphabet=SPEC_ALPHABET,
-        min_pixels=None,
-        max_pixels=None,
-    )
+    style = replace(PLAIN_STYLE, object_ordering="random")
     processor = load_inputs(tiny_expanded, min_pixels=None, max_pixels=None)
     return Encoder(load_tokenizer(tiny_expanded), processor, style)
 

@@ -137,6 +137,14 @@ def plain_box(values: object, width: float, height: float) -> Geometry | None:
     return None
 
 
+def is_flat(kind: GeometryKind, values: Sequence[float]) -> bool:
+    """Return whether values are two corners with no area between them."""
+    if KINDS[kind].form != "corners":
+        return False
+    x1, y1, x2, y2 = values
+    return x1 == x2 or y1 == y2
+
+
 def _are_inside(values: Sequence[float], width: float, height: float) -> bool:
     xs, ys = values[0::2], values[1::2]
     # Comparisons with NaN are false, but min and max may step over it; a sum does not.

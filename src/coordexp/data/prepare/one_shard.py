@@ -16,6 +16,7 @@ from pydantic import TypeAdapter
 from coordexp.coord_tokens.codec import CoordAlphabet
 from coordexp.coord_tokens.many import many_pixels_to_bins
 from coordexp.data.contract.crossing import crossing_outlines
+from coordexp.data.contract.geometry import is_flat
 from coordexp.data.contract.marks import NO_MARKS, marks_to_json
 from coordexp.data.contract.record import (
     EXACT_SUFFIX,
@@ -240,10 +241,10 @@ class _Maker:
             self._outlines.append(item.best_geometry.values)
         if item.geometry.unit == "bin":
             counts.already_tokens += 1
-            counts.flat += rules.form == "corners" and _is_flat(values)
+            counts.flat += is_flat(kind, values)
             return json.dumps(object_to_json(item, self._todo.alphabet), ensure_ascii=False)
         bins = tuple(islice(shard_bins, len(values)))
-        counts.flat += rules.form == "corners" and _is_flat(bins)
+        counts.flat += is_flat(kind, bins)
         tokens, exact = self._tokens, pixels_to_text(values)
         text = (
             f'{{"desc": {encode_basestring(item.desc)}, "{kind}": '
@@ -270,11 +271,6 @@ def _unknown_keys(row: Iterable[str], objects: Iterable[Iterable[str]]) -> Itera
     for item in objects:
         if not OBJECT_KEYS.issuperset(item):
             yield from (f"objects[].{key}" for key in item if key not in OBJECT_KEYS)
-
-
-def _is_flat(values: tuple[float, ...]) -> bool:
-    x1, y1, x2, y2 = values
-    return x1 == x2 or y1 == y2
 
 
 def _write(path: Path, content: bytes) -> None:

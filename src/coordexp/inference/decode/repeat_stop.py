@@ -16,13 +16,12 @@ from dataclasses import dataclass
 
 from coordexp.data.contract.box_iou import box_ious
 from coordexp.data.contract.geometry import bounding_box
+from coordexp.data.contract.geometry_kinds import KINDS
 from coordexp.inference.decode.grammar import AnswerGrammar
 from coordexp.inference.decode.walk import GrammarWalk
 
 IN_A_ROW = 2
 """What a command takes: an accident is one, a loop goes on."""
-
-_BOX_NUMBERS = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,8 +63,9 @@ class SaidObjects:
             ids: Its tokens.
             coordinates: The places of its coordinates.
         """
-        # A box is whole with its last number; of another shape that is known when the next begins.
-        is_whole = walk.kind == "bbox_2d" and len(walk.bins) == _BOX_NUMBERS
+        # A box or point is whole with its last number; of an outline that is known when the next
+        # object begins.
+        is_whole = KINDS[walk.kind].is_full(len(walk.bins))
         whole = walk.number if is_whole else walk.number - 1
         if whole < len(self._ends):
             return None

@@ -15,7 +15,7 @@ from coordexp.model.load import load_tokenizer
 from coordexp.rendering.encode import Encoder
 from coordexp.rendering.style import RenderingStyle, style_from_json
 from coordexp.training.run.build import build_encoder, build_style
-from coordexp.training.run.class_list import build_class_lists
+from coordexp.training.run.class_list import build_class_lists, listed_classes
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,13 +93,14 @@ def source_of_config(path: Path) -> RecordEncoding:
         ConfigError: If it has problems.
     """
     config = load_config(path)
+    listed = listed_classes(config)
     return RecordEncoding(
         path=config.model.path,
-        style=build_style(config),
+        style=build_style(config, listed=listed),
         max_length=config.training.global_max_length,
         pack_buffer=config.training.packing_buffer,
         told=f"as {path.name} trains",
-        class_lists=build_class_lists(config),
+        class_lists=build_class_lists(config, listed=listed),
         seed=config.training.seed,
     )
 

@@ -47,6 +47,12 @@ def check_arguments(config: Config, args: Any) -> None:  # noqa: ANN401 - TRL ma
         "data.mix: TRL draws records by itself; give one file as data.train": (
             len(config.data.parts) != 1
         ),
+        "custom.class_list: TRL is given each question once; use custom.classes": (
+            config.custom.class_list is not None
+        ),
+        "data.augment: TRL is given pictures as they are; leave it out": (
+            config.data.augment.to_augmentation() is not None
+        ),
         "model.quantization: a base in four bits is not tried with TRL": (
             config.model.quantization is not None
         ),

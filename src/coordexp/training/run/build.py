@@ -57,11 +57,15 @@ class Learner:
     card: WeightsCard
 
 
-def build_style(config: Config) -> RenderingStyle:
+def build_style(config: Config, *, listed: Sequence[str] | None = None) -> RenderingStyle:
     """Return how records are asked for and answered.
 
     The default question depends on what the training records hold. It is found here, once, and
     goes into `coordexp.json`; inference reads it there.
+
+    Args:
+        config: Of the run.
+        listed: From `listed_classes`, where that was read already.
 
     Raises:
         InputError: If questions name classes, and the records have none.
@@ -69,7 +73,7 @@ def build_style(config: Config) -> RenderingStyle:
     custom = config.custom
     asks_by_default = custom.user_prompt is None
     kinds = geometry_kinds(part.path for part in config.data.parts) if asks_by_default else ()
-    listed = () if custom.class_list is None else listed_classes(config)
+    listed = listed_classes(config) if listed is None else listed
     return RenderingStyle(
         system_prompt=custom.system_prompt,
         user_prompt=custom.question(kinds, listed=listed),

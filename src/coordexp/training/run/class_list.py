@@ -5,7 +5,7 @@ In `coordexp.json` they are a list, so that a class keeps its number.
 
 import logging
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from coordexp.answers.class_filter import read_classes
@@ -48,30 +48,38 @@ def trained_classes(config: Config) -> tuple[str, ...] | None:
     return (*named, *sorted(found.difference(named)))
 
 
-def build_class_lists(config: Config) -> ClassLists | None:
+def build_class_lists(config: Config, *, listed: Sequence[str] | None = None) -> ClassLists | None:
     """Return what draws the classes of each question, None where all are asked alike.
+
+    Args:
+        config: Of the run.
+        listed: From `listed_classes`, where that was read already.
 
     Raises:
         InputError: If a file cannot be read, or the data have phrases instead of classes.
     """
-    listed = config.custom.class_list
-    if listed is None:
+    block = config.custom.class_list
+    if block is None:
         return None
     vocabulary: tuple[str, ...] = ()
-    if listed.file is not None:
-        vocabulary = _composed_classes(listed.file)
-    elif listed.source == "data":
-        vocabulary = listed_classes(config)
-    negatives = listed.negatives
+    if block.file is not None:
+        vocabulary = _composed_classes(block.file)
+    elif block.source == "data":
+        vocabulary = tuple(listed_classes(config) if listed is None else listed)
+    negatives = block.negatives
     return ClassLists(vocabulary, most=negatives.most, empty_share=negatives.empty_share)
 
 
 def listed_classes(config: Config) -> tuple[str, ...]:
     """Return the classes that a model of class lists is asked for where nobody names any.
 
+    Empty for one without class lists. Else the data are read once more.
+
     Raises:
         InputError: If the data have phrases instead of classes.
     """
+    if config.custom.class_list is None:
+        return ()
     classes = trained_classes(config)
     if not classes:
         told = "no desc" if classes is not None else f"more than {MOST_CLASSES:,} different descs"
