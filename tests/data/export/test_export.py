@@ -56,6 +56,8 @@ def test_coco_reads_back_equal(tmp_path: Path) -> None:
     assert (report.pictures, report.objects, report.predicted) == (3, 4, False)
     document = json.loads((tmp_path / "coco.json").read_text())
     assert document["categories"] == [{"id": 17, "name": "cat"}, {"id": 18, "name": "a 'dog' & co"}]
+    areas = [item["area"] for item in document["annotations"]]
+    assert areas[:2] == [29.25 * 38, 1061.25]  # of an outline what it covers, not its box
     back = convert(
         tmp_path / "coco.json", tmp_path / "back.jsonl", KeepRules(geometry="prefer-poly")
     )

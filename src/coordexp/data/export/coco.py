@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping
 
 from coordexp.data.contract.marks import marks_to_json
+from coordexp.data.convert.objects.outline import ring_area
 from coordexp.data.export.labelled import LabelledObject, LabelledPicture
 
 KINDS = frozenset({"bbox_2d", "poly"})
@@ -53,9 +54,11 @@ def _shown(picture: LabelledPicture) -> list[LabelledObject]:
 def _shape(item: LabelledObject) -> Row:
     x1, y1, x2, y2 = item.box
     size = [round(x2 - x1, 4), round(y2 - y1, 4)]
-    row: Row = {"bbox": [x1, y1, *size], "area": size[0] * size[1], "iscrowd": 0}
+    outline = item.kind == "poly"
+    area = abs(ring_area(item.values)) if outline else size[0] * size[1]
+    row: Row = {"bbox": [x1, y1, *size], "area": area, "iscrowd": 0}
     row |= marks_to_json(item.marks)
-    if item.kind == "poly":
+    if outline:
         row["segmentation"] = [list(item.values)]
     if item.score is not None:
         row["score"] = item.score
